@@ -1,0 +1,119 @@
+// One thread's loop over epoll: descriptors, timers, posted work.
+//
+// A turn: wait; read the clock once (`now()` is the same all through the
+// turn); due timers; ready descriptors; posted functions; then the functions
+// asked for with AtEndOfTurn, which is where batches are flushed.
+
+#ifndef IM_BASE_EVENT_LOOP_H_
+#define IM_BASE_EVENT_LOOP_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "base/clock.h"
+#include "base/file_descriptor.h"
+#include "base/timer_queue.h"
+
+namespace im {
+
+// Owned by one thread; only Post() and Stop() may be called from others.
+// Level-triggered.
+class EventLoop {
+ public:
+  // Stops watching when destroyed. Must not outlive the loop.
+  class Watch {
+   public:
+    Watch() = default;
+    Watch(Watch&& other) noexcept;
+    Watch& operator=(Watch&& other) noexcept;
+    ~Watch();
+    // EPOLLIN | EPOLLOUT …; 0 pauses the watch.
+    void SetEvents(uint32_t events);
+    bool active() const { return loop_ != nullptr; }
+    void Reset();
+
+   private:
+    friend class EventLoop;
+    Watch(EventLoop* loop, uint64_t id) : loop_(loop), id_(id) {}
+    EventLoop* loop_ = nullptr;
+    uint64_t id_ = 0;
+  };
+
+  // Cancels when destroyed. Must not outlive the loop.
+  class Timer {
+   public:
+    Timer() = default;
+    Timer(Timer&& other) noexcept;
+    Timer& operator=(Timer&& other) noexcept;
+    ~Timer();
+    void Reset();
+
+   private:
+    friend class EventLoop;
+    Timer(EventLoop* loop, TimerQueue::Id id) : loop_(loop), id_(id) {}
+    EventLoop* loop_ = nullptr;
+    TimerQueue::Id id_ = 0;
+  };
+
+  static absl::StatusOr<std::unique_ptr<EventLoop>> Create(const Clock& clock);
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  const Clock& clock() const { return clock_; }
+  // The time at which this turn began.
+  Instant now() const { return now_; }
+
+  // Preconditions: `fd` stays open while the Watch lives.
+  [[nodiscard]] Watch WatchFd(int fd, uint32_t events, std::function<void(uint32_t)> on_ready);
+  [[nodiscard]] Timer After(Duration delay, std::function<void()> callback);
+  [[nodiscard]] Timer At(Instant deadline, std::function<void()> callback);
+
+  // Runs `callback` once at the end of this turn.
+  void AtEndOfTurn(std::function<void()> callback);
+
+  // Runs `callback` on the loop's thread, in a later turn. Thread-safe.
+  void Post(std::function<void()> callback);
+
+  // Until Stop().
+  void Run();
+  void Stop();  // thread-safe
+
+  // One turn; waits at most `max_wait` for something to do. The epoll
+  // descriptor itself can be polled (poll_fd) to embed the loop in another.
+  void RunOnce(Duration max_wait);
+  int poll_fd() const { return epoll_.get(); }
+  // kNever, or when RunOnce must be called next if no descriptor is ready.
+  Instant NextDeadline() { return timers_.NextDeadline(); }
+
+ private:
+  struct Handler {
+    int fd;
+    std::function<void(uint32_t)> on_ready;
+  };
+
+  EventLoop(const Clock& clock, FileDescriptor epoll, FileDescriptor wakeup);
+  void RunPosted();
+  void RunEndOfTurn();
+
+  const Clock& clock_;
+  FileDescriptor epoll_;
+  FileDescriptor wakeup_;  // eventfd
+  Instant now_;
+  TimerQueue timers_;
+  uint64_t next_watch_id_ = 1;
+  absl::flat_hash_map<uint64_t, std::shared_ptr<Handler>> handlers_;
+  std::vector<std::function<void()>> end_of_turn_;
+  absl::Mutex mutex_;
+  std::vector<std::function<void()>> posted_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> stopped_ = false;
+};
+
+}  // namespace im
+
+#endif  // IM_BASE_EVENT_LOOP_H_

@@ -1,0 +1,143 @@
+// Device: one WireGuard interface as a value. Bytes and `now` in, Outbox out.
+//
+// [W] WireGuard: Next Generation Kernel Network Tunnel (NDSS 2017, rev. of
+//     2020-06-01), sections as cited at each member.
+//
+// Outbound: packets from inside → AllowedIPs (longest prefix) → peer → session
+// (or staged until a handshake gives one, at most kStagedPacketsMax a peer,
+// oldest dropped) → super-packets cut into segments → sealed → a DatagramRun
+// for each peer and batch. Inbound: runs of datagrams → message type → session
+// by index → opened → replay window → source check → coalesced → `inside`.
+//
+// Beyond [W], for Imaginary Machines (both off unless set; im-tunnel never
+// sets them):
+//  - PeerConfig::standby: the peer's AllowedIPs carry outbound packets only
+//    while it has a live session; until then the next shorter prefix does
+//    ("make before break").
+//  - PeerConfig::relay: an inbound packet of this peer is accepted when its
+//    source lies in one of the peer's own AllowedIPs, even if another peer
+//    owns a longer prefix: a packet may still come by way of the gateway when
+//    the direct path is already up.
+
+#ifndef IM_TUNNEL_DEVICE_H_
+#define IM_TUNNEL_DEVICE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "base/counters.h"
+#include "base/ip_address.h"
+#include "base/packet.h"
+#include "base/random.h"
+#include "tunnel/keys.h"
+#include "tunnel/outbox.h"
+
+namespace im::tunnel {
+
+struct PeerConfig {
+  PublicKey public_key;
+  PresharedKey preshared_key;  // zero: none
+  std::optional<Endpoint> endpoint;
+  std::vector<IpPrefix> allowed_ips;
+  std::chrono::seconds persistent_keepalive{0};  // 0: off
+  bool standby = false;
+  bool relay = false;
+};
+
+// A snapshot, for UAPI, `im ps` and tests.
+struct PeerStatus {
+  PublicKey public_key;
+  PresharedKey preshared_key;
+  std::optional<Endpoint> endpoint;
+  std::vector<IpPrefix> allowed_ips;
+  std::chrono::seconds persistent_keepalive{0};
+  // Wall clock of the last completed handshake, nanoseconds since the epoch;
+  // 0: never.
+  int64_t last_handshake_unix_nanos = 0;
+  uint64_t rx_bytes = 0;  // of datagrams, as `wg show` counts them
+  uint64_t tx_bytes = 0;
+  bool session_live = false;
+};
+
+// Owned by one thread.
+class Device {
+ public:
+  class Delegate {
+   public:
+    virtual ~Delegate() = default;
+    // A session with the peer became usable in both directions (for the
+    // responder: its first authenticated data message came). Called before
+    // packets of that message are source-checked. The delegate may call
+    // AddPeer, UpdatePeer, RemovePeer of *other* peers.
+    virtual void OnSessionUp(const PublicKey& peer) = 0;
+    // The last session expired, or the handshake was given up ([W] 6.4).
+    virtual void OnSessionDown(const PublicKey& peer) = 0;
+  };
+
+  struct Options {
+    // Largest inner packet that leaves as one datagram, in bytes.
+    int mtu = 1420;
+    // Shorter protocol times for tests; 1 is [W] 6.1. Divides every timer.
+    int time_divisor = 1;
+  };
+
+  // `clock` is used for TAI64N stamps only. `random`, `clock`, `delegate` (may
+  // be null) must outlive the device.
+  Device(const PrivateKey& key, const Options& options, const Clock& clock, Random& random,
+         Delegate* delegate);
+  ~Device();
+
+  // ---- configuration; takes effect at once, may add handshakes to `out` ----
+
+  void SetPrivateKey(const PrivateKey& key);
+  const PrivateKey& private_key() const;
+  const PublicKey& public_key() const;
+  void SetMtu(int mtu_bytes);
+
+  // Adds the peer or replaces its configuration as a whole; a session that is
+  // up stays up unless the preshared key changed. An AllowedIP belongs to one
+  // peer: the newest owner wins ([W] 2). An endpoint of nullopt keeps the
+  // known one. InvalidArgument for our own public key.
+  absl::Status SetPeer(const PeerConfig& peer, Instant now, Outbox& out);
+  bool RemovePeer(const PublicKey& peer);
+  void RemoveAllPeers();
+  std::optional<PeerConfig> GetPeerConfig(const PublicKey& peer) const;
+  std::optional<PeerStatus> GetPeer(const PublicKey& peer) const;
+  std::vector<PeerStatus> ListPeers() const;
+  // The peer that packets to `destination` go to now, if any.
+  std::optional<PublicKey> Route(const IpAddress& destination) const;
+
+  // Starts a handshake if the peer has no live session and none is under way.
+  void Connect(const PublicKey& peer, Instant now, Outbox& out);
+
+  // ---- data ----
+
+  // Packets from inside. They are sealed into `out` or staged.
+  void OnInsidePackets(PacketBatch& batch, Instant now, Outbox& out);
+  // The same, to `peer` whatever AllowedIPs say (the gateway's relay knows).
+  void SendTo(const PublicKey& peer, PacketBatch& batch, Instant now, Outbox& out);
+  // Datagrams from outside. Decrypted in place: the batch's bytes are
+  // clobbered, and `out.inside` holds copies.
+  void OnDatagrams(DatagramBatch& batch, Instant now, Outbox& out);
+
+  // ---- time ----
+
+  // kNever: nothing is pending. May move after any call above.
+  Instant NextDeadline() const;
+  void OnTimer(Instant now, Outbox& out);
+
+  const DropCounters& drops() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace im::tunnel
+
+#endif  // IM_TUNNEL_DEVICE_H_
