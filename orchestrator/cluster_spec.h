@@ -1,0 +1,176 @@
+// ClusterSpec: what a cluster.yaml says, checked, with every default filled in.
+//
+// ParseClusterSpec reads the text into a tree that knows its lines and columns
+// (yaml_tree.h), reads hosts out of it field by field (host_parser.h), gives
+// out addresses (address_pool.h), and last checks what concerns several hosts
+// at once (spec_checks.h). It never stops at the first mistake: all of them
+// are returned, in the order of the file. docs/cluster-yaml.md describes the
+// fields.
+
+#ifndef IM_ORCHESTRATOR_CLUSTER_SPEC_H_
+#define IM_ORCHESTRATOR_CLUSTER_SPEC_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
+#include "base/ip_address.h"
+#include "base/status.h"
+
+namespace im::orchestrator {
+
+// Largest cluster.yaml: 10,000 hosts of ten lines each fit; what is larger was
+// not written by or for people.
+inline constexpr size_t kSpecBytesMax = 4 << 20;
+// Hosts after `replicas` is expanded; a table of so many fits in 64 MB.
+inline constexpr size_t kHostsMax = 20'000;
+
+// 1-based; 0 where there is none (a file that could not be read).
+struct SourcePosition {
+  int line = 0;
+  int column = 0;
+
+  friend auto operator<=>(const SourcePosition&, const SourcePosition&) = default;
+};
+
+// One mistake, or one thing that is not honoured.
+struct Diagnostic {
+  std::string file;
+  SourcePosition at;
+  std::string message;
+  std::string hint;  // what to write instead; may be empty
+
+  // "cluster.yaml:7:5: unknown field \"comand\" (did you mean \"command\"?)"
+  std::string ToString() const;
+};
+
+enum class AttachMode { kAuto, kTun, kNetstack };
+enum class IdleMode { kQuiet, kNoConnections, kNever };
+enum class OnRelease { kTerminate, kCheckpoint };
+// What follows when a program ends by itself. With kNo the host becomes
+// imaginary again: the next packet starts it anew.
+enum class RestartPolicy { kNo, kOnFailure, kAlways };
+
+struct IdleSpec {
+  IdleMode mode = IdleMode::kQuiet;
+  Duration after = std::chrono::seconds(30);
+  std::optional<Duration> release_after = std::chrono::minutes(10);  // since the pause; none: never
+  uint32_t cpu_below_permille = 20;  // of one core
+  std::string busy_file;             // empty: none
+};
+
+struct MountSpec {
+  enum class Kind { kBind, kVolume, kTmpfs };
+  Kind kind = Kind::kBind;
+  std::string source;  // kBind: an absolute path; kVolume: the volume's name
+  std::string target;  // an absolute path
+  bool read_only = false;
+};
+
+// A port of the machine that leads to one of the host's.
+struct PublishedPort {
+  Endpoint listen;
+  uint16_t target = 0;
+  SourcePosition at;
+};
+
+struct LogSpec {
+  uint64_t max_size_bytes = 10 << 20;  // rotated beyond
+  uint32_t files_max = 3;
+};
+
+// One host: a line of the table, after `replicas` is expanded.
+struct HostSpec {
+  std::string name;                 // "zk-2"
+  std::string service;              // the name in the file: "zk"
+  std::vector<std::string> aliases;  // further DNS names
+  IpAddress address;
+  SourcePosition at;                // of the name in the file
+
+  std::vector<std::string> argv;                   // entrypoint and command; never empty
+  std::map<std::string, std::string> environment;  // env_file merged
+  std::string working_dir;                         // absolute; empty: /
+  std::string user;                                // "", "name", "10", "name:group", "10:10"
+  std::string hostname;                            // default: the name
+  std::vector<MountSpec> mounts;
+  std::vector<PublishedPort> ports;
+
+  std::string stop_signal = "SIGTERM";
+  Duration stop_grace_period = std::chrono::seconds(10);
+  std::map<std::string, uint64_t> ulimits;  // "nofile" -> 65536; UINT64_MAX: unlimited
+  uint64_t mem_limit_bytes = 0;             // 0: none
+  double cpus = 0;                          // 0: no limit
+  LogSpec logging;
+
+  RestartPolicy restart = RestartPolicy::kNo;
+  uint32_t restart_attempts_max = 0;  // of kOnFailure, in a row; 0: no limit
+  IdleSpec idle;
+  OnRelease on_release = OnRelease::kTerminate;
+  Duration start_timeout = std::chrono::seconds(30);
+  bool min_running = false;               // kept running: neither paused nor released
+  std::vector<std::string> wake_with;     // hosts: whenever one of them runs, this one does
+  std::vector<std::string> depends_on;    // hosts that are started when this one is
+  std::string group;                      // empty: none
+};
+
+struct GroupSpec {
+  std::string name;
+  bool suspend_together = false;
+  std::vector<std::string> hosts;
+  SourcePosition at;
+};
+
+struct LimitsSpec {
+  uint32_t max_starting = 32;  // starts in flight at once; further ones queue
+};
+
+struct ClusterSpec {
+  std::string name;
+  IpPrefix network;   // IPv4
+  IpAddress gateway;  // the network's first address
+  std::string domain;  // "shop.im"
+  AttachMode attach = AttachMode::kAuto;
+  std::string provider = "process";
+  std::string path;               // of the file, as given
+  std::string base_directory;     // what relative paths are relative to; absolute
+  std::string volumes_directory;  // of named volumes; made when one is used
+  std::vector<HostSpec> hosts;    // in the order of the file
+  std::vector<GroupSpec> groups;
+  LimitsSpec limits;
+
+  // nullptr if there is none.
+  const HostSpec* FindHost(absl::string_view host) const;
+};
+
+// Where a spec's text may refer to: env_file, .env and ${VARIABLES}.
+struct SpecSources {
+  std::function<absl::StatusOr<std::string>(const std::string& path)> read_file;
+  std::function<std::optional<std::string>(const std::string& name)> variable;
+
+  // The file system and the process's environment.
+  static SpecSources Real();
+};
+
+struct ParsedClusterSpec {
+  std::optional<ClusterSpec> spec;  // if there are no errors
+  std::vector<Diagnostic> errors;
+  std::vector<Diagnostic> warnings;  // what is read but not honoured
+};
+
+// `file` stands in the diagnostics. Never fails in another way than by
+// diagnostics, whatever the bytes are.
+ParsedClusterSpec ParseClusterSpec(absl::string_view text, const std::string& file,
+                                   const std::string& base_directory,
+                                   const SpecSources& sources = SpecSources::Real());
+
+// The same for a file on disk. A file that cannot be read is an error too.
+ParsedClusterSpec LoadClusterSpec(const std::string& path);
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_CLUSTER_SPEC_H_
