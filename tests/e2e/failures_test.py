@@ -1,0 +1,159 @@
+"""What goes wrong is said, and the caller is not left waiting."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import unittest
+
+from cluster import BIN, DEADLINE_S, PEER, Cluster, ClusterTest, wait_until
+
+BAD = f"""
+network: {{cidr: 10.77.0.0/24}}
+defaults:
+  idle: {{after: 10m, release_after: 10m}}
+  start_timeout: 2s
+hosts:
+  exits:   {{command: [sh, -c, 'exit 7']}}
+  missing: {{command: [/no/such/program]}}
+  deaf:    {{command: [{PEER}, serve, --echo, "7999"]}}
+  good:    {{command: [{PEER}, serve, --echo, "7000"]}}
+"""
+
+
+class Refusals(ClusterTest):
+    def refused(self, c, drive, host, within_s):
+        answer = drive(f"connect 1 {host} 7000")
+        self.assertFalse(answer["ok"], answer)
+        self.assertEqual(answer["error"], "ECONNREFUSED")
+        self.assertLess(answer["us"], within_s * 1e6)
+
+    def test_a_program_that_exits_at_once(self):
+        c = self.cluster(BAD).up()
+        self.refused(c, c.drive(), "exits", 2.5)
+        self.assertIn("7", c.ps()["exits"]["last_error"])
+        self.assertIn(c.ps()["exits"]["last_error"], c.im("why", "exits").stdout)
+
+    def test_a_command_that_does_not_exist(self):
+        c = self.cluster(BAD).up()
+        self.refused(c, c.drive(), "missing", 2.5)
+        for text in (c.im("why", "missing").stdout, c.im("events").stdout):
+            self.assertIn("/no/such/program", text)
+            self.assertIn("No such file", text)
+
+    def test_a_port_that_never_opens(self):
+        c = self.cluster(BAD).up()
+        drive = c.drive()
+        self.refused(c, drive, "deaf", 3.5)
+        self.assertTrue(drive("connect 1 good 7000")["ok"])
+
+    def test_restarts_back_off(self):
+        c = self.cluster(BAD).up()
+        drive = c.drive()
+        end = time.monotonic() + 6
+        while time.monotonic() < end:
+            self.refused(c, drive, "exits", 4)
+        starts = int(c.ps()["exits"]["starts"])
+        self.assertGreaterEqual(starts, 2)
+        self.assertLess(starts, 30)
+
+    def test_a_provider_that_fails(self):
+        c = self.cluster(BAD)
+        c.env["IM_AGENT"] = "/no/such/agent"
+        c.up()
+        result = c.im("wake", "good", check=False)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("/no/such/agent", result.stderr + c.im("why", "good").stdout)
+
+
+class Restart(ClusterTest):
+    SPEC = f"""
+network: {{cidr: 10.77.0.0/24}}
+defaults: {{idle: {{after: 10m, release_after: 10m}}}}
+hosts:
+  a: {{command: [{PEER}, serve, --echo, "7000"]}}
+  b: {{command: [{PEER}, serve, --echo, "7000"]}}
+"""
+
+    def test_imd_killed_and_started_again(self):
+        c = self.cluster(self.SPEC).up()
+        drive = c.drive()
+        self.assertTrue(drive("connect 1 a 7000")["ok"])
+        self.assertTrue(drive("ping 1 1000000")["ok"])
+        before = c.ps()["a"]
+        os.kill(c.imd_pid(), signal.SIGKILL)
+        self.assertTrue(drive("ping 1 1000000")["ok"], "they talk without imd")
+        c.up()
+        after = wait_until(lambda: c.ps()["a"]["state"] == "running" and c.ps()["a"], "a is taken back")
+        self.assertEqual(after["agent_pid"], before["agent_pid"])
+        self.assertEqual(after["incarnation"], before["incarnation"])
+        self.assertTrue(drive("ping 1 1000000")["ok"])
+        self.assertTrue(drive("connect 2 b 7000")["ok"], "unknown peers are found again")
+        c.release("a")
+        self.assertTrue(drive("connect 3 a 7000")["ok"])
+
+
+class Clusters(ClusterTest):
+    def spec(self, cidr="10.77.0.0/24"):
+        return f"""
+network: {{cidr: {cidr}}}
+hosts:
+  a: {{command: [{PEER}, serve, --echo, "7000"], idle: {{after: 10m}}}}
+"""
+
+    def test_two_clusters_at_once(self):
+        one, two = self.cluster(self.spec(), "one").up(), self.cluster(self.spec(), "two").up()
+        for c in (one, two):
+            self.assertTrue(c.drive()("connect 1 a 7000")["ok"])
+        self.assertNotEqual(one.ps()["a"]["agent_pid"], two.ps()["a"]["agent_pid"])
+        one.close()
+        self.assertEqual(two.state("a"), "running")
+
+    def test_a_second_up_is_refused(self):
+        c = self.cluster(self.spec()).up()
+        result = c.im("up", "-d", str(c.spec), check=False)
+        self.assertEqual(result.returncode, 3, result.stderr)
+        self.assertIn(str(c.imd_pid()), result.stderr)
+
+    def test_ctrl_c_ends_everything(self):
+        c = self.cluster(self.spec()).up_in_front()
+        self.assertTrue(c.drive()("connect 1 a 7000")["ok"])
+        wait_until(lambda: any("SYN from" in line for line in c.front_lines), "the event is shown")
+        pid = int(c.ps()["a"]["agent_pid"])
+        c.drivers[0].close()
+        c.front.send_signal(signal.SIGINT)
+        self.assertEqual(c.front.wait(DEADLINE_S), 0, "\n".join(c.front_lines))
+        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+
+    def test_the_machines_own_network_is_not_touched(self):
+        def network():
+            return [subprocess.run(["ip", *args], stdout=subprocess.PIPE, text=True).stdout
+                    for args in (["-o", "link"], ["-o", "addr"], ["route", "show", "table", "all"])]
+
+        before = network()
+        c = self.cluster(self.spec()).up()
+        self.assertTrue(c.drive()("connect 1 a 7000")["ok"])
+        self.assertEqual(network(), before)
+
+
+class BadSpec(ClusterTest):
+    def test_all_errors_at_once_and_nothing_started(self):
+        c = Cluster("""network: {cidr: 10.77.0.0/24}
+hosts:
+  a: {comand: [x]}
+  b: {command: []}
+  c: {command: [x], idle: {after: 3parsecs}}
+  d: {command: [x], address: 192.0.2.1}
+""")
+        self.addCleanup(c.close)
+        result = c.im("up", "-d", str(c.spec), check=False)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        for line, word in ((4, "command"), (5, "command"), (6, "parsecs"), (7, "192.0.2.1")):
+            self.assertRegex(result.stderr, rf"cluster.yaml:{line}:\d+: .*{word}")
+        self.assertFalse((c.state_dir / "api.sock").exists())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
