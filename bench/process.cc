@@ -1,0 +1,151 @@
+#include "bench/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace im::bench {
+namespace {
+
+constexpr int kReadTimeoutMs = 60'000;
+
+struct Pipe {
+  FileDescriptor read_end;
+  FileDescriptor write_end;
+};
+
+absl::StatusOr<Pipe> MakePipe() {
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) != 0) return ErrnoStatus("pipe2");
+  return Pipe{FileDescriptor(fds[0]), FileDescriptor(fds[1])};
+}
+
+[[noreturn]] void RunChild(const Process::Options& options, int input, int output, int go) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  dup2(input, STDIN_FILENO);
+  dup2(output, STDOUT_FILENO);
+  if (options.new_network && unshare(CLONE_NEWNET) != 0) _exit(126);
+  if (options.wait_for_go) {
+    // Says that the namespace is there, then waits to be let go.
+    char byte = '\n';
+    if (write(STDOUT_FILENO, &byte, 1) != 1 || read(go, &byte, 1) != 1) _exit(126);
+  }
+  for (const std::string& assignment : options.environment) {
+    const size_t equals = assignment.find('=');
+    setenv(assignment.substr(0, equals).c_str(), assignment.c_str() + equals + 1, 1);
+  }
+  std::vector<char*> argv;
+  for (const std::string& word : options.argv) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  execvp(argv[0], argv.data());
+  _exit(127);
+}
+
+int WaitFor(pid_t pid) {
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+}  // namespace
+
+absl::StatusOr<Process> Process::Start(const Options& options) {
+  IM_ASSIGN_OR_RETURN(Pipe input, MakePipe());
+  IM_ASSIGN_OR_RETURN(Pipe output, MakePipe());
+  IM_ASSIGN_OR_RETURN(Pipe go, MakePipe());
+  const pid_t pid = fork();
+  if (pid < 0) return ErrnoStatus("fork");
+  if (pid == 0) RunChild(options, input.read_end.get(), output.write_end.get(), go.read_end.get());
+  Process process;
+  process.pid_ = pid;
+  process.input_ = std::move(input.write_end);
+  process.output_ = std::move(output.read_end);
+  process.go_ = std::move(go.write_end);
+  output.write_end.Reset();
+  if (options.wait_for_go) IM_RETURN_IF_ERROR(process.ReadLine().status());
+  return process;
+}
+
+Process::Process(Process&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      go_(std::move(other.go_)),
+      input_(std::move(other.input_)),
+      output_(std::move(other.output_)),
+      unread_(std::move(other.unread_)) {}
+
+Process::~Process() {
+  if (pid_ < 0) return;
+  kill(pid_, SIGKILL);
+  WaitFor(pid_);
+}
+
+void Process::Go() {
+  const char byte = '\n';
+  // A child that has died is seen by the next ReadLine.
+  if (write(go_.get(), &byte, 1) != 1) return;
+}
+
+absl::Status Process::WriteLine(const std::string& line) {
+  const std::string text = line + "\n";
+  if (write(input_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return ErrnoStatus(absl::StrCat("write to child ", pid_));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Process::ReadLine() {
+  for (;;) {
+    if (const size_t end = unread_.find('\n'); end != std::string::npos) {
+      std::string line = unread_.substr(0, end);
+      unread_.erase(0, end + 1);
+      return line;
+    }
+    pollfd ready{output_.get(), POLLIN, 0};
+    if (poll(&ready, 1, kReadTimeoutMs) == 0) {
+      return absl::DeadlineExceededError(absl::StrCat("child ", pid_, " gave no answer"));
+    }
+    char buffer[4096];
+    const ssize_t n = read(output_.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return absl::OutOfRangeError(absl::StrCat("child ", pid_, " ended"));
+    unread_.append(buffer, static_cast<size_t>(n));
+  }
+}
+
+absl::StatusOr<std::string> Process::Ask(const std::string& line) {
+  IM_RETURN_IF_ERROR(WriteLine(line));
+  return ReadLine();
+}
+
+int Process::Finish() {
+  input_.Reset();
+  return WaitFor(std::exchange(pid_, -1));
+}
+
+absl::StatusOr<std::string> RunCommand(const std::vector<std::string>& argv,
+                                       const std::vector<std::string>& environment) {
+  IM_ASSIGN_OR_RETURN(Process process, Process::Start({.argv = argv, .environment = environment}));
+  std::string output;
+  for (;;) {
+    absl::StatusOr<std::string> line = process.ReadLine();
+    if (absl::IsOutOfRange(line.status())) break;
+    IM_RETURN_IF_ERROR(line.status());
+    absl::StrAppend(&output, *line, "\n");
+  }
+  if (const int code = process.Finish(); code != 0) {
+    return absl::InternalError(absl::StrCat(absl::StrJoin(argv, " "), ": exit ", code));
+  }
+  return output;
+}
+
+}  // namespace im::bench
