@@ -1,0 +1,253 @@
+// Activator: decides when a host is started, and when it is released.
+//
+// Goals: a wake is never lost, never done twice, and always answered: within
+// start_timeout the host runs, or the caller is refused with the reason. Wake
+// beats suspend at every step.
+//
+// States: those of host.h. Beyond the state, a host that is not plainly
+// Imaginary has an Activation here, which knows its instance, the wake that
+// waits for it, its failures and its one deadline:
+//   Imaginary, wake waits   the end of the back-off, a free slot of
+//                           Limits::starting_max, or the wake's own bound
+//   Imaginary after failure when the failures are forgotten
+//   Starting                start_timeout: killed, held packets refused
+//   Paused                  release_after: released, unless a leader by
+//                           wake_with is up
+//   Releasing               stop_timeout: killed; again and again, ever slower
+//
+// Failures: a start that failed or timed out, and a program that ended by
+// itself before Limits::stable_after. The first one costs nothing, the n-th in
+// a row closes the host for backoff_first * 2^(n-2), at most backoff_max.
+// A packet that the back-off would outlast is refused at once, others wait.
+//
+// Packets wake a host only where they can be of use to a fresh instance: SYNs,
+// datagrams, pings, data. What belongs to a connection that cannot exist any
+// more (a keepalive, a FIN) is refused without waking; RSTs and ICMP errors
+// are dropped.
+//
+// Instances are told apart by their incarnation, a number never used twice.
+// Events of another incarnation than the current one are counted and ignored.
+//
+// All calls on one thread. Delegate methods are called when the state is
+// settled, in the order of the decisions, before the call that caused them
+// returns; they may call the Activator again.
+
+#ifndef IM_ORCHESTRATOR_ACTIVATOR_H_
+#define IM_ORCHESTRATOR_ACTIVATOR_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
+#include "base/ip_header.h"
+#include "base/packet.h"
+#include "orchestrator/held_packets.h"
+#include "orchestrator/host.h"
+#include "orchestrator/host_table.h"
+
+namespace im::orchestrator {
+
+class Activator {
+ public:
+  // What an instance is to do; the newest one counts.
+  enum class Goal : uint8_t {
+    kRun,            // go on; thaw if paused; a release not yet begun is off
+    kReleaseIfIdle,  // release, unless there was use since the pause
+    kRelease,        // release without asking
+    kKill,           // destroy now; may be repeated
+  };
+
+  class Delegate {
+   public:
+    virtual ~Delegate() = default;
+    // Start an instance. Exactly one OnInstanceEnded must follow some day.
+    virtual void StartInstance(HostId host, uint64_t incarnation, const Cause& cause) = 0;
+    // `cause.detail` says why: "idle for 10m0s", "start timed out after 30s".
+    virtual void SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cause& cause) = 0;
+    // The host runs: its held packets, in order.
+    virtual void Deliver(HostId host, PacketBatch packets) = 0;
+    // Answer each packet with a RST or an ICMP error. With `wake_over` nothing
+    // tries to start the host any more, and whoever waits for it gets
+    // `reason`; `packets` may be empty then.
+    virtual void Refuse(HostId host, PacketBatch packets, absl::string_view reason,
+                        bool wake_over) = 0;
+    virtual void OnTransition(const Transition& transition) = 0;
+  };
+
+  struct Limits {
+    // Starts in flight at once; further wakes queue in order. Beyond it, more
+    // at once make each of them slower.
+    size_t starting_max = 32;
+    Duration backoff_first = std::chrono::milliseconds(500);
+    Duration backoff_max = std::chrono::seconds(60);
+    // A program that ran so long was not a failed start.
+    Duration stable_after = std::chrono::seconds(10);
+    // Failures are forgotten when the host was left in peace for so long.
+    Duration forget_after = std::chrono::minutes(5);
+    // Between kills of an instance that does not end: first, doubling up to.
+    Duration kill_retry_first = std::chrono::seconds(1);
+    Duration kill_retry_max = std::chrono::seconds(60);
+    HeldPackets::Limits held;
+  };
+
+  enum class Verdict : uint8_t {
+    kForward,  // the host is up: send it there
+    kHeld,     // kept (or a repeated SYN of one that is)
+    kDropped,  // a limit was hit, or nothing that can be answered
+    kRefused,  // was given to Delegate::Refuse
+  };
+
+  struct Counters {
+    uint64_t held = 0;
+    uint64_t duplicates = 0;      // repeated SYNs
+    uint64_t over_limit = 0;      // a limit of HeldPackets
+    uint64_t useless = 0;         // RSTs and the like to a host that is not up
+    uint64_t delivered = 0;
+    uint64_t refused = 0;
+    uint64_t held_too_long = 0;   // of `refused`: by age
+    uint64_t stale_events = 0;    // of another incarnation
+    uint64_t starts = 0;
+  };
+
+  // `table` and `delegate` must outlive it. `first_incarnation` must be above
+  // all that were ever used.
+  Activator(HostTable& table, const Limits& limits, uint64_t first_incarnation,
+            Delegate& delegate);
+  ~Activator();
+  Activator(const Activator&) = delete;
+  Activator& operator=(const Activator&) = delete;
+
+  // Starts the hosts that are to run always. Call once, after Adopt()s.
+  void Begin(Instant now);
+
+  // ---- wakes ----
+
+  // A packet for `host` came to the gateway.
+  Verdict OnPacket(HostId host, const Packet& packet, const IpView& view, Instant now);
+
+  // OK: the host is up (Running or Paused, and told to run), or will be, or
+  // Delegate::Refuse with `wake_over` will follow. Else the refusal.
+  absl::Status Wake(HostId host, const Cause& cause, Instant now);
+
+  // ---- what happens to instances ----
+
+  // An instance that was not started by this Activator, but is expected to
+  // report: taken back after a restart of the orchestrator, or a guest's.
+  // Preconditions: Imaginary; `incarnation` was used before (Adopt) or comes
+  // from here (Expect). The host is Starting until the first status.
+  void Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now);
+  uint64_t Expect(HostId host, const Cause& cause, Instant now);
+
+  // The newest status of the instance, as authenticated by the tunnel. May be
+  // repeated, and skip steps.
+  struct Report {
+    enum class State : uint8_t { kRunning, kPaused, kReleasing, kReleaseRefused };
+    State state = State::kRunning;
+    // It was made with knowledge of the newest SetGoal.
+    bool goal_acknowledged = false;
+    Cause cause;          // of the last thaw
+    Duration thaw{0};     // packet seen to thawed
+    uint64_t thaws = 0;   // so far
+  };
+  void OnInstanceStatus(HostId host, uint64_t incarnation, const Report& report, Instant now);
+
+  struct End {
+    enum class Kind : uint8_t {
+      kReleased,  // as it was asked to
+      kExited,    // the program ended by itself, with exit code 0
+      kFailed,    // anything else: never began, exit code, signal, lost
+    };
+    Kind kind = Kind::kFailed;
+    std::string message;  // "exec nginxx: No such file or directory"
+  };
+  // Nothing of the instance is left.
+  void OnInstanceEnded(HostId host, uint64_t incarnation, const End& end, Instant now);
+
+  // ---- releases ----
+
+  // Stops the host whatever it does (`im release`). OK if it is Imaginary or
+  // will be; packets that come meanwhile start it anew.
+  absl::Status Release(HostId host, absl::string_view reason, Instant now);
+  // Releases all; refuses what is held and what comes. For good.
+  void Shutdown(absl::string_view reason, Instant now);
+  // The guest is gone for good; its row is freed. Preconditions: Imaginary.
+  void RemoveGuest(HostId host);
+
+  // ---- time ----
+
+  Instant NextDeadline() const;
+  void OnTimer(Instant now);
+
+  // ---- for `im ps` and `im why` ----
+
+  struct Outlook {
+    uint32_t failures = 0;                 // in a row
+    std::optional<Instant> retry_at;       // the back-off's end, if it is still to come
+    std::optional<Instant> release_at;     // Paused: when it will be released
+    bool wake_waits = false;               // for a start slot, a back-off, or an end
+    std::optional<HostId> kept_by;         // Paused, due for release, but this leader is up
+  };
+  Outlook outlook(HostId host, Instant now) const;
+  const HeldPackets& held() const { return held_; }
+  const Counters& counters() const { return counters_; }
+  uint64_t next_incarnation() const { return next_incarnation_; }
+  size_t starting() const { return starting_; }
+  // Hosts that have an Activation; 0 when all is at rest.
+  size_t active() const { return activations_.size(); }
+  // True when no instance lives.
+  bool all_ended() const;
+
+ private:
+  struct Activation;
+  struct Effect;
+  class Scope;
+
+  Activation& Get(HostId host);
+  void Drain();
+  void Move(HostId host, HostState to, const Cause& cause, absl::string_view reason, bool error,
+            Duration duration, Instant now);
+  void Want(HostId host, const Cause& cause, Instant now);
+  void TryStart(HostId host, Instant now);
+  void StartQueued(Instant now);
+  void WakeFollowers(HostId leader, Instant now);
+  void BecomeUp(HostId host, HostState to, const Report& report, Instant now);
+  void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error, Instant now);
+  void LeaveStarting(HostId host);
+  void CountFailure(HostId host, absl::string_view error, Instant now);
+  void GiveUp(HostId host, absl::string_view reason, Instant now);
+  void RefuseHeld(HostId host, absl::string_view reason, bool wake_over);
+  void OnDeadline(HostId host, Instant now);
+  void Settle(HostId host, Instant now);
+  std::optional<HostId> LeaderUp(HostId host) const;
+
+  HostTable& table_;
+  const Limits limits_;
+  Delegate& delegate_;
+  HeldPackets held_;
+  Counters counters_;
+  absl::flat_hash_map<HostId, std::unique_ptr<Activation>> activations_;
+  absl::btree_set<std::pair<Instant, HostId>> deadlines_;
+  absl::btree_map<uint64_t, HostId> start_queue_;  // by order of arrival
+  uint64_t next_queue_place_ = 1;
+  uint64_t next_incarnation_;
+  size_t starting_ = 0;
+  std::string shutdown_reason_;  // not empty: shut down
+  std::deque<Effect> effects_;
+  int depth_ = 0;
+};
+
+absl::string_view GoalName(Activator::Goal goal);
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_ACTIVATOR_H_

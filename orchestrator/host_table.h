@@ -1,0 +1,141 @@
+// HostTable: all hosts, found by id, name and address; the only place where a
+// state is written.
+//
+// A host that never ran costs its row (about 200 bytes with both indexes); its
+// History is allocated at the first wake. Policies are shared between equal
+// hosts. Single-threaded: the loop's thread.
+
+#ifndef IM_ORCHESTRATOR_HOST_TABLE_H_
+#define IM_ORCHESTRATOR_HOST_TABLE_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/clock.h"
+#include "base/ip_address.h"
+#include "orchestrator/host.h"
+
+namespace im::orchestrator {
+
+struct HostConfig {
+  std::string name;
+  IpAddress address;
+  HostPolicy policy;
+  // Joined by `im run`: its program is started by someone else, so packets
+  // and wakes never start it, and it is removed when it ended.
+  bool guest = false;
+};
+
+// What is remembered of a host that ran at least once, for `im ps`, `im why`.
+struct History {
+  Cause cause;             // of the last wake
+  enum class WakeKind : uint8_t { kNone, kCold, kThaw };
+  WakeKind wake_kind = WakeKind::kNone;
+  Duration wake_duration{0};  // of the last wake
+  uint64_t starts = 0;        // cold ones that came up
+  uint64_t thaws = 0;
+  std::string last_error;     // of the last failed start or unexpected end
+};
+
+// One change of state, as delegates, the event log and `im events` get it.
+struct Transition {
+  HostId host = kNoHost;
+  HostState from = HostState::kImaginary;
+  HostState to = HostState::kImaginary;
+  uint64_t incarnation = 0;  // of the instance concerned
+  // Why: of a wake, the cause; else kUnknown, and `reason` says it.
+  Cause cause;
+  std::string reason;     // "idle for 10m", "exec nginxx: No such file or directory"
+  bool error = false;     // `reason` is a failure
+  Duration duration{0};   // how long the wake (cold or thaw) took; else 0
+  Instant at;
+};
+
+class HostTable {
+ public:
+  struct Host {
+    std::string name;
+    IpAddress address;
+    HostState state = HostState::kImaginary;
+    bool guest = false;
+    bool removed = false;
+    uint32_t policy = 0;       // index
+    uint64_t incarnation = 0;  // of the current or last instance; 0: none yet
+    Instant since;             // of the state
+    std::unique_ptr<History> history;
+  };
+  // A host that is woken when another one is.
+  struct Follower {
+    HostId host;
+    Cause::Kind kind;  // kWakeWith or kDependsOn
+  };
+
+  // At most so many hosts, guests included: the ids that one gateway's peer
+  // table and address plan (a /15) make sense for.
+  static constexpr size_t kHostsMax = 131'072;
+
+  HostTable() = default;
+  HostTable(const HostTable&) = delete;
+  HostTable& operator=(const HostTable&) = delete;
+
+  // AlreadyExists: name or address taken. ResourceExhausted: kHostsMax.
+  absl::StatusOr<HostId> Add(const HostConfig& config, Instant now);
+  // Preconditions: a guest that is Imaginary.
+  void RemoveGuest(HostId id);
+
+  // `follower` is woken whenever `leader` is, and (kWakeWith) not released
+  // while the leader is up.
+  void AddFollower(HostId leader, HostId follower, Cause::Kind kind);
+  const std::vector<Follower>& followers(HostId leader) const;
+  // Whom `follower` follows by wake_with.
+  const std::vector<HostId>& leaders(HostId follower) const;
+
+  std::optional<HostId> FindByName(absl::string_view name) const;
+  std::optional<HostId> FindByAddress(const IpAddress& address) const;
+  bool Contains(HostId id) const { return id < hosts_.size() && !hosts_[id].removed; }
+  // Preconditions: Contains(id). The reference is good until RemoveGuest(id).
+  const Host& operator[](HostId id) const;
+  const HostPolicy& policy(HostId id) const { return policies_[(*this)[id].policy]; }
+
+  // The name of the host with this address, or the address as text.
+  std::string NameOf(const IpAddress& address) const;
+
+  size_t size() const { return by_name_.size(); }
+  // In order of Add. `f` must not add or remove hosts.
+  template <typename F>
+  void ForEach(F f) const {
+    for (HostId id = 0; id < hosts_.size(); ++id)
+      if (!hosts_[id].removed) f(id, hosts_[id]);
+  }
+  size_t count(HostState state) const { return counts_[static_cast<size_t>(state)]; }
+
+  // Activator alone calls these. Takes the edge transition.from (filled in
+  // here) → transition.to; dies if the table has no such edge.
+  void Apply(Transition& transition);
+  void RecordThaws(HostId id, uint64_t thaws);
+  void RecordError(HostId id, absl::string_view error);
+
+ private:
+  uint32_t InternPolicy(const HostPolicy& policy);
+  History& MutableHistory(HostId id);
+
+  std::deque<Host> hosts_;  // stable addresses: by_name_'s keys point in
+  std::deque<HostId> free_;  // removed guests' rows; the oldest is reused first
+  std::vector<HostPolicy> policies_;
+  absl::flat_hash_map<absl::string_view, HostId> by_name_;
+  absl::flat_hash_map<IpAddress, HostId> by_address_;
+  absl::flat_hash_map<HostId, std::vector<Follower>> followers_;
+  absl::flat_hash_map<HostId, std::vector<HostId>> leaders_;
+  size_t counts_[kHostStates] = {};
+};
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_HOST_TABLE_H_
