@@ -55,8 +55,8 @@ class SegmentSplitter {
   uint64_t transport_sum_ = 0;  // with the pseudo-header, without its length
 };
 
-// How many packets `packet` stands for, by its sizes alone: 1 unless it is a
-// super-packet. 0 if it is malformed.
+// How many packets `packet` stands for: 1 unless it is a super-packet, 0 if it
+// is malformed.
 size_t SegmentCount(const Packet& packet);
 
 }  // namespace im

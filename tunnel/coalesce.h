@@ -53,16 +53,20 @@ class Coalescer {
   struct Headers;
   struct Train;
 
-  static bool Mergeable(std::span<const uint8_t> packet, Headers& headers);
+  // The open train of the packet's flow, moved to the front; null if none.
   Train* Find(const Headers& headers);
   bool Join(Train& train, const Headers& headers);
   void Open(const Headers& headers);
   void Emit(const Train& train, PacketBatch& out) const;
 
-  std::vector<std::span<const uint8_t>> packets_;
-  std::vector<uint32_t> next_;  // the following packet of the same train; 0: none
+  struct Item {
+    std::span<const uint8_t> packet;
+    uint32_t next = 0;  // the following packet of the same train; 0: none
+  };
+  std::vector<Item> items_;
   std::vector<Train> trains_;
-  std::array<uint32_t, kCoalescedFlowsMax> open_{};  // indices of trains + 1, newest first
+  // Indices of trains + 1, most recently used first; 0: free.
+  std::array<uint32_t, kCoalescedFlowsMax> open_{};
 };
 
 }  // namespace im::tunnel
