@@ -74,13 +74,14 @@ class EventLoop {
   [[nodiscard]] Timer After(Duration delay, std::function<void()> callback);
   [[nodiscard]] Timer At(Instant deadline, std::function<void()> callback);
 
-  // Runs `callback` once at the end of this turn.
+  // Runs `callback` once at the end of this turn. What is asked for meanwhile
+  // runs at the same turn's end, too, but after a few rounds at the next one's.
   void AtEndOfTurn(std::function<void()> callback);
 
   // Runs `callback` on the loop's thread, in a later turn. Thread-safe.
   void Post(std::function<void()> callback);
 
-  // Until Stop().
+  // Until Stop(), which may also come before.
   void Run();
   void Stop();  // thread-safe
 
@@ -89,15 +90,20 @@ class EventLoop {
   void RunOnce(Duration max_wait);
   int poll_fd() const { return epoll_.get(); }
   // kNever, or when RunOnce must be called next if no descriptor is ready.
-  Instant NextDeadline() { return timers_.NextDeadline(); }
+  Instant NextDeadline();
 
  private:
   struct Handler {
     int fd;
+    uint32_t events;  // as epoll knows them; 0: not in epoll
     std::function<void(uint32_t)> on_ready;
   };
 
   EventLoop(const Clock& clock, FileDescriptor epoll, FileDescriptor wakeup);
+  void SetWatchEvents(uint64_t id, uint32_t events);
+  void RemoveWatch(uint64_t id);
+  void Wake();
+  Duration WaitTime(Duration max_wait);
   void RunPosted();
   void RunEndOfTurn();
 
@@ -109,6 +115,9 @@ class EventLoop {
   uint64_t next_watch_id_ = 1;
   absl::flat_hash_map<uint64_t, std::shared_ptr<Handler>> handlers_;
   std::vector<std::function<void()>> end_of_turn_;
+  // Emptied vectors, kept for their capacity.
+  std::vector<std::function<void()>> end_of_turn_running_;
+  std::vector<std::function<void()>> posted_running_;
   absl::Mutex mutex_;
   std::vector<std::function<void()>> posted_ ABSL_GUARDED_BY(mutex_);
   std::atomic<bool> stopped_ = false;

@@ -5,9 +5,9 @@
 // super-packet: one IP packet of up to 64 KB with segment_size set, which
 // stands for the train of segments that a NIC would cut it into (TSO, USO).
 //
-// Chunks come from and return to the thread's pool (packet_pool.h inside
-// packet.cc), which keeps at most kPooledChunksMax of them, so that an idle
-// instance holds next to nothing.
+// Chunks come from and return to a pool of the thread (packet.cc), which keeps
+// at most kPooledChunksMax of them, and none after a quiet spell, so that an
+// idle instance holds next to nothing.
 
 #ifndef IM_BASE_PACKET_H_
 #define IM_BASE_PACKET_H_
@@ -81,12 +81,19 @@ class PacketBatch {
 
  private:
   struct Chunk;
+  friend PacketBatch SinglePacket(std::span<const uint8_t> bytes);
+  Packet& AppendTo(Chunk& chunk, size_t size);
+
   std::vector<Packet> packets_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
 };
 
 // A batch with a copy of one packet.
 PacketBatch SinglePacket(std::span<const uint8_t> bytes);
+
+// Gives the calling thread's unused chunks back to the system. EventLoop does
+// it after a quiet spell.
+void TrimPacketPool();
 
 }  // namespace im
 

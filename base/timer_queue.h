@@ -22,6 +22,11 @@ class TimerQueue {
  public:
   using Id = uint64_t;  // never 0
 
+  TimerQueue() = default;
+  ~TimerQueue();
+  TimerQueue(const TimerQueue&) = delete;
+  TimerQueue& operator=(const TimerQueue&) = delete;
+
   Id Add(Instant deadline, std::function<void()> callback);
   // False if it fired or was cancelled before.
   bool Cancel(Id id);
@@ -44,6 +49,7 @@ class TimerQueue {
   void DropCancelled();
 
   std::vector<Entry> heap_;
+  std::vector<Entry> due_;  // RunDue's, kept for its capacity
   absl::flat_hash_map<Id, std::function<void()>> callbacks_;
   Id next_id_ = 1;
 };

@@ -1,0 +1,25 @@
+#include "base/status.h"
+
+#include <cerrno>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+
+namespace im {
+
+absl::Status ErrnoStatus(absl::string_view attempt, int error) {
+  return absl::ErrnoToStatus(error, attempt);
+}
+
+absl::Status ErrnoStatus(absl::string_view attempt) { return ErrnoStatus(attempt, errno); }
+
+absl::Status Annotate(const absl::Status& status, absl::string_view context) {
+  if (status.ok()) return status;
+  absl::Status annotated(status.code(), absl::StrCat(context, ": ", status.message()));
+  status.ForEachPayload([&](absl::string_view type_url, const absl::Cord& payload) {
+    annotated.SetPayload(type_url, payload);
+  });
+  return annotated;
+}
+
+}  // namespace im
