@@ -1,8 +1,9 @@
 // Activator: decides when a host is started, and when it is released.
 //
-// Goals: a wake is never lost, never done twice, and always answered: within
-// start_timeout the host runs, or the caller is refused with the reason. Wake
-// beats suspend at every step.
+// Goals: a wake is never lost, never done twice, and always answered: a held
+// packet is delivered or refused, with the reason, within start_timeout; who
+// waits without a packet (`im wake`) may wait so long for the start to begin,
+// and again for the host to come up. Wake beats suspend at every step.
 //
 // States: those of host.h. Beyond the state, a host that is not plainly
 // Imaginary has an Activation here, which knows its instance, the wake that
@@ -13,12 +14,13 @@
 //   Starting                start_timeout: killed, held packets refused
 //   Paused                  release_after: released, unless a leader by
 //                           wake_with is up
-//   Releasing               stop_timeout: killed; again and again, ever slower
+//   Releasing               stop_timeout: asked without condition, then killed;
+//                           again and again, ever slower
 //
 // Failures: a start that failed or timed out, and a program that ended by
-// itself before Limits::stable_after. The first one costs nothing, the n-th in
-// a row closes the host for backoff_first * 2^(n-2), at most backoff_max.
-// A packet that the back-off would outlast is refused at once, others wait.
+// itself before Limits::stable_after. They close the host for a while
+// (backoff.h). A packet that the back-off would outlast is refused at once, others wait;
+// `im wake` does not wait for it.
 //
 // Packets wake a host only where they can be of use to a fresh instance: SYNs,
 // datagrams, pings, data. What belongs to a connection that cannot exist any
@@ -29,19 +31,19 @@
 // Events of another incarnation than the current one are counted and ignored.
 //
 // All calls on one thread. Delegate methods are called when the state is
-// settled, in the order of the decisions, before the call that caused them
-// returns; they may call the Activator again.
+// settled, in the order of the decisions, before the outermost call returns;
+// they may call the Activator again, and what follows from that comes after
+// what was decided before.
 
 #ifndef IM_ORCHESTRATOR_ACTIVATOR_H_
 #define IM_ORCHESTRATOR_ACTIVATOR_H_
 
 #include <cstdint>
-#include <deque>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <variant>
+#include <utility>
+#include <vector>
 
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
@@ -51,6 +53,7 @@
 #include "base/clock.h"
 #include "base/ip_header.h"
 #include "base/packet.h"
+#include "orchestrator/backoff.h"
 #include "orchestrator/held_packets.h"
 #include "orchestrator/host.h"
 #include "orchestrator/host_table.h"
@@ -88,12 +91,9 @@ class Activator {
     // Starts in flight at once; further wakes queue in order. Beyond it, more
     // at once make each of them slower.
     size_t starting_max = 32;
-    Duration backoff_first = std::chrono::milliseconds(500);
-    Duration backoff_max = std::chrono::seconds(60);
+    Backoff::Limits backoff;
     // A program that ran so long was not a failed start.
     Duration stable_after = std::chrono::seconds(10);
-    // Failures are forgotten when the host was left in peace for so long.
-    Duration forget_after = std::chrono::minutes(5);
     // Between kills of an instance that does not end: first, doubling up to.
     Duration kill_retry_first = std::chrono::seconds(1);
     Duration kill_retry_max = std::chrono::seconds(60);
@@ -135,7 +135,7 @@ class Activator {
   // A packet for `host` came to the gateway.
   Verdict OnPacket(HostId host, const Packet& packet, const IpView& view, Instant now);
 
-  // OK: the host is up (Running or Paused, and told to run), or will be, or
+  // OK: the host is up (Running, or Paused and told to run), or will be, or
   // Delegate::Refuse with `wake_over` will follow. Else the refusal.
   absl::Status Wake(HostId host, const Cause& cause, Instant now);
 
@@ -178,9 +178,11 @@ class Activator {
   // Stops the host whatever it does (`im release`). OK if it is Imaginary or
   // will be; packets that come meanwhile start it anew.
   absl::Status Release(HostId host, absl::string_view reason, Instant now);
-  // Releases all; refuses what is held and what comes. For good.
-  void Shutdown(absl::string_view reason, Instant now);
-  // The guest is gone for good; its row is freed. Preconditions: Imaginary.
+  // Releases all (kills, if `force`); refuses what is held and what comes. For
+  // good; may be called again to force.
+  void Shutdown(absl::string_view reason, bool force, Instant now);
+  // The guest is gone for good; its row is freed. Preconditions: Imaginary,
+  // and not called from within a Delegate method.
   void RemoveGuest(HostId host);
 
   // ---- time ----
@@ -213,22 +215,37 @@ class Activator {
   class Scope;
 
   Activation& Get(HostId host);
+  bool stale(HostId host, uint64_t incarnation);
   void Drain();
-  void Move(HostId host, HostState to, const Cause& cause, absl::string_view reason, bool error,
-            Duration duration, Instant now);
-  void Want(HostId host, const Cause& cause, Instant now);
-  void TryStart(HostId host, Instant now);
-  void StartQueued(Instant now);
-  void WakeFollowers(HostId leader, Instant now);
-  void BecomeUp(HostId host, HostState to, const Report& report, Instant now);
-  void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error, Instant now);
-  void LeaveStarting(HostId host);
-  void CountFailure(HostId host, absl::string_view error, Instant now);
-  void GiveUp(HostId host, absl::string_view reason, Instant now);
-  void RefuseHeld(HostId host, absl::string_view reason, bool wake_over);
-  void OnDeadline(HostId host, Instant now);
-  void Settle(HostId host, Instant now);
+  void Run(Effect& effect);
+
+  // The wake that waits.
+  // for_ever: retried until the host runs, not given up after start_timeout.
+  void Want(HostId host, const Cause& cause, bool for_ever = false);
+  void WantAgain(HostId host);
+  void TryStart(HostId host);
+  void GiveUp(HostId host, absl::string_view reason);
+  void Dequeue(Activation& activation);
+  absl::Status WakeOne(HostId host, const Cause& cause);
+  void WakeFollowers(HostId leader, bool thawed);
+  std::string WaitReason(HostId host) const;
+
+  // Steps of an instance.
+  void AwaitInstance(HostId host, uint64_t incarnation, const Cause& cause);
+  void BecomeUp(HostId host, const Cause& cause, absl::string_view reason, Duration duration);
+  void BecomePaused(HostId host);
+  void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error);
+  void SetGoal(HostId host, Goal goal, const Cause& cause);
+  void LeaveStarting(Activation& activation);
+  void OnDeadline(HostId host);
+  void OnReleaseDeadline(HostId host);
   std::optional<HostId> LeaderUp(HostId host) const;
+
+  void Move(HostId host, HostState to, const Cause& cause, absl::string_view reason,
+            bool error = false, Duration duration = Duration(0));
+  void RefuseHeld(HostId host, absl::string_view reason, bool wake_over);
+  // Sets the deadline anew; forgets the Activation if nothing is left of it.
+  void Settle(HostId host);
 
   HostTable& table_;
   const Limits limits_;
@@ -242,8 +259,9 @@ class Activator {
   uint64_t next_incarnation_;
   size_t starting_ = 0;
   std::string shutdown_reason_;  // not empty: shut down
-  std::deque<Effect> effects_;
+  std::vector<Effect> effects_;
   int depth_ = 0;
+  Instant now_;  // of the call under way
 };
 
 absl::string_view GoalName(Activator::Goal goal);

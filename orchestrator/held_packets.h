@@ -15,9 +15,11 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <utility>
 
 #include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "base/clock.h"
 #include "base/ip_header.h"
 #include "base/packet.h"
@@ -88,7 +90,7 @@ class HeldPackets {
 
   static void Fill(Entry& entry, const Packet& packet);
   static bool SameFlow(const Entry& entry, const IpView& view);
-  void Remove(HostId host, Queue& queue, size_t bytes, size_t packets);
+  static void MoveOut(Entry& entry, PacketBatch& batch);
 
   const Limits limits_;
   absl::flat_hash_map<HostId, Queue> queues_;  // no empty ones

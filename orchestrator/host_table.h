@@ -119,7 +119,7 @@ class HostTable {
   // Activator alone calls these. Takes the edge transition.from (filled in
   // here) → transition.to; dies if the table has no such edge.
   void Apply(Transition& transition);
-  void RecordThaws(HostId id, uint64_t thaws);
+  void AddThaws(HostId id, uint64_t thaws);
   void RecordError(HostId id, absl::string_view error);
 
  private:

@@ -1,0 +1,92 @@
+// The Activator's own record of a host that is not plainly Imaginary, and what
+// it has decided but not yet told its Delegate. Included by activator*.cc only.
+
+#ifndef IM_ORCHESTRATOR_ACTIVATION_H_
+#define IM_ORCHESTRATOR_ACTIVATION_H_
+
+#include <string>
+#include <variant>
+
+#include "orchestrator/activator.h"
+
+namespace im::orchestrator {
+
+struct Activator::Activation {
+  // A wake that waits, while Imaginary (for a slot, for the back-off's end) or
+  // Releasing (for the end of the instance).
+  bool wanted = false;
+  Cause cause;                  // of this wake, or of the one that started the instance
+  Instant woken_at;             // when it came
+  Instant want_until = kNever;  // refused then
+  uint64_t queue_place = 0;     // in start_queue_; 0: not queued
+
+  // The instance.
+  bool holds_slot = false;  // counts against Limits::starting_max
+  Goal goal = Goal::kRun;   // the newest that was set
+  uint32_t kills = 0;
+  uint64_t thaws = 0;       // reported by this instance
+  Instant up_since;
+  bool kept = false;        // Paused, due for release, but a leader is up
+
+  Backoff backoff;
+  uint32_t restarts = 0;    // in a row, by the restart policy
+
+  // What the state waits for; kNever: nothing.
+  Instant stage_deadline = kNever;
+  // The one in deadlines_.
+  Instant deadline = kNever;
+};
+
+// One call of a Delegate's method, or the wake of a follower, to be made when
+// the state is settled.
+struct Activator::Effect {
+  struct Start {
+    HostId host;
+    uint64_t incarnation;
+    Cause cause;
+  };
+  struct NewGoal {
+    HostId host;
+    uint64_t incarnation;
+    Goal goal;
+    Cause cause;
+  };
+  struct Delivery {
+    HostId host;
+    PacketBatch packets;
+  };
+  struct Refusal {
+    HostId host;
+    PacketBatch packets;
+    std::string reason;
+    bool wake_over;
+  };
+  struct Follow {
+    HostId host;
+    Cause cause;
+  };
+  std::variant<Transition, Start, NewGoal, Delivery, Refusal, Follow> what;
+};
+
+// Wraps every public call: the time, and the delivery of effects when the
+// outermost one is done.
+class Activator::Scope {
+ public:
+  Scope(Activator& activator, Instant now) : activator_(activator) {
+    activator_.now_ = now;
+    ++activator_.depth_;
+  }
+  ~Scope() {
+    if (activator_.depth_ == 1) activator_.Drain();
+    --activator_.depth_;
+  }
+  Scope(const Scope&) = delete;
+  Scope& operator=(const Scope&) = delete;
+
+ private:
+  Activator& activator_;
+};
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_ACTIVATION_H_

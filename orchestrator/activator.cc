@@ -1,0 +1,417 @@
+// Wakes: packets, requests, the start queue, and what time brings. What
+// happens to instances is in activator_instance.cc.
+
+#include "orchestrator/activator.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "orchestrator/activation.h"
+#include "orchestrator/packet_use.h"
+
+namespace im::orchestrator {
+
+Activator::Activator(HostTable& table, const Limits& limits, uint64_t first_incarnation,
+                     Delegate& delegate)
+    : table_(table),
+      limits_(limits),
+      delegate_(delegate),
+      held_(limits.held),
+      next_incarnation_(first_incarnation) {
+  IM_CHECK(first_incarnation > 0 && limits.starting_max > 0);
+}
+
+Activator::~Activator() = default;
+
+void Activator::Begin(Instant now) {
+  Scope scope(*this, now);
+  table_.ForEach([this](HostId host, const HostTable::Host& row) {
+    if (!table_.policy(host).always_running || row.state != HostState::kImaginary) return;
+    Want(host, MakeCause(Cause::Kind::kMinRunning), /*for_ever=*/true);
+    Settle(host);
+  });
+}
+
+Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const IpView& view,
+                                       Instant now) {
+  const HostTable::Host& row = table_[host];
+  if (row.state == HostState::kRunning || row.state == HostState::kPaused)
+    return Verdict::kForward;
+  const PacketUse use = UseOfPacket(view);
+  if (use == PacketUse::kUseless) {
+    ++counters_.useless;
+    return Verdict::kDropped;
+  }
+  Scope scope(*this, now);
+  const auto refuse = [&](absl::string_view reason) {
+    PacketBatch batch;
+    batch.AppendCopy(packet);
+    ++counters_.refused;
+    effects_.push_back({Effect::Refusal{host, std::move(batch), std::string(reason), false}});
+    return Verdict::kRefused;
+  };
+  if (!shutdown_reason_.empty()) return refuse(shutdown_reason_);
+  const Duration bound = table_.policy(host).start_timeout;
+  if (row.state == HostState::kImaginary) {
+    if (row.guest) return refuse("the program of im run has ended");
+    if (use == PacketUse::kLeftover) return refuse("the connection is gone");
+    const auto it = activations_.find(host);
+    if (it != activations_.end() && it->second->backoff.waiting(now) &&
+        it->second->backoff.retry_at() - now >= bound)
+      return refuse(it->second->backoff.Reason(now));
+  }
+  const HeldPackets::Result result = held_.Enqueue(host, packet, view, now + bound);
+  // Even a packet that does not fit is a reason to wake: it will be repeated.
+  if (use == PacketUse::kWakes) {
+    const absl::Status woken = WakeOne(host, CauseOfPacket(view));
+    IM_CHECK(woken.ok());
+  }
+  switch (result) {
+    case HeldPackets::Result::kHeld:
+      ++counters_.held;
+      return Verdict::kHeld;
+    case HeldPackets::Result::kDuplicate:
+    case HeldPackets::Result::kReplaced:
+      ++counters_.duplicates;
+      return Verdict::kHeld;
+    default:
+      ++counters_.over_limit;
+      return Verdict::kDropped;
+  }
+}
+
+absl::Status Activator::Wake(HostId host, const Cause& cause, Instant now) {
+  Scope scope(*this, now);
+  const HostTable::Host& row = table_[host];
+  if (!shutdown_reason_.empty()) return absl::UnavailableError(shutdown_reason_);
+  if (row.state == HostState::kImaginary) {
+    if (row.guest) return absl::FailedPreconditionError("the program of im run has ended");
+    Activation& activation = Get(host);
+    if (cause.kind == Cause::Kind::kUser) activation.backoff.EndWait(now);
+    if (activation.backoff.waiting(now) &&
+        activation.backoff.retry_at() - now >= table_.policy(host).start_timeout)
+      return absl::UnavailableError(activation.backoff.Reason(now));
+  } else if (row.state == HostState::kRunning) {
+    // It may be about to pause, or paused and we do not know it yet.
+    SetGoal(host, Goal::kRun, cause);
+    return absl::OkStatus();
+  }
+  return WakeOne(host, cause);
+}
+
+// The host is not Running; back-offs that outlast the bound were refused.
+absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
+  const HostTable::Host& row = table_[host];
+  switch (row.state) {
+    case HostState::kImaginary:
+      if (row.guest) return absl::FailedPreconditionError("the program of im run has ended");
+      Want(host, cause);
+      break;
+    case HostState::kReleasing: {
+      Want(host, cause);
+      Activation& activation = Get(host);
+      if (activation.goal == Goal::kReleaseIfIdle) {
+        // The agent has not heard of it yet, or may refuse: whatever it says
+        // next decides. If it says nothing, it is beyond saving.
+        SetGoal(host, Goal::kRun, cause);
+        activation.stage_deadline = now_ + table_.policy(host).stop_timeout;
+      }
+      break;
+    }
+    case HostState::kPaused:
+      SetGoal(host, Goal::kRun, cause);
+      break;
+    case HostState::kStarting:
+    case HostState::kRunning:
+      break;
+    case HostState::kCheckpointed:
+    case HostState::kRestoring:
+      IM_CHECK(false);  // no provider can checkpoint yet, so nothing leads here
+  }
+  Settle(host);
+  return absl::OkStatus();
+}
+
+// ---- the wake that waits ----------------------------------------------------
+
+void Activator::Want(HostId host, const Cause& cause, bool for_ever) {
+  Activation& activation = Get(host);
+  const Instant until = for_ever ? kNever : now_ + table_.policy(host).start_timeout;
+  if (!activation.wanted) {
+    activation.wanted = true;
+    activation.cause = cause;
+    activation.woken_at = now_;
+    activation.want_until = until;
+  } else {
+    activation.want_until = std::min(activation.want_until, until);
+  }
+  if (table_[host].state == HostState::kImaginary) TryStart(host);
+}
+
+// After an end: hosts that must run are wanted without anybody's asking.
+void Activator::WantAgain(HostId host) {
+  if (!shutdown_reason_.empty() || table_[host].guest) return;
+  if (table_.policy(host).always_running) {
+    Want(host, MakeCause(Cause::Kind::kMinRunning), /*for_ever=*/true);
+  } else if (const std::optional<HostId> leader = LeaderUp(host)) {
+    Want(host, MakeCause(Cause::Kind::kWakeWith, table_[*leader].name), /*for_ever=*/true);
+  }
+}
+
+void Activator::TryStart(HostId host) {
+  Activation& activation = Get(host);
+  if (!activation.wanted) return;
+  if (activation.backoff.waiting(now_)) {
+    activation.stage_deadline = activation.backoff.retry_at();
+    return;
+  }
+  if (starting_ >= limits_.starting_max) {
+    activation.stage_deadline = kNever;
+    if (activation.queue_place == 0) {
+      activation.queue_place = next_queue_place_++;
+      start_queue_.emplace(activation.queue_place, host);
+    }
+    return;
+  }
+  const Cause cause = activation.cause;
+  const uint64_t incarnation = next_incarnation_++;
+  activation.holds_slot = true;
+  ++starting_;
+  ++counters_.starts;
+  AwaitInstance(host, incarnation, cause);
+  effects_.push_back({Effect::Start{host, incarnation, cause}});
+  WakeFollowers(host, /*thawed=*/false);
+}
+
+void Activator::Dequeue(Activation& activation) {
+  if (activation.queue_place == 0) return;
+  start_queue_.erase(activation.queue_place);
+  activation.queue_place = 0;
+}
+
+// The waiting wake is answered with `reason`; whoever must run is wanted again.
+void Activator::GiveUp(HostId host, absl::string_view reason) {
+  Activation& activation = Get(host);
+  activation.wanted = false;
+  activation.want_until = kNever;
+  Dequeue(activation);
+  if (table_[host].state == HostState::kImaginary) activation.stage_deadline = kNever;
+  RefuseHeld(host, reason, /*wake_over=*/true);
+  WantAgain(host);
+}
+
+std::string Activator::WaitReason(HostId host) const {
+  const std::string bound = DurationText(table_.policy(host).start_timeout);
+  switch (table_[host].state) {
+    case HostState::kStarting:
+      return absl::StrCat("not up within ", bound);
+    case HostState::kReleasing:
+      return absl::StrCat("its last instance has not ended within ", bound);
+    default:
+      break;
+  }
+  const auto it = activations_.find(host);
+  if (it != activations_.end() && it->second->backoff.waiting(now_))
+    return it->second->backoff.Reason(now_);
+  return absl::StrCat("no start slot was free within ", bound);
+}
+
+// thawed: only those that must run whenever the leader does.
+void Activator::WakeFollowers(HostId leader, bool thawed) {
+  for (const HostTable::Follower& follower : table_.followers(leader)) {
+    if (thawed && follower.kind != Cause::Kind::kWakeWith) continue;
+    effects_.push_back(
+        {Effect::Follow{follower.host, MakeCause(follower.kind, table_[leader].name)}});
+  }
+}
+
+void Activator::RefuseHeld(HostId host, absl::string_view reason, bool wake_over) {
+  PacketBatch batch = held_.Take(host);
+  if (batch.empty() && !wake_over) return;
+  counters_.refused += batch.size();
+  effects_.push_back({Effect::Refusal{host, std::move(batch), std::string(reason), wake_over}});
+}
+
+// ---- time -------------------------------------------------------------------
+
+Instant Activator::NextDeadline() const {
+  const Instant own = deadlines_.empty() ? kNever : deadlines_.begin()->first;
+  return std::min(own, held_.NextDeadline());
+}
+
+void Activator::OnTimer(Instant now) {
+  Scope scope(*this, now);
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now)
+    OnDeadline(deadlines_.begin()->second);
+  // After the hosts' own deadlines, which know the better reason.
+  while (true) {
+    HeldPackets::Expired expired = held_.Expire(now);
+    if (expired.host == kNoHost) break;
+    counters_.refused += expired.packets.size();
+    counters_.held_too_long += expired.packets.size();
+    effects_.push_back({Effect::Refusal{expired.host, std::move(expired.packets),
+                                        WaitReason(expired.host), false}});
+  }
+}
+
+void Activator::OnDeadline(HostId host) {
+  Activation& activation = Get(host);
+  if (activation.wanted && activation.want_until <= now_) GiveUp(host, WaitReason(host));
+  if (activation.stage_deadline <= now_) {
+    activation.stage_deadline = kNever;
+    switch (table_[host].state) {
+      case HostState::kImaginary:
+        if (activation.wanted) {
+          TryStart(host);
+        } else if (activation.backoff.forget_at() <= now_) {
+          activation.backoff.Reset();
+        }
+        break;
+      case HostState::kStarting: {
+        const std::string reason = absl::StrCat(
+            "start timed out after ", DurationText(table_.policy(host).start_timeout));
+        activation.backoff.Fail(limits_.backoff, reason, now_);
+        BeginRelease(host, Goal::kKill, reason, /*error=*/true);
+        RefuseHeld(host, reason, /*wake_over=*/true);
+        break;
+      }
+      case HostState::kPaused:
+      case HostState::kReleasing:
+        OnReleaseDeadline(host);
+        break;
+      case HostState::kRunning:
+      case HostState::kCheckpointed:
+      case HostState::kRestoring:
+        break;
+    }
+  }
+  Settle(host);
+}
+
+// ---- bookkeeping ------------------------------------------------------------
+
+Activator::Activation& Activator::Get(HostId host) {
+  std::unique_ptr<Activation>& activation = activations_[host];
+  if (!activation) activation = std::make_unique<Activation>();
+  return *activation;
+}
+
+void Activator::Settle(HostId host) {
+  const auto it = activations_.find(host);
+  if (it == activations_.end()) return;
+  Activation& activation = *it->second;
+  const bool at_rest = table_[host].state == HostState::kImaginary && !activation.wanted;
+  if (at_rest && activation.stage_deadline == kNever && activation.backoff.failures() > 0)
+    activation.stage_deadline = activation.backoff.forget_at();
+  const bool nothing_left = at_rest && activation.backoff.failures() == 0;
+  Instant deadline = activation.stage_deadline;
+  if (activation.wanted) deadline = std::min(deadline, activation.want_until);
+  if (nothing_left) deadline = kNever;
+  if (deadline != activation.deadline) {
+    if (activation.deadline != kNever) deadlines_.erase({activation.deadline, host});
+    if (deadline != kNever) deadlines_.emplace(deadline, host);
+    activation.deadline = deadline;
+  }
+  if (nothing_left) activations_.erase(it);
+}
+
+void Activator::Move(HostId host, HostState to, const Cause& cause, absl::string_view reason,
+                     bool error, Duration duration) {
+  Transition transition;
+  transition.host = host;
+  transition.to = to;
+  transition.cause = cause;
+  transition.reason = std::string(reason);
+  transition.error = error;
+  transition.duration = duration;
+  transition.at = now_;
+  table_.Apply(transition);
+  effects_.push_back({std::move(transition)});
+  // A follower that is due for release was kept by this host.
+  if (to == HostState::kRunning || to == HostState::kStarting) return;
+  for (const HostTable::Follower& follower : table_.followers(host)) {
+    const auto it = activations_.find(follower.host);
+    if (it == activations_.end() || !it->second->kept) continue;
+    it->second->stage_deadline = now_;
+    Settle(follower.host);
+  }
+}
+
+void Activator::Drain() {
+  while (true) {
+    while (starting_ < limits_.starting_max && !start_queue_.empty()) {
+      const HostId host = start_queue_.begin()->second;
+      Activation& activation = Get(host);
+      Dequeue(activation);
+      TryStart(host);
+      Settle(host);
+    }
+    if (effects_.empty()) return;
+    std::vector<Effect> effects = std::move(effects_);
+    effects_.clear();
+    for (Effect& effect : effects) Run(effect);
+  }
+}
+
+void Activator::Run(Effect& effect) {
+  struct Visitor {
+    Activator& self;
+    void operator()(Transition& t) { self.delegate_.OnTransition(t); }
+    void operator()(Effect::Start& s) {
+      self.delegate_.StartInstance(s.host, s.incarnation, s.cause);
+    }
+    void operator()(Effect::NewGoal& g) {
+      self.delegate_.SetGoal(g.host, g.incarnation, g.goal, g.cause);
+    }
+    void operator()(Effect::Delivery& d) {
+      self.delegate_.Deliver(d.host, std::move(d.packets));
+    }
+    void operator()(Effect::Refusal& r) {
+      self.delegate_.Refuse(r.host, std::move(r.packets), r.reason, r.wake_over);
+    }
+    void operator()(Effect::Follow& f) {
+      if (!self.shutdown_reason_.empty() || !self.table_.Contains(f.host)) return;
+      // A follower that cannot be woken says so itself, by its transitions.
+      (void)self.WakeOne(f.host, f.cause);
+    }
+  };
+  std::visit(Visitor{*this}, effect.what);
+}
+
+bool Activator::all_ended() const {
+  return table_.count(HostState::kImaginary) + table_.count(HostState::kCheckpointed) ==
+         table_.size();
+}
+
+Activator::Outlook Activator::outlook(HostId host, Instant now) const {
+  Outlook outlook;
+  const auto it = activations_.find(host);
+  if (it == activations_.end()) return outlook;
+  const Activation& activation = *it->second;
+  outlook.failures = activation.backoff.failures();
+  if (table_[host].state == HostState::kImaginary && activation.backoff.waiting(now))
+    outlook.retry_at = activation.backoff.retry_at();
+  outlook.wake_waits = activation.wanted;
+  if (table_[host].state == HostState::kPaused) {
+    if (activation.kept) outlook.kept_by = LeaderUp(host);
+    if (activation.stage_deadline != kNever) outlook.release_at = activation.stage_deadline;
+  }
+  return outlook;
+}
+
+absl::string_view GoalName(Activator::Goal goal) {
+  switch (goal) {
+    case Activator::Goal::kRun:
+      return "run";
+    case Activator::Goal::kReleaseIfIdle:
+      return "release if idle";
+    case Activator::Goal::kRelease:
+      return "release";
+    case Activator::Goal::kKill:
+      return "kill";
+  }
+  return "unknown";
+}
+
+}  // namespace im::orchestrator

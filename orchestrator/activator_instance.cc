@@ -1,0 +1,320 @@
+// What happens to instances: they come up, pause, are released, end.
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "orchestrator/activation.h"
+#include "orchestrator/activator.h"
+
+namespace im::orchestrator {
+
+bool Activator::stale(HostId host, uint64_t incarnation) {
+  if (table_.Contains(host) && table_[host].incarnation == incarnation &&
+      HasInstance(table_[host].state))
+    return false;
+  ++counters_.stale_events;
+  return true;
+}
+
+// ---- coming up --------------------------------------------------------------
+
+void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now) {
+  Scope scope(*this, now);
+  next_incarnation_ = std::max(next_incarnation_, incarnation + 1);
+  AwaitInstance(host, incarnation, cause);
+  Settle(host);
+}
+
+uint64_t Activator::Expect(HostId host, const Cause& cause, Instant now) {
+  Scope scope(*this, now);
+  const uint64_t incarnation = next_incarnation_++;
+  AwaitInstance(host, incarnation, cause);
+  Settle(host);
+  return incarnation;
+}
+
+void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& cause) {
+  Activation& activation = Get(host);
+  if (!activation.wanted) activation.woken_at = now_;
+  activation.wanted = false;
+  activation.want_until = kNever;
+  Dequeue(activation);
+  activation.cause = cause;
+  activation.goal = Goal::kRun;
+  activation.kills = 0;
+  activation.thaws = 0;
+  activation.kept = false;
+  activation.stage_deadline = now_ + table_.policy(host).start_timeout;
+  Transition transition;
+  transition.host = host;
+  transition.to = HostState::kStarting;
+  transition.incarnation = incarnation;
+  transition.cause = cause;
+  transition.at = now_;
+  table_.Apply(transition);
+  effects_.push_back({std::move(transition)});
+}
+
+void Activator::LeaveStarting(Activation& activation) {
+  if (!activation.holds_slot) return;
+  activation.holds_slot = false;
+  --starting_;
+}
+
+void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reason,
+                         Duration duration) {
+  Activation& activation = Get(host);
+  LeaveStarting(activation);
+  activation.wanted = false;
+  activation.want_until = kNever;
+  activation.kept = false;
+  activation.stage_deadline = kNever;
+  Move(host, HostState::kRunning, cause, reason, /*error=*/false, duration);
+  PacketBatch held = held_.Take(host);
+  if (held.empty()) return;
+  counters_.delivered += held.size();
+  effects_.push_back({Effect::Delivery{host, std::move(held)}});
+}
+
+void Activator::BecomePaused(HostId host) {
+  const HostPolicy& policy = table_.policy(host);
+  Get(host).stage_deadline = policy.release_after && !policy.always_running
+                                 ? now_ + *policy.release_after
+                                 : kNever;
+  Move(host, HostState::kPaused, Cause(), "idle");
+}
+
+void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report& report,
+                                 Instant now) {
+  using State = Report::State;
+  Scope scope(*this, now);
+  if (stale(host, incarnation)) return;
+  Activation& activation = Get(host);
+  const bool thawed = report.thaws > activation.thaws;
+  if (thawed) {
+    table_.AddThaws(host, report.thaws - activation.thaws);
+    activation.thaws = report.thaws;
+  }
+  switch (table_[host].state) {
+    case HostState::kStarting:
+      // An adopted instance may be on its way out: its end will tell.
+      if (report.state == State::kReleasing) break;
+      activation.up_since = now;
+      BecomeUp(host, activation.cause, "", now - activation.woken_at);
+      if (report.state == State::kPaused) BecomePaused(host);
+      break;
+    case HostState::kRunning:
+      if (report.state == State::kPaused) BecomePaused(host);
+      break;
+    case HostState::kPaused:
+      if (report.state == State::kRunning || (report.state == State::kPaused && thawed)) {
+        BecomeUp(host, report.cause, "", report.thaw);
+        WakeFollowers(host, /*thawed=*/true);
+        // It ran and paused again between two reports.
+        if (report.state == State::kPaused) BecomePaused(host);
+      }
+      break;
+    case HostState::kReleasing: {
+      if (!report.goal_acknowledged || report.state == State::kReleasing) break;
+      const bool refused = activation.goal == Goal::kReleaseIfIdle &&
+                           (report.state == State::kReleaseRefused ||
+                            report.state == State::kRunning);
+      const bool cancelled = activation.goal == Goal::kRun;
+      if (!refused && !cancelled) break;
+      const Cause cause = cancelled ? activation.cause : report.cause;
+      BecomeUp(host, cause, refused ? "release refused: in use" : "release cancelled",
+               cancelled ? now - activation.woken_at : Duration(0));
+      if (report.state == State::kPaused) BecomePaused(host);
+      break;
+    }
+    case HostState::kImaginary:
+    case HostState::kCheckpointed:
+    case HostState::kRestoring:
+      IM_CHECK(false);  // stale() sorted these out, or nothing leads here yet
+  }
+  Settle(host);
+}
+
+// ---- ending -----------------------------------------------------------------
+
+void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& end, Instant now) {
+  Scope scope(*this, now);
+  if (stale(host, incarnation)) return;
+  Activation& activation = Get(host);
+  const HostTable::Host& row = table_[host];
+  const HostState from = row.state;
+  LeaveStarting(activation);
+  activation.stage_deadline = kNever;
+  activation.kept = false;
+
+  if (from == HostState::kReleasing) {
+    Move(host, HostState::kImaginary, Cause(), end.message);
+    if (activation.wanted) {
+      TryStart(host);
+    } else {
+      RefuseHeld(host, "the connection is gone", /*wake_over=*/false);
+      WantAgain(host);
+    }
+    Settle(host);
+    return;
+  }
+
+  if (from == HostState::kStarting) {
+    const std::string reason = absl::StrCat("start failed: ", end.message);
+    if (!row.guest) activation.backoff.Fail(limits_.backoff, reason, now);
+    Move(host, HostState::kImaginary, Cause(), reason, /*error=*/true);
+    RefuseHeld(host, reason, /*wake_over=*/true);
+    WantAgain(host);
+    Settle(host);
+    return;
+  }
+
+  // Running or Paused: nobody asked for it.
+  const HostPolicy& policy = table_.policy(host);
+  const bool failed = end.kind == End::Kind::kFailed;
+  const bool stable = now - activation.up_since >= limits_.stable_after;
+  if (stable) {
+    activation.backoff.Reset();
+    activation.restarts = 0;
+  }
+  if (!row.guest && (failed || !stable))
+    activation.backoff.Fail(limits_.backoff, end.message, now);
+  Move(host, HostState::kImaginary, Cause(), end.message, failed);
+  WantAgain(host);
+  const bool restart = policy.restart == HostPolicy::Restart::kAlways ||
+                       (policy.restart == HostPolicy::Restart::kOnFailure && failed);
+  if (restart && !activation.wanted && !row.guest && shutdown_reason_.empty() &&
+      row.state == HostState::kImaginary &&
+      (policy.restart_attempts_max == 0 || activation.restarts < policy.restart_attempts_max)) {
+    ++activation.restarts;
+    Want(host, MakeCause(Cause::Kind::kRestart, end.message), /*for_ever=*/true);
+  }
+  Settle(host);
+}
+
+// ---- releases ---------------------------------------------------------------
+
+void Activator::SetGoal(HostId host, Goal goal, const Cause& cause) {
+  Get(host).goal = goal;
+  effects_.push_back({Effect::NewGoal{host, table_[host].incarnation, goal, cause}});
+}
+
+void Activator::BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error) {
+  Activation& activation = Get(host);
+  LeaveStarting(activation);
+  activation.kept = false;
+  activation.kills = goal == Goal::kKill ? 1 : 0;
+  activation.stage_deadline =
+      now_ + (goal == Goal::kKill ? limits_.kill_retry_first : table_.policy(host).stop_timeout);
+  if (table_[host].state != HostState::kReleasing)
+    Move(host, HostState::kReleasing, Cause(), reason, error);
+  SetGoal(host, goal, MakeCause(Cause::Kind::kUnknown, reason));
+}
+
+// Paused for release_after, or Releasing for stop_timeout.
+void Activator::OnReleaseDeadline(HostId host) {
+  Activation& activation = Get(host);
+  const HostPolicy& policy = table_.policy(host);
+  if (table_[host].state == HostState::kPaused) {
+    if (LeaderUp(host)) {
+      activation.kept = true;  // Move() of the leader comes back to it
+      return;
+    }
+    BeginRelease(host, Goal::kReleaseIfIdle,
+                 absl::StrCat("idle for ", DurationText(*policy.release_after)), false);
+    return;
+  }
+  const std::string late = DurationText(policy.stop_timeout);
+  switch (activation.goal) {
+    case Goal::kReleaseIfIdle:
+      BeginRelease(host, Goal::kRelease, absl::StrCat("no answer within ", late), false);
+      return;
+    case Goal::kRun:
+      BeginRelease(host, Goal::kKill, absl::StrCat("no answer within ", late), false);
+      return;
+    case Goal::kRelease:
+      BeginRelease(host, Goal::kKill, absl::StrCat("did not stop within ", late), false);
+      return;
+    case Goal::kKill: {
+      Duration wait = limits_.kill_retry_first;
+      for (uint32_t i = 0; i < activation.kills && wait < limits_.kill_retry_max; ++i) wait *= 2;
+      ++activation.kills;
+      activation.stage_deadline = now_ + std::min(wait, limits_.kill_retry_max);
+      SetGoal(host, Goal::kKill, MakeCause(Cause::Kind::kUnknown, "still there"));
+      return;
+    }
+  }
+}
+
+absl::Status Activator::Release(HostId host, absl::string_view reason, Instant now) {
+  Scope scope(*this, now);
+  switch (table_[host].state) {
+    case HostState::kImaginary:
+      if (const auto it = activations_.find(host);
+          it != activations_.end() && it->second->wanted)
+        GiveUp(host, reason);
+      break;
+    case HostState::kStarting:
+      BeginRelease(host, Goal::kKill, reason, /*error=*/false);
+      RefuseHeld(host, reason, /*wake_over=*/true);
+      break;
+    case HostState::kRunning:
+    case HostState::kPaused:
+      BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
+      break;
+    case HostState::kReleasing:
+      if (Get(host).goal == Goal::kReleaseIfIdle || Get(host).goal == Goal::kRun)
+        BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
+      break;
+    case HostState::kCheckpointed:
+    case HostState::kRestoring:
+      return absl::UnimplementedError("checkpoints cannot be released yet");
+  }
+  Settle(host);
+  return absl::OkStatus();
+}
+
+void Activator::Shutdown(absl::string_view reason, bool force, Instant now) {
+  Scope scope(*this, now);
+  shutdown_reason_ = std::string(reason);
+  std::vector<HostId> hosts;
+  for (const auto& [host, activation] : activations_) hosts.push_back(host);
+  std::sort(hosts.begin(), hosts.end());
+  const Goal goal = force ? Goal::kKill : Goal::kRelease;
+  for (const HostId host : hosts) {
+    const HostState state = table_[host].state;
+    if (state == HostState::kStarting) {
+      BeginRelease(host, Goal::kKill, reason, /*error=*/false);
+    } else if (state == HostState::kRunning || state == HostState::kPaused) {
+      BeginRelease(host, goal, reason, /*error=*/false);
+    } else if (state == HostState::kReleasing && Get(host).goal < goal) {
+      BeginRelease(host, goal, reason, /*error=*/false);
+    }
+    if (state == HostState::kStarting || Get(host).wanted || held_.Has(host))
+      GiveUp(host, reason);
+    Settle(host);
+  }
+}
+
+void Activator::RemoveGuest(HostId host) {
+  IM_CHECK(depth_ == 0);  // what was decided about it may not be told yet
+  IM_CHECK(table_[host].guest && table_[host].state == HostState::kImaginary);
+  IM_CHECK(!held_.Has(host));
+  const auto it = activations_.find(host);
+  if (it != activations_.end()) {
+    if (it->second->deadline != kNever) deadlines_.erase({it->second->deadline, host});
+    activations_.erase(it);
+  }
+  table_.RemoveGuest(host);
+}
+
+std::optional<HostId> Activator::LeaderUp(HostId host) const {
+  for (const HostId leader : table_.leaders(host)) {
+    const HostState state = table_[leader].state;
+    if (state == HostState::kStarting || state == HostState::kRunning) return leader;
+  }
+  return std::nullopt;
+}
+
+}  // namespace im::orchestrator
