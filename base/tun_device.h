@@ -8,6 +8,7 @@
 #define IM_BASE_TUN_DEVICE_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "base/counters.h"
@@ -43,12 +44,16 @@ class TunDevice {
   void Write(PacketBatch& batch, DropCounters& drops);
 
  private:
-  TunDevice(FileDescriptor fd, std::string name, bool offload)
-      : fd_(std::move(fd)), name_(std::move(name)), offload_(offload) {}
+  TunDevice() = default;
+  // One packet; false if it was refused, with errno.
+  bool WriteOne(std::span<const uint8_t> header, std::span<const uint8_t> packet);
+  void WriteCut(const Packet& packet, DropCounters& drops);
+  void WriteOffloaded(Packet& packet, DropCounters& drops);
 
   FileDescriptor fd_;
   std::string name_;
-  bool offload_;
+  bool offload_ = false;
+  bool udp_offload_ = false;  // USO (Linux 6.2)
 };
 
 }  // namespace im
