@@ -1,0 +1,158 @@
+#include "orchestrator/gateway.h"
+
+#include <optional>
+#include <utility>
+
+#include "base/ip_build.h"
+#include "orchestrator/control_channel.h"
+
+namespace im::orchestrator {
+
+Gateway::Gateway(const IpPrefix& network, const IpAddress& address, TunnelEdge& tunnel,
+                 Delegate& delegate)
+    : network_(network),
+      address_(address),
+      tunnel_(tunnel),
+      delegate_(delegate),
+      from_stack_(*this) {}
+
+void Gateway::Route(PacketBatch batch, Origin origin) {
+  if (batch.empty() || RouteWhole(batch, origin)) return;
+  std::vector<Group> groups;
+  PacketBatch to_stack;
+  for (const Packet& packet : batch) RouteOne(packet, origin, groups, to_stack);
+  for (Group& group : groups) tunnel_.SendTo(group.peer, std::move(group.batch));
+  if (!to_stack.empty() && stack_ != nullptr) stack_->Write(std::move(to_stack));
+}
+
+bool Gateway::RouteWhole(PacketBatch& batch, Origin origin) {
+  const std::optional<IpRoute> first = ParseIpRoute(batch[0].bytes());
+  if (!first.has_value()) return false;
+  const auto route = routes_.find(first->destination);
+  if (route == routes_.end() || !SourceIsRight(first->source, origin)) return false;
+  for (size_t i = 1; i < batch.size(); ++i) {
+    const std::optional<IpRoute> next = ParseIpRoute(batch[i].bytes());
+    if (!next.has_value() || next->destination != first->destination ||
+        next->source != first->source) {
+      return false;
+    }
+  }
+  const tunnel::PublicKey peer = route->second;
+  if (origin == Origin::kTunnel) {
+    forwarded_packets_ += batch.size() - 1;
+    Forwarded(first->source, first->destination, batch.total_bytes());
+  }
+  tunnel_.SendTo(peer, std::move(batch));
+  return true;
+}
+
+void Gateway::RouteOne(const Packet& packet, Origin origin, std::vector<Group>& groups,
+                       PacketBatch& to_stack) {
+  const std::optional<IpRoute> ip = ParseIpRoute(packet.bytes());
+  if (!ip.has_value()) {
+    drops_.Add(DropReason::kMalformed);
+    return;
+  }
+  if (!SourceIsRight(ip->source, origin)) {
+    drops_.Add(DropReason::kSpoofed);
+    return;
+  }
+  if (ip->destination == address_) return ToGateway(packet, origin, to_stack);
+  if (const auto route = routes_.find(ip->destination); route != routes_.end()) {
+    if (groups.empty() || groups.back().destination != ip->destination) {
+      // Packets of one flow stay in order also if others come between: a
+      // destination has one group.
+      auto group = groups.begin();
+      while (group != groups.end() && group->destination != ip->destination) ++group;
+      if (group == groups.end()) {
+        groups.push_back({ip->destination, route->second, PacketBatch()});
+      } else if (group + 1 != groups.end()) {
+        std::swap(*group, groups.back());
+      }
+    }
+    groups.back().batch.AppendCopy(packet);
+    if (origin == Origin::kTunnel) Forwarded(ip->source, ip->destination, packet.size);
+    return;
+  }
+  if (!network_.Contains(ip->destination)) {
+    drops_.Add(DropReason::kNoRoute);
+    return;
+  }
+  const std::optional<IpView> view = ParseIp(packet.bytes());
+  if (!view.has_value()) {
+    drops_.Add(DropReason::kMalformed);
+    return;
+  }
+  if (!delegate_.OnPacketToSleeper(packet, *view)) {
+    drops_.Add(DropReason::kNoRoute);
+    RefuseOne(packet);
+  }
+}
+
+bool Gateway::SourceIsRight(const IpAddress& source, Origin origin) const {
+  if (origin == Origin::kStack) return source == address_;
+  // That the sender owns the address was checked by the tunnel.
+  return source != address_ && network_.Contains(source);
+}
+
+void Gateway::ToGateway(const Packet& packet, Origin origin, PacketBatch& to_stack) {
+  const std::optional<IpView> view = ParseIp(packet.bytes());
+  if (!view.has_value() || origin == Origin::kStack) {
+    drops_.Add(DropReason::kMalformed);
+    return;
+  }
+  if (view->is_udp() && view->destination_port == kControlPort) {
+    delegate_.OnControlPacket(packet, *view);
+  } else if (stack_ != nullptr) {
+    to_stack.AppendCopy(packet);
+  } else {
+    drops_.Add(DropReason::kNoRoute);
+  }
+}
+
+void Gateway::Forwarded(const IpAddress& from, const IpAddress& to, size_t bytes) {
+  forwarded_bytes_ += bytes;
+  ++forwarded_packets_;
+  delegate_.OnForwarded(from, to);
+}
+
+void Gateway::Deliver(const IpAddress& host, PacketBatch batch) {
+  const auto route = routes_.find(host);
+  if (route == routes_.end()) {
+    drops_.Add(DropReason::kNoRoute, batch.size());
+    return;
+  }
+  const tunnel::PublicKey peer = route->second;
+  for (const Packet& packet : batch) {
+    const std::optional<IpRoute> ip = ParseIpRoute(packet.bytes());
+    if (ip.has_value() && ip->source != address_) Forwarded(ip->source, host, packet.size);
+  }
+  tunnel_.SendTo(peer, std::move(batch));
+}
+
+void Gateway::Refuse(const PacketBatch& batch) {
+  for (const Packet& packet : batch) RefuseOne(packet);
+}
+
+void Gateway::RefuseOne(const Packet& packet) {
+  const std::optional<IpRoute> ip = ParseIpRoute(packet.bytes());
+  if (!ip.has_value()) return;
+  const std::optional<std::vector<uint8_t>> answer =
+      BuildRefusal(packet.bytes(), RefusalKind::kHost);
+  if (answer.has_value()) Send(*answer, ip->source);
+}
+
+void Gateway::Send(std::span<const uint8_t> packet, const IpAddress& destination) {
+  if (destination == address_) {
+    if (stack_ != nullptr) stack_->Write(SinglePacket(packet));
+    return;
+  }
+  const auto route = routes_.find(destination);
+  if (route == routes_.end()) {
+    drops_.Add(DropReason::kNoRoute);
+    return;
+  }
+  tunnel_.SendTo(route->second, SinglePacket(packet));
+}
+
+}  // namespace im::orchestrator
