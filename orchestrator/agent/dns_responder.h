@@ -1,0 +1,54 @@
+// DnsResponder: answers a program's DNS questions about the cluster.
+//
+// Names are configuration, so nothing is asked of anybody: a query in, the
+// answer out. "db" and "db.shop.im" both name the host db of the domain
+// shop.im, in any case of letters. Answered are A, AAAA, ANY and PTR; other
+// types of a known name have no data; unknown names do not exist. Only what a
+// resolver library sends is understood: one question, opcode QUERY, EDNS
+// tolerated. Anything else is refused with the fitting code, and what is not a
+// query at all is dropped.
+//
+// RFC 1035 (messages, names), RFC 2308 (no data), RFC 3596 (AAAA, ip6.arpa),
+// RFC 6891 (EDNS).
+
+#ifndef IM_ORCHESTRATOR_AGENT_DNS_RESPONDER_H_
+#define IM_ORCHESTRATOR_AGENT_DNS_RESPONDER_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "orchestrator/agent/name_index.h"
+
+namespace im::agent {
+
+// Addresses belong to their hosts for ever; the limit is for those who change
+// cluster.yaml.
+inline constexpr uint32_t kDnsTtlSeconds = 60;
+
+class DnsResponder {
+ public:
+  // `names` must outlive the responder. `domain` without dots at its ends.
+  DnsResponder(NameIndex& names, absl::string_view domain);
+
+  // The answer to the UDP payload `query`; nullopt if none is due.
+  std::optional<std::vector<uint8_t>> Answer(std::span<const uint8_t> query);
+
+ private:
+  struct Question;
+  struct Reply;
+  // The host's part of `name`: "db" of "db" and "db.shop.im"; nullopt if the
+  // name lies elsewhere. Empty for the domain itself.
+  std::optional<absl::string_view> HostPart(absl::string_view name) const;
+  Reply Resolve(const Question& question);
+
+  NameIndex& names_;
+  std::string domain_;
+};
+
+}  // namespace im::agent
+
+#endif  // IM_ORCHESTRATOR_AGENT_DNS_RESPONDER_H_

@@ -1,0 +1,196 @@
+#include "orchestrator/agent/dns_responder.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "proto/agent.pb.h"
+
+namespace im::agent {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+constexpr uint16_t kA = 1, kPtr = 12, kMx = 15, kAaaa = 28, kAny = 255;
+
+std::string Encoded(const std::vector<std::pair<std::string, std::string>>& hosts) {
+  proto::NameTable table;
+  for (const auto& [name, address] : hosts) {
+    proto::HostName* host = table.add_hosts();
+    host->set_name(name);
+    const IpAddress parsed = *IpAddress::Parse(address);
+    host->set_address(std::string(parsed.bytes().begin(), parsed.bytes().end()));
+  }
+  return table.SerializeAsString();
+}
+
+Bytes Query(absl::string_view name, uint16_t type, uint16_t qclass = 1) {
+  Bytes out = {0x12, 0x34, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0};
+  for (absl::string_view label : absl::StrSplit(name, '.', absl::SkipEmpty())) {
+    out.push_back(static_cast<uint8_t>(label.size()));
+    out.insert(out.end(), label.begin(), label.end());
+  }
+  for (uint8_t byte : {uint8_t{0}, uint8_t(type >> 8), uint8_t(type), uint8_t(qclass >> 8),
+                       uint8_t(qclass)})
+    out.push_back(byte);
+  return out;
+}
+
+Bytes WithOpt(Bytes query, uint8_t version = 0) {
+  query[11] = 1;
+  for (uint8_t byte : {0, 0, 41, 0x10, 0, 0, int{version}, 0, 0, 0, 0}) query.push_back(byte);
+  return query;
+}
+
+int Code(const Bytes& answer) { return answer[3] & 0xf; }
+int Answers(const Bytes& answer) { return answer[6] << 8 | answer[7]; }
+
+class DnsResponderTest : public testing::Test {
+ protected:
+  Bytes Ask(const Bytes& query) {
+    auto answer = responder_.Answer(query);
+    EXPECT_TRUE(answer.has_value());
+    return answer.value_or(Bytes(12));
+  }
+  NameIndex names_{Encoded({{"web", "10.77.0.3"},
+                            {"Db", "10.77.0.5"},
+                            {"app", "10.77.0.4"},
+                            {"six", "fd00::77"}})};
+  DnsResponder responder_{names_, "Shop.im"};
+};
+
+TEST_F(DnsResponderTest, AnswersShortAndFullNamesInAnyCase) {
+  for (const char* name : {"db", "DB", "db.shop.im", "dB.ShOp.IM"}) {
+    const Bytes answer = Ask(Query(name, kA));
+    EXPECT_EQ(Code(answer), 0) << name;
+    ASSERT_EQ(Answers(answer), 1) << name;
+    EXPECT_EQ(answer[0], 0x12);
+    EXPECT_EQ(answer[1], 0x34);
+    EXPECT_EQ(answer[2] & 0x81, 0x81) << "a response, RD copied";
+    const Bytes tail(answer.end() - 16, answer.end());
+    EXPECT_THAT(tail, testing::ElementsAre(0xc0, 12, 0, 1, 0, 1, 0, 0, 0, kDnsTtlSeconds, 0, 4, 10,
+                                           77, 0, 5));
+  }
+}
+
+TEST_F(DnsResponderTest, UnknownNamesDoNotExist) {
+  for (const char* name : {"nobody", "nobody.shop.im", "db.other.im", "db.shop.im.com", "a.db",
+                           "xshop.im", "example.com"}) {
+    EXPECT_EQ(Code(Ask(Query(name, kA))), 3) << name;
+    EXPECT_EQ(Answers(Ask(Query(name, kAaaa))), 0) << name;
+  }
+}
+
+TEST_F(DnsResponderTest, OtherTypesOfAKnownNameHaveNoData) {
+  for (uint16_t type : {kAaaa, kMx}) {
+    const Bytes answer = Ask(Query("db", type));
+    EXPECT_EQ(Code(answer), 0) << type;
+    EXPECT_EQ(Answers(answer), 0) << type;
+  }
+  EXPECT_EQ(Code(Ask(Query("shop.im", kA))), 0);
+  EXPECT_EQ(Answers(Ask(Query("shop.im", kA))), 0);
+}
+
+TEST_F(DnsResponderTest, AnswersIpv6) {
+  const Bytes answer = Ask(Query("six", kAaaa));
+  ASSERT_EQ(Answers(answer), 1);
+  EXPECT_EQ(answer.back(), 0x77);
+  EXPECT_EQ(Answers(Ask(Query("six", kA))), 0);
+  EXPECT_EQ(Answers(Ask(Query("six", kAny))), 1);
+}
+
+TEST_F(DnsResponderTest, AnswersReverseNames) {
+  const Bytes answer = Ask(Query("4.0.77.10.in-addr.arpa", kPtr));
+  ASSERT_EQ(Answers(answer), 1);
+  const Bytes name(answer.end() - 13, answer.end());
+  EXPECT_THAT(name, testing::ElementsAre(3, 'a', 'p', 'p', 4, 's', 'h', 'o', 'p', 2, 'i', 'm', 0));
+  const Bytes six = Ask(Query(
+      "7.7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", kPtr));
+  EXPECT_EQ(Answers(six), 1);
+}
+
+TEST_F(DnsResponderTest, IncompleteOrForeignReverseNamesDoNotExist) {
+  for (const char* name : {"9.0.77.10.in-addr.arpa", "77.10.in-addr.arpa", "in-addr.arpa", "x.arpa",
+                           "256.0.77.10.in-addr.arpa", "a.0.77.10.in-addr.arpa", "ip6.arpa",
+                           "7.7.ip6.arpa"})
+    EXPECT_EQ(Code(Ask(Query(name, kPtr))), 3) << name;
+}
+
+TEST_F(DnsResponderTest, ToleratesEdnsAndRefusesUnknownVersions) {
+  const Bytes answer = Ask(WithOpt(Query("db", kA)));
+  EXPECT_EQ(Code(answer), 0);
+  EXPECT_EQ(Answers(answer), 1);
+  EXPECT_EQ(answer[11], 1) << "an OPT of ours";
+  EXPECT_EQ(answer[answer.size() - 9], 41);
+  const Bytes bad = Ask(WithOpt(Query("db", kA), 1));
+  EXPECT_EQ(Answers(bad), 0);
+  EXPECT_EQ(bad[bad.size() - 6], 1) << "BADVERS is 16: the upper byte is in OPT";
+}
+
+TEST_F(DnsResponderTest, MalformedQueriesGetFormatErrorOrNothing) {
+  Bytes two = Query("db", kA);
+  two[5] = 2;
+  EXPECT_EQ(Code(Ask(two)), 1);
+  Bytes none = Query("db", kA);
+  none[5] = 0;
+  EXPECT_EQ(Code(Ask(none)), 1);
+  EXPECT_EQ(Ask(none).size(), 12u);
+  Bytes compressed = {0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 12, 0, 1, 0, 1};
+  EXPECT_EQ(Code(Ask(compressed)), 1);
+  const Bytes whole = WithOpt(Query("db.shop.im", kA));
+  for (size_t size = 12; size < whole.size(); ++size)
+    EXPECT_EQ(Code(Ask(Bytes(whole.begin(), whole.begin() + size))), 1) << size;
+  for (size_t size = 0; size < 12; ++size)
+    EXPECT_FALSE(responder_.Answer({whole.data(), size}).has_value()) << size;
+  Bytes response = Query("db", kA);
+  response[2] |= 0x80;
+  EXPECT_FALSE(responder_.Answer(response).has_value());
+}
+
+TEST_F(DnsResponderTest, NamesBeyondTheWireLimitAreMalformed) {
+  std::string longest;
+  for (int i = 0; i < 5; ++i) absl::StrAppend(&longest, std::string(60, 'a'), ".");
+  EXPECT_EQ(Code(Ask(Query(longest, kA))), 1);
+}
+
+TEST_F(DnsResponderTest, OtherOpcodesAndClassesAreRefused) {
+  Bytes notify = Query("db", kA);
+  notify[2] |= 4 << 3;
+  EXPECT_EQ(Code(Ask(notify)), 4);
+  EXPECT_EQ(Code(Ask(Query("db", kA, 3))), 5);
+}
+
+TEST_F(DnsResponderTest, ADotInsideALabelDoesNotMakeTwoLabels) {
+  Bytes query = Query("dbxshop.im", kA);
+  query[12 + 1 + 2] = '.';
+  EXPECT_EQ(Code(Ask(query)), 3);
+}
+
+TEST(NameIndexTest, TenThousandNamesAreFoundBothWays) {
+  std::vector<std::pair<std::string, std::string>> hosts;
+  for (int i = 0; i < 10'000; ++i)
+    hosts.emplace_back(absl::StrCat("host-", (i * 7919) % 10'000),
+                       absl::StrCat("10.77.", i / 250, ".", i % 250 + 1));
+  NameIndex index(Encoded(hosts));
+  EXPECT_EQ(index.size(), 10'000u);
+  for (int i = 0; i < 10'000; i += 37) {
+    const IpAddress address = *IpAddress::Parse(hosts[i].second);
+    EXPECT_EQ(index.Find(hosts[i].first), address);
+    EXPECT_EQ(index.FindName(address), hosts[i].first);
+  }
+  EXPECT_FALSE(index.Find("host-10000").has_value());
+}
+
+TEST(NameIndexTest, WhatCannotBeDecodedIsLeftOut) {
+  std::string encoded = Encoded({{"a", "10.0.0.1"}, {"", "10.0.0.2"}, {"b", "10.0.0.3"}});
+  NameIndex whole(encoded);
+  EXPECT_EQ(whole.size(), 2u);
+  NameIndex cut(encoded.substr(0, encoded.size() - 1));
+  EXPECT_EQ(cut.size(), 1u);
+  NameIndex garbage("\x0a\xff\xff\xff\xff\x0f garbage");
+  EXPECT_EQ(garbage.size(), 0u);
+}
+
+}  // namespace
+}  // namespace im::agent

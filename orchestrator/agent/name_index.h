@@ -1,0 +1,55 @@
+// NameIndex: the cluster's names and addresses, in little memory.
+//
+// The start request carries them encoded (proto::NameTable). Most programs ask
+// for a few names or none, so the table is decoded when the first question
+// comes, record by record, into one string of names and two sorted arrays:
+// about 40 bytes a host and no allocation for each.
+
+#ifndef IM_ORCHESTRATOR_AGENT_NAME_INDEX_H_
+#define IM_ORCHESTRATOR_AGENT_NAME_INDEX_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "base/ip_address.h"
+
+namespace im::agent {
+
+// DNS names are at most 253 characters long (RFC 1035 2.3.4); records with a
+// longer or empty name are left out.
+inline constexpr size_t kHostNameBytesMax = 253;
+
+class NameIndex {
+ public:
+  // `encoded` is a serialized proto::NameTable. What cannot be decoded of it
+  // is left out.
+  explicit NameIndex(std::string encoded) : encoded_(std::move(encoded)) {}
+
+  // Precondition: `name` is in lower case.
+  std::optional<IpAddress> Find(absl::string_view name);
+  // Empty if no host has the address. Valid as long as the index.
+  absl::string_view FindName(const IpAddress& address);
+  size_t size();
+
+ private:
+  struct Entry {
+    uint32_t name_offset;  // in names_
+    uint32_t name_size;
+    IpAddress address;
+  };
+  void DecodeOnce();
+  absl::string_view NameOf(const Entry& entry) const;
+
+  std::string encoded_;
+  bool decoded_ = false;
+  std::string names_;
+  std::vector<Entry> by_name_;
+  std::vector<uint32_t> by_address_;  // indices into by_name_
+};
+
+}  // namespace im::agent
+
+#endif  // IM_ORCHESTRATOR_AGENT_NAME_INDEX_H_
