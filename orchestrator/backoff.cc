@@ -32,8 +32,10 @@ std::string DurationText(Duration duration) {
     d = absl::Trunc(d + absl::Milliseconds(500), absl::Seconds(1));
   } else if (d >= absl::Seconds(1)) {
     d = absl::Trunc(d + absl::Milliseconds(50), absl::Milliseconds(100));
-  } else if (d >= absl::Milliseconds(1)) {
+  } else if (d >= absl::Milliseconds(10)) {
     d = absl::Trunc(d, absl::Milliseconds(1));
+  } else if (d >= absl::Milliseconds(1)) {
+    d = absl::Trunc(d, absl::Microseconds(100));
   } else {
     d = absl::Trunc(d, absl::Microseconds(1));
   }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ namespace im::orchestrator {
 // local time, without a newline. `host_width`: columns that host names are
 // padded to.
 std::string EventLine(const proto::Event& event, size_t host_width);
+
+// True if the event is of one of the hosts, or none are named.
+bool EventConcerns(const proto::Event& event, const std::vector<std::string>& hosts);
 
 // Owned by the loop's thread.
 class EventLog {
