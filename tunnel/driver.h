@@ -8,8 +8,10 @@
 #ifndef IM_TUNNEL_DRIVER_H_
 #define IM_TUNNEL_DRIVER_H_
 
+#include <functional>
 #include <memory>
 
+#include "base/counters.h"
 #include "base/event_loop.h"
 #include "base/packet_sink.h"
 #include "base/random.h"
@@ -55,6 +57,10 @@ class Driver final : public PacketSink {
   absl::Status SetFwmark(uint32_t fwmark);
   // Runs `change` on the device and flushes what it put into the Outbox.
   void Change(const std::function<void(Device&, Instant now, Outbox&)>& change);
+
+  // What the socket could not send; the device counts its own.
+  const DropCounters& socket_drops() const;
+  uint32_t fwmark() const;
 
   // Datagram bytes (UDP payload) sent and received, all peers.
   uint64_t tx_bytes() const;

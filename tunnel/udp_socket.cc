@@ -1,0 +1,204 @@
+#include "tunnel/udp_socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+
+namespace im::tunnel {
+namespace {
+
+// The largest UDP payload, rounded up; also the largest train.
+constexpr size_t kReceiveBytes = 64 << 10;
+constexpr size_t kControlBytes = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(in6_pktinfo)) +
+                                 CMSG_SPACE(sizeof(int));
+// Errors about earlier sends that one Receive steps over.
+constexpr int kPendingErrorsMax = 8;
+
+void SetFlag(int fd, int level, int option) {
+  const int on = 1;
+  // Missing in old kernels: then we do without.
+  static_cast<void>(setsockopt(fd, level, option, &on, sizeof(on)));
+}
+
+template <typename Value>
+Value LoadAs(const unsigned char* data) {
+  Value value;
+  std::memcpy(&value, data, sizeof(value));
+  return value;
+}
+
+IpAddress FromIn6(const in6_addr& address) {
+  return IpAddress::FromBytes({address.s6_addr, sizeof(address.s6_addr)});
+}
+
+Endpoint PeerOf(const sockaddr_storage& address) {
+  if (address.ss_family != AF_INET6) return Endpoint::FromSockaddr(address);
+  sockaddr_in6 v6;
+  std::memcpy(&v6, &address, sizeof(v6));
+  return {FromIn6(v6.sin6_addr), ntohs(v6.sin6_port)};
+}
+
+// What the control messages say about the run.
+void ReadControl(msghdr& header, DatagramRun& run) {
+  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+    const unsigned char* data = CMSG_DATA(c);
+    if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+      const int size = LoadAs<int>(data);
+      if (size > 0 && static_cast<size_t>(size) < run.bytes.size()) {
+        run.segment_size = static_cast<uint32_t>(size);
+      }
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+      run.local = FromIn6(LoadAs<in6_pktinfo>(data).ipi6_addr);
+    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+      run.local = IpAddress::V4(ntohl(LoadAs<in_pktinfo>(data).ipi_addr.s_addr));
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+      run.ecn = static_cast<uint8_t>(LoadAs<int>(data) & 3);
+    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+      run.ecn = static_cast<uint8_t>(data[0] & 3);
+    }
+  }
+}
+
+}  // namespace
+
+struct UdpSocket::ReceiveBuffers {
+  std::array<mmsghdr, kMessagesPerReceive> headers;
+  std::array<iovec, kMessagesPerReceive> parts;
+  std::array<sockaddr_storage, kMessagesPerReceive> addresses;
+  alignas(cmsghdr) char control[kMessagesPerReceive][kControlBytes];
+  alignas(64) uint8_t bytes[kMessagesPerReceive][kReceiveBytes];
+};
+
+absl::StatusOr<std::unique_ptr<UdpSocket>> UdpSocket::Open(const Options& options,
+                                                           DropCounters& drops) {
+  const IpAddress& address = options.listen.address;
+  if (!address.is_unspecified()) {
+    return OpenFamily(options, address.is_v4() ? AF_INET : AF_INET6, drops);
+  }
+  absl::StatusOr<std::unique_ptr<UdpSocket>> both = OpenFamily(options, AF_INET6, drops);
+  if (both.ok() || absl::IsAlreadyExists(both.status())) return both;
+  return OpenFamily(options, AF_INET, drops);  // a kernel without IPv6
+}
+
+absl::StatusOr<std::unique_ptr<UdpSocket>> UdpSocket::OpenFamily(const Options& options,
+                                                                 int family,
+                                                                 DropCounters& drops) {
+  const std::string attempt = absl::StrCat("bind UDP ", options.listen.ToString());
+  FileDescriptor fd(socket(family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return ErrnoStatus(attempt);
+  const bool v6 = family == AF_INET6;
+  sockaddr_storage address = {};
+  socklen_t size;
+  if (options.listen.address.is_unspecified()) {
+    const int off = 0;
+    if (v6 && setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)) != 0) {
+      return ErrnoStatus(attempt);
+    }
+    const IpAddress any = v6 ? IpAddress() : IpAddress::V4(0);
+    size = Endpoint{any, options.listen.port}.ToSockaddr(address);
+  } else {
+    size = options.listen.ToSockaddr(address);
+  }
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) {
+    if (errno == EADDRINUSE) return absl::AlreadyExistsError(absl::StrCat(attempt, ": in use"));
+    return ErrnoStatus(attempt);
+  }
+  size = sizeof(address);
+  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    return ErrnoStatus(attempt);
+  }
+  std::unique_ptr<UdpSocket> udp(new UdpSocket(std::move(fd), v6, drops));
+  udp->local_ = PeerOf(address);
+  udp->SetOptions(options);
+  if (options.fwmark != 0) IM_RETURN_IF_ERROR(udp->SetFwmark(options.fwmark));
+  return udp;
+}
+
+UdpSocket::UdpSocket(FileDescriptor fd, bool v6, DropCounters& drops)
+    : fd_(std::move(fd)),
+      v6_(v6),
+      writer_(*this, v6, drops),
+      // Not value-initialized: pages that are never used take no memory.
+      buffers_(new ReceiveBuffers) {}
+
+UdpSocket::~UdpSocket() = default;
+
+void UdpSocket::SetOptions(const Options& options) {
+  SetFlag(fd(), SOL_UDP, UDP_GRO);
+  SetFlag(fd(), IPPROTO_IP, IP_RECVTOS);  // also of IPv4 packets to an IPv6 socket
+  if (v6_) {
+    SetFlag(fd(), IPPROTO_IPV6, IPV6_RECVPKTINFO);
+    SetFlag(fd(), IPPROTO_IPV6, IPV6_RECVTCLASS);
+  } else {
+    SetFlag(fd(), IPPROTO_IP, IP_PKTINFO);
+  }
+  SetBuffer(SO_RCVBUF, SO_RCVBUFFORCE, options.buffer_bytes, "receive");
+  SetBuffer(SO_SNDBUF, SO_SNDBUFFORCE, options.buffer_bytes, "send");
+}
+
+void UdpSocket::SetBuffer(int option, int force_option, int bytes, const char* name) {
+  if (setsockopt(fd(), SOL_SOCKET, force_option, &bytes, sizeof(bytes)) == 0) return;
+  static_cast<void>(setsockopt(fd(), SOL_SOCKET, option, &bytes, sizeof(bytes)));
+  int got = 0;
+  socklen_t size = sizeof(got);
+  if (getsockopt(fd(), SOL_SOCKET, option, &got, &size) != 0) return;
+  got /= 2;  // the kernel counts its own bookkeeping too (socket(7))
+  if (got < bytes) {
+    IM_LOG(kWarning, name, " buffer of the UDP socket is ", got, " bytes instead of ", bytes,
+           ": raise net.core.", option == SO_RCVBUF ? "rmem_max" : "wmem_max",
+           " or give CAP_NET_ADMIN");
+  }
+}
+
+absl::Status UdpSocket::SetFwmark(uint32_t fwmark) {
+  if (setsockopt(fd(), SOL_SOCKET, SO_MARK, &fwmark, sizeof(fwmark)) == 0) {
+    return absl::OkStatus();
+  }
+  return ErrnoStatus(absl::StrCat("set fwmark ", fwmark));
+}
+
+bool UdpSocket::Receive(DatagramBatch& batch) {
+  ReceiveBuffers& buffers = *buffers_;
+  for (size_t i = 0; i < kMessagesPerReceive; ++i) {
+    buffers.parts[i] = {buffers.bytes[i], kReceiveBytes};
+    msghdr& header = buffers.headers[i].msg_hdr;
+    header.msg_name = &buffers.addresses[i];
+    header.msg_namelen = sizeof(buffers.addresses[i]);
+    header.msg_iov = &buffers.parts[i];
+    header.msg_iovlen = 1;
+    header.msg_control = buffers.control[i];
+    header.msg_controllen = kControlBytes;
+    header.msg_flags = 0;
+  }
+  int count = -1;
+  for (int tries = 0; count < 0 && tries <= kPendingErrorsMax; ++tries) {
+    count = recvmmsg(fd(), buffers.headers.data(), kMessagesPerReceive, MSG_DONTWAIT, nullptr);
+    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+  }
+  for (int i = 0; i < count; ++i) {
+    const size_t size = buffers.headers[i].msg_len;
+    if (size == 0) continue;
+    received_bytes_ += size;
+    DatagramRun run;
+    run.peer = PeerOf(buffers.addresses[i]);
+    run.bytes = {buffers.bytes[i], size};
+    run.segment_size = static_cast<uint32_t>(size);
+    ReadControl(buffers.headers[i].msg_hdr, run);
+    batch.Add(run);
+  }
+  return count > 0;
+}
+
+int UdpSocket::Send(mmsghdr* messages, unsigned count) {
+  return sendmmsg(fd(), messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+}  // namespace im::tunnel
