@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/counters.h"
 #include "base/event_loop.h"
 #include "base/ip_address.h"
 #include "base/packet_sink.h"
@@ -41,6 +42,8 @@ class Interface : public PacketSink {
   // Packets that arrive from the network.
   void Write(PacketBatch batch) override = 0;
   virtual const InterfaceOptions& options() const = 0;
+  // Packets that arrived and were not fit to be delivered.
+  virtual const DropCounters& drops() const = 0;
 };
 
 // One TCP connection. Destroying it aborts the connection (RST) unless it was

@@ -1,0 +1,126 @@
+// lwIP's hooks (lwip/hooks.h): routes, sequence numbers, and a look at each
+// segment of a connection before lwIP has it. That look
+//
+//  - takes options out of all segments but SYNs: lwIP would apply an MSS or a
+//    window scale that comes in mid-connection, and assert on it later;
+//  - raises a SYN's MSS to kLeastMss;
+//  - drops out-of-order data beyond the window, which lwIP would queue and
+//    assert on later;
+//  - has a merged segment acknowledged as the several that it was, at both
+//    ends: at once, and counted in full by slow start.
+
+#include "lwip/hooks.h"
+
+#include <cstring>
+
+#include "base/big_endian.h"
+#include "lwip/ip_addr.h"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "lwip/prot/tcp.h"
+#include "lwip/tcp.h"
+#include "netstack/address.h"
+#include "netstack/core.h"
+#include "netstack/input_filter.h"
+#include "netstack/tcp_connection.h"
+
+namespace im::netstack {
+namespace {
+
+void RaiseMss(std::span<uint8_t> options) {
+  // The filter saw that they are well-formed.
+  while (!options.empty() && options[0] != LWIP_TCP_OPT_EOL) {
+    if (options[0] == LWIP_TCP_OPT_NOP) {
+      options = options.subspan(1);
+      continue;
+    }
+    if (options.size() < 2 || options[1] < 2 || options[1] > options.size()) return;
+    if (options[0] == LWIP_TCP_OPT_MSS && options[1] == LWIP_TCP_OPT_LEN_MSS &&
+        LoadBig16(&options[2]) < kLeastMss)
+      StoreBig16(&options[2], kLeastMss);
+    options = options.subspan(options[1]);
+  }
+}
+
+// Slow start by all bytes that an ACK covers (lwIP stops at two segments).
+void CountWholeAck(tcp_pcb& pcb, const tcp_hdr& header) {
+  if (pcb.cwnd >= pcb.ssthresh || (pcb.flags & (TF_INFR | TF_RTO)) != 0) return;
+  if (!TCP_SEQ_BETWEEN(header.ackno, pcb.lastack + 1, pcb.snd_nxt)) return;
+  const tcpwnd_size_t acked = header.ackno - pcb.lastack;
+  const tcpwnd_size_t by_lwip = 2 * tcpwnd_size_t{pcb.mss};
+  if (acked > by_lwip) pcb.cwnd = LWIP_MIN(pcb.cwnd + acked - by_lwip, pcb.ssthresh);
+}
+
+err_t OnTcpSegment(tcp_pcb& pcb, const tcp_hdr& header, const pbuf& payload) {
+  const u8_t flags = TCPH_FLAGS(&header);
+  if (pcb.state == SYN_SENT) {
+    // No simultaneous open: lwIP does not have it, but takes the options.
+    return (flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN ? ERR_VAL : ERR_OK;
+  }
+  const u32_t end = header.seqno + payload.tot_len + ((flags & TCP_FIN) != 0 ? 1 : 0);
+  if (TCP_SEQ_GT(header.seqno, pcb.rcv_nxt) && TCP_SEQ_GT(end, pcb.rcv_nxt + pcb.rcv_wnd) &&
+      (flags & TCP_RST) == 0) {
+    if (end != header.seqno) tcp_send_empty_ack(&pcb);  // RFC 9293 3.10.7.4
+    return ERR_VAL;
+  }
+  // tcp_ack() acknowledges at once when one is due already.
+  if (payload.tot_len >= 2 * u32_t{pcb.mss}) tcp_set_flags(&pcb, TF_ACK_DELAY);
+  if ((flags & TCP_ACK) != 0) CountWholeAck(pcb, header);
+  TcpConnectionImpl::OnSegment(&pcb);
+  return ERR_OK;
+}
+
+}  // namespace
+}  // namespace im::netstack
+
+using im::netstack::Core;
+using im::netstack::FromLwip;
+
+err_t im_lwip_tcp_in(tcp_pcb* pcb, tcp_hdr* header, u16_t options_size, u16_t options_size_1,
+                     u8_t*, pbuf* payload) {
+  if (options_size != options_size_1) return ERR_VAL;  // our packets are flat
+  const std::span<uint8_t> options(reinterpret_cast<uint8_t*>(header + 1), options_size);
+  if ((TCPH_FLAGS(header) & TCP_SYN) != 0) {
+    im::netstack::RaiseMss(options);
+  } else if (!options.empty()) {
+    std::memset(options.data(), LWIP_TCP_OPT_NOP, options.size());
+  }
+  if (pcb->state == LISTEN || pcb->state == TIME_WAIT) return ERR_OK;
+  return im::netstack::OnTcpSegment(*pcb, *header, *payload);
+}
+
+u32_t im_lwip_isn(const ip_addr_t* local_ip, u16_t local_port, const ip_addr_t* remote_ip,
+                  u16_t remote_port) {
+  return Core::current()->InitialSequence({FromLwip(*local_ip), local_port},
+                                          {FromLwip(*remote_ip), remote_port});
+}
+
+netif* im_lwip_route4(const ip4_addr_t* source, const ip4_addr_t* destination) {
+  netif* nic;
+  if (source != nullptr && !ip4_addr_isany_val(*source)) {
+    NETIF_FOREACH(nic) {
+      if (ip4_addr_eq(source, netif_ip4_addr(nic))) return nic;
+    }
+    return nullptr;
+  }
+  // lwIP has looked for a network that holds the destination. There is one
+  // interface as a rule, and what lies behind it is the tunnel's business.
+  if (source == nullptr && !ip4_addr_isloopback(destination)) {
+    NETIF_FOREACH(nic) {
+      if (!ip4_addr_isany_val(*netif_ip4_addr(nic))) return nic;
+    }
+  }
+  return nullptr;
+}
+
+netif* im_lwip_route6(const ip6_addr_t* source, const ip6_addr_t* destination) {
+  netif* nic;
+  netif* first = nullptr;
+  NETIF_FOREACH(nic) {
+    if (!ip6_addr_isvalid(netif_ip6_addr_state(nic, 0))) continue;
+    if (source != nullptr && ip6_addr_eq(source, netif_ip6_addr(nic, 0))) return nic;
+    if (ip6_addr_net_eq(destination, netif_ip6_addr(nic, 0))) return nic;
+    if (first == nullptr) first = nic;
+  }
+  return first;
+}

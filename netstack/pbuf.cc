@@ -1,0 +1,88 @@
+#include "netstack/pbuf.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace im::netstack {
+namespace {
+
+// Frees one pbuf that was taken out of its chain.
+void FreeOne(pbuf* p) {
+  p->next = nullptr;
+  p->tot_len = p->len;
+  pbuf_free(p);
+}
+
+}  // namespace
+
+pbuf* ToPbuf(std::span<const uint8_t> bytes) {
+  if (bytes.size() > kPacketBytesMax) return nullptr;
+  pbuf* p = pbuf_alloc(PBUF_RAW, static_cast<u16_t>(bytes.size()), PBUF_RAM);
+  if (p != nullptr) std::memcpy(p->payload, bytes.data(), bytes.size());
+  return p;
+}
+
+Packet& AppendPbuf(PacketBatch& batch, const pbuf* chain) {
+  Packet& packet = batch.Append(chain->tot_len);
+  uint8_t* to = packet.data;
+  for (const pbuf* p = chain;; p = p->next) {
+    std::memcpy(to, p->payload, p->len);
+    to += p->len;
+    // A chain may go on with the next packet's pbufs: tot_len ends it.
+    if (p->len == p->tot_len) break;
+  }
+  return packet;
+}
+
+void PbufQueue::Push(pbuf* chain) {
+  for (pbuf* p = chain; p != nullptr;) {
+    pbuf* next = p->next;
+    // Trimming leaves empty pbufs in a chain.
+    if (p->len == 0) {
+      FreeOne(p);
+    } else {
+      p->next = nullptr;
+      size_ += p->len;
+      if (tail_ == nullptr) {
+        head_ = p;
+      } else {
+        tail_->next = p;
+      }
+      tail_ = p;
+    }
+    p = next;
+  }
+}
+
+size_t PbufQueue::Pop(std::span<uint8_t> out) {
+  size_t done = 0;
+  while (done < out.size() && head_ != nullptr) {
+    const size_t n = std::min<size_t>(out.size() - done, head_->len - offset_);
+    std::memcpy(out.data() + done, static_cast<const uint8_t*>(head_->payload) + offset_, n);
+    done += n;
+    offset_ += n;
+    if (offset_ < head_->len) break;
+    pbuf* empty = head_;
+    head_ = head_->next;
+    if (head_ == nullptr) tail_ = nullptr;
+    offset_ = 0;
+    FreeOne(empty);
+  }
+  size_ -= done;
+  return done;
+}
+
+void PbufQueue::Clear() {
+  while (head_ != nullptr) {
+    pbuf* p = head_;
+    head_ = head_->next;
+    FreeOne(p);
+  }
+  tail_ = nullptr;
+  offset_ = 0;
+  size_ = 0;
+}
+
+}  // namespace im::netstack

@@ -1,0 +1,430 @@
+#include "netstack/tcp_connection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "lwip/priv/tcp_priv.h"
+#include "netstack/address.h"
+
+namespace im::netstack {
+namespace {
+
+// First interval between SYNs (RFC 6298 2.1) and the longest. Linux goes on
+// doubling; a host that was only starting should not be kept waiting for it.
+constexpr Duration kSynIntervalFirst = std::chrono::seconds(1);
+constexpr Duration kSynIntervalMax = std::chrono::seconds(8);
+
+// More coarse ticks than lwIP's retransmission counter can reach.
+constexpr s16_t kRtoNever = 0x7fff;
+
+// Segments that a new connection sends at once (RFC 6928).
+constexpr uint32_t kInitialWindowSegments = 10;
+
+// Free bytes of the send buffer at which a waiting writer is called: a quarter,
+// so that it writes in large pieces and the buffer does not run empty.
+constexpr size_t kWritableLowWaterBytes = TCP_SND_BUF / 4;
+
+// lwIP would send what is unsent on every coarse tick; it never has to.
+constexpr u8_t kPollIntervalMax = 255;
+
+absl::Status ConnectError(err_t error, const Endpoint& remote) {
+  switch (error) {
+    case ERR_RTE:
+      return absl::UnavailableError(
+          absl::StrCat("connect to ", remote.ToString(), ": no route to host"));
+    case ERR_USE:
+      return absl::AlreadyExistsError(
+          absl::StrCat("connect to ", remote.ToString(), ": local endpoint is in use"));
+    case ERR_BUF:
+      return absl::ResourceExhaustedError(
+          absl::StrCat("connect to ", remote.ToString(), ": no local port is free"));
+    default:
+      return absl::ResourceExhaustedError(
+          absl::StrCat("connect to ", remote.ToString(), ": lwIP error ", error));
+  }
+}
+
+absl::Status ValidateDial(const DialOptions& options) {
+  const Endpoint& remote = options.remote;
+  if (remote.port == 0 || remote.address.is_unspecified() || remote.address.is_multicast() ||
+      remote.address.is_loopback())
+    return absl::InvalidArgumentError(
+        absl::StrCat("connect to ", remote.ToString(), ": not a host's endpoint"));
+  if (options.local.has_value() && options.local->address.is_v4() != remote.address.is_v4())
+    return absl::InvalidArgumentError(absl::StrCat("connect to ", remote.ToString(), " from ",
+                                                   options.local->ToString(),
+                                                   ": different families"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// ---- making and ending ----
+
+TcpConnectionImpl::TcpConnectionImpl(Core* core, tcp_pcb* pcb) : Member(core), pcb_(pcb) {
+  ++core->connections;
+  tcp_arg(pcb, this);
+  tcp_recv(pcb, OnReceived);
+  tcp_sent(pcb, OnSent);
+  tcp_err(pcb, OnError);
+  tcp_poll(pcb, nullptr, kPollIntervalMax);
+}
+
+absl::StatusOr<std::unique_ptr<TcpConnectionImpl>> TcpConnectionImpl::Dial(
+    Core& core, const DialOptions& options, Handler* handler) {
+  if (absl::Status status = ValidateDial(options); !status.ok()) return status;
+  if (core.connections >= kTcpConnectionsMax)
+    return absl::ResourceExhaustedError(absl::StrCat("connect to ", options.remote.ToString(),
+                                                     ": ", core.connections,
+                                                     " connections are open"));
+  if (!core.HasFamily(options.remote.address.is_v4()))
+    return ConnectError(ERR_RTE, options.remote);
+  core.Enter();
+  const ip_addr_t remote = ToLwip(options.remote.address);
+  tcp_pcb* pcb = tcp_new_ip_type(IP_GET_TYPE(&remote));
+  if (pcb == nullptr) return ConnectError(ERR_MEM, options.remote);
+  std::unique_ptr<TcpConnectionImpl> connection(new TcpConnectionImpl(&core, pcb));
+
+  const auto connect = [&]() -> err_t {
+    if (options.local.has_value() && pcb->local_port == 0) {
+      ip_set_option(pcb, SOF_REUSEADDR);
+      const ip_addr_t local = ToLwip(options.local->address);
+      const err_t error = tcp_bind(pcb, &local, options.local->port);
+      if (error != ERR_OK) return error;
+    }
+    return tcp_connect(pcb, &remote, options.remote.port, OnConnectedPcb);
+  };
+  err_t error = connect();
+  if (error == ERR_BUF) {
+    // All ports are taken: those of TIME_WAIT can be spared.
+    TrimTimeWait(0);
+    error = connect();
+  }
+  if (error != ERR_OK) return ConnectError(error, options.remote);  // ~TcpConnectionImpl frees
+  connection->handler_ = handler;
+  connection->NoteEndpoints();
+  connection->StartDial(options.timeout);
+  return connection;
+}
+
+std::unique_ptr<TcpConnectionImpl> TcpConnectionImpl::Accept(Core& core, tcp_pcb* pcb) {
+  std::unique_ptr<TcpConnectionImpl> connection(new TcpConnectionImpl(&core, pcb));
+  connection->connected_ = true;
+  connection->NoteEndpoints();
+  connection->Defer();  // for OnEstablished
+  return connection;
+}
+
+TcpConnectionImpl::~TcpConnectionImpl() {
+  if (destroyed_ != nullptr) *destroyed_ = true;
+  if (core() == nullptr) return;
+  --core()->connections;
+  if (pcb_ == nullptr) return;
+  // Closed by the program, with nothing left unread: lwIP delivers what was
+  // written, then FIN, and gives up after FIN_WAIT's timeout.
+  if (write_closed_ && fin_sent_ && received_.size() == 0) {
+    core()->Enter();
+    tcp_close(Detach());
+    return;
+  }
+  Abort();
+}
+
+void TcpConnectionImpl::OnStackGone() {
+  if (pcb_ != nullptr) tcp_abort(Detach());
+  events_ = 0;
+  dial_timer_.Reset();
+}
+
+TcpConnectionImpl* TcpConnectionImpl::Of(const tcp_pcb* pcb) {
+  return pcb->recv == OnReceived ? static_cast<TcpConnectionImpl*>(pcb->callback_arg) : nullptr;
+}
+
+void TcpConnectionImpl::NoteEndpoints() {
+  local_ = {FromLwip(pcb_->local_ip), pcb_->local_port};
+  remote_ = {FromLwip(pcb_->remote_ip), pcb_->remote_port};
+}
+
+tcp_pcb* TcpConnectionImpl::Detach() {
+  tcp_pcb* pcb = std::exchange(pcb_, nullptr);
+  tcp_arg(pcb, nullptr);
+  tcp_recv(pcb, nullptr);
+  tcp_sent(pcb, nullptr);
+  tcp_err(pcb, nullptr);
+  return pcb;
+}
+
+void TcpConnectionImpl::Abort() {
+  if (core() == nullptr) return;
+  events_ = 0;
+  handler_ = nullptr;
+  received_.Clear();
+  dial_timer_.Reset();
+  if (pcb_ == nullptr) return;
+  core()->Enter();
+  tcp_pcb* pcb = Detach();
+  // An attempt is given up without a word: a RST could wake the host. Should
+  // its answer come yet, it is reset.
+  if (pcb->state == SYN_SENT) {
+    tcp_close(pcb);
+  } else {
+    tcp_abort(pcb);
+  }
+}
+
+// ---- dialling ----
+
+void TcpConnectionImpl::StartDial(Duration timeout) {
+  pcb_->rto = kRtoNever;
+  dial_deadline_ =
+      timeout >= kNever - core()->loop().now() ? kNever : core()->loop().now() + timeout;
+  dial_interval_ = kSynIntervalFirst;
+  ArmDialTimer();
+}
+
+void TcpConnectionImpl::ArmDialTimer() {
+  const Instant next = std::min(core()->loop().now() + dial_interval_, dial_deadline_);
+  dial_interval_ = std::min(dial_interval_ * 2, kSynIntervalMax);
+  dial_timer_ = core()->loop().At(next, [this] { OnDialTimer(); });
+}
+
+void TcpConnectionImpl::OnDialTimer() {
+  if (pcb_ == nullptr || connected_) return;
+  core()->Enter();
+  if (core()->loop().now() >= dial_deadline_) {
+    tcp_close(Detach());
+    Close(absl::DeadlineExceededError("connection timed out"));
+    return;
+  }
+  pcb_->rtime = 0;
+  tcp_rexmit_rto(pcb_);
+  pcb_->nrtx = 0;  // lwIP counts tries; we count time
+  ArmDialTimer();
+}
+
+void TcpConnectionImpl::OnEstablished() {
+  established_seen_ = true;
+  if (pcb_ == nullptr) return;
+  pcb_->cwnd = std::max<tcpwnd_size_t>(pcb_->cwnd, kInitialWindowSegments * pcb_->mss);
+}
+
+err_t TcpConnectionImpl::OnConnectedPcb(void* self, tcp_pcb* pcb, err_t) {
+  auto* connection = static_cast<TcpConnectionImpl*>(self);
+  connection->connected_ = true;
+  connection->dial_timer_.Reset();
+  // The SYN's round trip, which may hold the start of a host, must not become
+  // the estimate for data; and lwIP would go on measuring until the first ACK
+  // of data, however late.
+  pcb->rto = LWIP_TCP_RTO_TIME / TCP_SLOW_INTERVAL;
+  pcb->nrtx = 0;
+  pcb->rttest = 0;
+  connection->Note(kConnected);
+  return ERR_OK;
+}
+
+void TcpConnectionImpl::OnUnreachable(const Unreachable& unreachable) {
+  const FlowKey& flow = unreachable.flow;
+  if (flow.protocol != kProtocolTcp) return;
+  for (tcp_pcb* pcb = tcp_active_pcbs; pcb != nullptr; pcb = pcb->next) {
+    if (pcb->local_port != flow.source_port || pcb->remote_port != flow.destination_port) continue;
+    TcpConnectionImpl* connection = Of(pcb);
+    if (connection == nullptr || connection->local_.address != flow.source ||
+        connection->remote_.address != flow.destination)
+      continue;
+    // RFC 5461 2: of an established connection it says nothing lasting. The
+    // sequence number must be that of our SYN (RFC 5927 4.1).
+    if (pcb->state != SYN_SENT || unreachable.tcp_sequence != pcb->lastack) return;
+    tcp_close(connection->Detach());
+    connection->Close(unreachable.port
+                          ? absl::FailedPreconditionError("connection refused")
+                          : absl::UnavailableError("host unreachable"));
+    return;
+  }
+}
+
+// ---- what lwIP tells ----
+
+err_t TcpConnectionImpl::OnReceived(void* self, tcp_pcb* pcb, pbuf* data, err_t) {
+  auto* connection = static_cast<TcpConnectionImpl*>(self);
+  if (data != nullptr) {
+    connection->received_.Push(data);
+    connection->Note(kReadable);
+    return ERR_OK;
+  }
+  connection->read_closed_ = true;
+  connection->Note(kReadClosed);
+  // Closed from both sides; what is left of it is lwIP's.
+  if (pcb->state == TIME_WAIT) {
+    connection->Detach();
+    connection->Close(absl::OkStatus());
+  }
+  return ERR_OK;
+}
+
+err_t TcpConnectionImpl::OnSent(void* self, tcp_pcb* pcb, u16_t) {
+  auto* connection = static_cast<TcpConnectionImpl*>(self);
+  if (connection->want_writable_ &&
+      (connection->WritableBytes() >= kWritableLowWaterBytes || pcb->snd_queuelen == 0))
+    connection->Note(kWritable);
+  return ERR_OK;
+}
+
+void TcpConnectionImpl::OnError(void* self, err_t error) {
+  auto* connection = static_cast<TcpConnectionImpl*>(self);
+  connection->pcb_ = nullptr;  // freed
+  if (error == ERR_CLSD) {
+    connection->Close(absl::OkStatus());
+  } else if (error == ERR_RST) {
+    connection->Close(connection->connected_
+                          ? absl::AbortedError("connection reset")
+                          : absl::FailedPreconditionError("connection refused"));
+  } else if (connection->core()->removing_interface) {
+    connection->Close(absl::UnavailableError("host unreachable"));
+  } else {
+    connection->Close(absl::DeadlineExceededError("connection timed out"));
+  }
+}
+
+void TcpConnectionImpl::OnSegment(tcp_pcb* pcb) {
+  TcpConnectionImpl* connection = Of(pcb);
+  // CLOSING goes to TIME_WAIT without a callback: it is looked at afterwards.
+  if (connection != nullptr && pcb->state == CLOSING) connection->Defer();
+}
+
+void TcpConnectionImpl::Close(const absl::Status& status) {
+  dial_timer_.Reset();
+  status_ = status;
+  Note(kClosed);
+}
+
+void TcpConnectionImpl::Note(uint8_t events) {
+  events_ |= events;
+  Defer();
+}
+
+// ---- what the handler is told ----
+
+void TcpConnectionImpl::SetHandler(Handler* handler) {
+  handler_ = handler;
+  if (received_.size() > 0) events_ |= kReadable;
+  if (handler != nullptr && events_ != 0) Defer();
+}
+
+void TcpConnectionImpl::RunDeferred() {
+  if (connected_ && !established_seen_) OnEstablished();
+  if (pcb_ != nullptr && read_closed_ && fin_sent_ && pcb_->state == TIME_WAIT) {
+    Detach();
+    Close(absl::OkStatus());
+  }
+  if (handler_ != nullptr && !TellHandler()) return;
+  if (pcb_ != nullptr && connected_ && write_closed_ && !fin_sent_) SendFin();
+  if (pcb_ != nullptr && std::exchange(output_waits_, false)) {
+    core()->Enter();
+    tcp_output(pcb_);
+  }
+}
+
+bool TcpConnectionImpl::TellHandler() {
+  bool destroyed = false;
+  destroyed_ = &destroyed;
+  // SetHandler and Abort may be called by the handler, so all is read anew.
+  for (const Event event : {kConnected, kReadable, kReadClosed, kWritable, kClosed}) {
+    if ((events_ & event) == 0 || handler_ == nullptr) continue;
+    events_ &= ~event;
+    switch (event) {
+      case kConnected:
+        handler_->OnConnected();
+        // A write before it was connected took nothing.
+        if (!destroyed && want_writable_) events_ |= kWritable;
+        break;
+      case kReadable:
+        if (received_.size() > 0) handler_->OnReadable();
+        break;
+      case kReadClosed:
+        handler_->OnReadClosed();
+        break;
+      case kWritable:
+        if (pcb_ == nullptr || write_closed_) break;
+        want_writable_ = false;
+        handler_->OnWritable();
+        break;
+      case kClosed:
+        handler_->OnClosed(absl::Status(status_));
+        break;
+    }
+    if (destroyed) return false;
+  }
+  destroyed_ = nullptr;
+  return true;
+}
+
+// ---- what the program does ----
+
+size_t TcpConnectionImpl::WritableBytes() const {
+  if (pcb_ == nullptr || !connected_ || write_closed_) return 0;
+  if (pcb_->snd_queuelen >= TCP_SND_QUEUELEN) return 0;
+  return pcb_->snd_buf;
+}
+
+size_t TcpConnectionImpl::Write(std::span<const uint8_t> bytes) {
+  if (pcb_ == nullptr || write_closed_ || bytes.empty()) return 0;
+  // Before the peer has told its segment size nothing can be cut right.
+  size_t done = 0;
+  const size_t room = std::min(bytes.size(), WritableBytes());
+  if (room > 0) core()->Enter();
+  while (done < room) {
+    const auto n = static_cast<u16_t>(std::min<size_t>(room - done, 0xffff));
+    const u8_t more = done + n < bytes.size() ? TCP_WRITE_FLAG_MORE : 0;
+    // ERR_MEM: too many small pieces are queued.
+    if (tcp_write(pcb_, bytes.data() + done, n, TCP_WRITE_FLAG_COPY | more) != ERR_OK) break;
+    done += n;
+  }
+  if (done < bytes.size()) want_writable_ = true;
+  if (done == 0) return 0;
+  if (done >= pcb_->mss) {
+    output_waits_ = false;
+    tcp_output(pcb_);
+  } else {
+    output_waits_ = true;
+    Defer();
+  }
+  return done;
+}
+
+size_t TcpConnectionImpl::Read(std::span<uint8_t> buffer) {
+  const size_t n = received_.Pop(buffer);
+  if (n == 0 || pcb_ == nullptr || read_closed_) return n;
+  core()->Enter();
+  for (size_t left = n; left > 0;) {
+    const auto part = static_cast<u16_t>(std::min<size_t>(left, 0xffff));
+    tcp_recved(pcb_, part);
+    left -= part;
+  }
+  return n;
+}
+
+void TcpConnectionImpl::CloseWrite() {
+  if (std::exchange(write_closed_, true) || pcb_ == nullptr) return;
+  if (connected_) SendFin();
+}
+
+void TcpConnectionImpl::SendFin() {
+  core()->Enter();
+  fin_sent_ = true;
+  output_waits_ = false;
+  // Without memory lwIP notes it and tries again by itself.
+  tcp_shutdown(pcb_, 0, 1);
+}
+
+void TcpConnectionImpl::SetNoDelay(bool on) {
+  if (pcb_ == nullptr) return;
+  if (on) {
+    tcp_nagle_disable(pcb_);
+  } else {
+    tcp_nagle_enable(pcb_);
+  }
+}
+
+}  // namespace im::netstack

@@ -1,0 +1,149 @@
+// Two stacks in two processes: bulk data, half close, many connections, loss.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "netstack/test_support.h"
+
+namespace im::netstack {
+namespace {
+
+const InterfaceOptions kHere{.name = "here", .address = IpAddress::V4(0x0a4d0001),
+                             .prefix_length = 16};
+const InterfaceOptions kThere{.name = "there", .address = IpAddress::V4(0x0a4d0002),
+                              .prefix_length = 16};
+const Endpoint kServer{kThere.address, 7};
+
+// Sends back what it gets, closes when the peer does, and goes when over.
+class EchoHandler final : public TcpConnection::Handler {
+ public:
+  using Done = std::function<void(EchoHandler*)>;
+  EchoHandler(std::unique_ptr<TcpConnection> connection, Done done)
+      : connection_(std::move(connection)), done_(std::move(done)) {
+    connection_->SetHandler(this);
+  }
+  void OnReadable() override { Pump(); }
+  void OnWritable() override { Pump(); }
+  void OnReadClosed() override {
+    read_closed_ = true;
+    Pump();
+  }
+  void OnClosed(const absl::Status&) override { done_(this); }
+
+ private:
+  void Pump() {
+    for (;;) {
+      if (pending_.empty()) {
+        pending_.resize(std::min<size_t>(65536, connection_->ReadableBytes()));
+        connection_->Read(pending_);
+      }
+      if (pending_.empty()) break;
+      const size_t n = connection_->Write(pending_);
+      pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(n));
+      if (!pending_.empty()) return;
+    }
+    if (read_closed_) connection_->CloseWrite();
+  }
+
+  std::unique_ptr<TcpConnection> connection_;
+  Done done_;
+  std::vector<uint8_t> pending_;
+  bool read_closed_ = false;
+};
+
+// An echo server until the link breaks.
+int RunEchoServer(FileDescriptor fd, const InterfaceOptions& options,
+                  const SocketLink::Faults& faults) {
+  LinkedStack host(std::move(fd), options, faults);
+  std::map<EchoHandler*, std::unique_ptr<EchoHandler>> connections;
+  auto listener = host.stack.Listen({options.address, 7}, [&](auto connection) {
+    auto handler = std::make_unique<EchoHandler>(std::move(connection),
+                                                 [&](EchoHandler* h) { connections.erase(h); });
+    connections.emplace(handler.get(), std::move(handler));
+  });
+  if (!listener.ok()) return 3;
+  while (!host.link.broken()) host.loop->RunOnce(std::chrono::seconds(60));
+  return connections.empty() ? 0 : 4;
+}
+
+// Sends `total` bytes of the pattern and checks the echo.
+class PatternClient final : public TcpConnection::Handler {
+ public:
+  PatternClient(Stack& stack, const Endpoint& server, uint64_t total) : total_(total) {
+    connection_ = stack.Dial({.remote = server}, this).value();
+  }
+  void OnConnected() override { Fill(); }
+  void OnWritable() override { Fill(); }
+  void OnReadable() override {
+    uint8_t buffer[65536];
+    while (const size_t n = connection_->Read(buffer))
+      for (size_t i = 0; i < n; ++i)
+        if (buffer[i] != PatternByte(received_++)) ++wrong_;
+  }
+  void OnReadClosed() override { read_closed_ = true; }
+  void OnClosed(const absl::Status& status) override {
+    closed_ = true;
+    status_ = status;
+  }
+  bool closed() const { return closed_; }
+  bool perfect() const {
+    return closed_ && status_.ok() && read_closed_ && wrong_ == 0 && received_ == total_;
+  }
+  std::string Describe() const {
+    return status_.ToString() + " received " + std::to_string(received_) + " of " +
+           std::to_string(total_) + ", wrong " + std::to_string(wrong_);
+  }
+
+ private:
+  void Fill() {
+    uint8_t buffer[16384];
+    while (sent_ < total_) {
+      const size_t n = std::min<uint64_t>(sizeof(buffer), total_ - sent_);
+      for (size_t i = 0; i < n; ++i) buffer[i] = PatternByte(sent_ + i);
+      const size_t written = connection_->Write({buffer, n});
+      sent_ += written;
+      if (written < n) return;
+    }
+    connection_->CloseWrite();
+  }
+
+  std::unique_ptr<TcpConnection> connection_;
+  uint64_t total_;
+  uint64_t sent_ = 0;
+  uint64_t received_ = 0;
+  uint64_t wrong_ = 0;
+  bool read_closed_ = false;
+  bool closed_ = false;
+  absl::Status status_;
+};
+
+void ExpectEcho(uint64_t bytes, int connections, const SocketLink::Faults& faults) {
+  Child child([&](FileDescriptor fd) {
+    SocketLink::Faults theirs = faults;
+    theirs.seed += 1;
+    return RunEchoServer(std::move(fd), kThere, theirs);
+  });
+  {
+    LinkedStack host(child.TakeFd(), kHere, faults);
+    std::vector<std::unique_ptr<PatternClient>> clients;
+    for (int i = 0; i < connections; ++i)
+      clients.push_back(std::make_unique<PatternClient>(host.stack, kServer, bytes));
+    EXPECT_TRUE(RunUntil(*host.loop, [&] {
+      return std::all_of(clients.begin(), clients.end(), [](auto& c) { return c->closed(); });
+    })) << "seed " << faults.seed;
+    for (auto& client : clients) EXPECT_TRUE(client->perfect()) << client->Describe();
+  }
+  EXPECT_EQ(child.Wait(), 0);
+}
+
+TEST(Transfer, EchoesAFewBytes) { ExpectEcho(5, 1, {}); }
+
+TEST(Transfer, EchoesFiftyMegabytes) { ExpectEcho(50 << 20, 1, {}); }
+
+TEST(Transfer, CarriesAThousandConnectionsAtOnce) { ExpectEcho(2000, 1000, {}); }
+
+}  // namespace
+}  // namespace im::netstack
