@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "base/big_endian.h"
 #include "base/check.h"
 
 namespace im {
@@ -19,13 +20,6 @@ uint64_t Load64(const uint8_t* p) {
   uint64_t value;
   std::memcpy(&value, p, sizeof(value));
   return value;
-}
-
-uint16_t Load16(const uint8_t* p) { return static_cast<uint16_t>(p[0] << 8 | p[1]); }
-
-void Store16(uint8_t* p, uint16_t value) {
-  p[0] = static_cast<uint8_t>(value >> 8);
-  p[1] = static_cast<uint8_t>(value);
 }
 
 // Ones' complement addition: the carry comes back in.
@@ -46,7 +40,7 @@ size_t ChecksumOffset(const IpView& view) {
 // Bytes that the checksum covers. A UDP datagram may be shorter than the IP
 // packet around it.
 size_t CoveredSize(std::span<const uint8_t> packet, const IpView& view) {
-  if (view.is_udp()) return Load16(&packet[view.transport_offset + 4]);
+  if (view.is_udp()) return LoadBig16(&packet[view.transport_offset + 4]);
   return view.total_size - view.transport_offset;
 }
 
@@ -101,25 +95,25 @@ uint64_t PseudoHeaderSum(const IpAddress& source, const IpAddress& destination, 
 void SetIpv4HeaderChecksum(std::span<uint8_t> packet) {
   const size_t header_size = (packet[0] & 0x0f) * size_t{4};
   IM_CHECK(header_size >= 20 && header_size <= packet.size());
-  Store16(&packet[10], 0);
-  Store16(&packet[10], ~FoldSum(SumBytes(packet.first(header_size))));
+  StoreBig16(&packet[10], 0);
+  StoreBig16(&packet[10], ~FoldSum(SumBytes(packet.first(header_size))));
 }
 
 void SetTransportChecksum(std::span<uint8_t> packet, const IpView& view) {
   const size_t offset = ChecksumOffset(view);
   if (offset == 0) return;
   uint8_t* field = &packet[view.transport_offset + offset];
-  Store16(field, 0);
+  StoreBig16(field, 0);
   uint16_t checksum = ~FoldSum(TransportSum(packet, view));
   // 0 in UDP's field means that there is none (RFC 768).
   if (checksum == 0 && view.is_udp()) checksum = 0xffff;
-  Store16(field, checksum);
+  StoreBig16(field, checksum);
 }
 
 bool TransportChecksumIsRight(std::span<const uint8_t> packet, const IpView& view) {
   const size_t offset = ChecksumOffset(view);
   if (offset == 0) return true;  // nothing that could be wrong, or be judged
-  if (view.is_udp() && Load16(&packet[view.transport_offset + offset]) == 0) return !view.v6;
+  if (view.is_udp() && LoadBig16(&packet[view.transport_offset + offset]) == 0) return !view.v6;
   return FoldSum(TransportSum(packet, view)) == 0xffff;
 }
 

@@ -125,6 +125,7 @@ EventLoop::~EventLoop() {
     }
     if (dying.empty()) dying.swap(end_of_turn_);
     if (!dying.empty()) continue;
+    timers_.Clear();
     if (handlers_.empty()) break;
     const std::shared_ptr<Handler> handler = std::move(handlers_.begin()->second);
     handlers_.erase(handlers_.begin());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/big_endian.h"
 #include "base/check.h"
 #include "base/checksum.h"
 
@@ -18,16 +19,6 @@ constexpr size_t kIcmp6ErrorBytesMax = 1280;
 
 constexpr uint8_t kIcmp4Unreachable = 3;
 constexpr uint8_t kIcmp6Unreachable = 1;
-
-void Put16(uint8_t* p, uint16_t value) {
-  p[0] = static_cast<uint8_t>(value >> 8);
-  p[1] = static_cast<uint8_t>(value);
-}
-
-void Put32(uint8_t* p, uint32_t value) {
-  Put16(p, static_cast<uint16_t>(value >> 16));
-  Put16(p + 2, static_cast<uint16_t>(value));
-}
 
 // A packet with its IP header and a zeroed transport part, which begins at
 // `transport`.
@@ -49,8 +40,8 @@ Draft NewPacket(const IpAddress& source, const IpAddress& destination, uint8_t p
   draft.transport = b + header_size;
   if (v4) {
     b[0] = 0x45;
-    Put16(b + 2, static_cast<uint16_t>(total));
-    Put16(b + 6, 0x4000);  // don't fragment, so the identification may be 0 (RFC 6864)
+    StoreBig16(b + 2, static_cast<uint16_t>(total));
+    StoreBig16(b + 6, 0x4000);  // don't fragment, so the identification may be 0 (RFC 6864)
     b[8] = kHopLimit;
     b[9] = protocol;
     std::memcpy(b + 12, source.bytes().data(), 4);
@@ -58,7 +49,7 @@ Draft NewPacket(const IpAddress& source, const IpAddress& destination, uint8_t p
     SetIpv4HeaderChecksum(draft.bytes);
   } else {
     b[0] = 0x60;
-    Put16(b + 4, static_cast<uint16_t>(transport_size));
+    StoreBig16(b + 4, static_cast<uint16_t>(transport_size));
     b[6] = protocol;
     b[7] = kHopLimit;
     std::memcpy(b + 8, source.bytes().data(), 16);
@@ -144,9 +135,9 @@ std::vector<uint8_t> BuildUdp(const Endpoint& source, const Endpoint& destinatio
                               std::span<const uint8_t> payload) {
   Draft draft =
       NewPacket(source.address, destination.address, kProtocolUdp, 8 + payload.size());
-  Put16(draft.transport, source.port);
-  Put16(draft.transport + 2, destination.port);
-  Put16(draft.transport + 4, static_cast<uint16_t>(8 + payload.size()));
+  StoreBig16(draft.transport, source.port);
+  StoreBig16(draft.transport + 2, destination.port);
+  StoreBig16(draft.transport + 4, static_cast<uint16_t>(8 + payload.size()));
   PutBytes(draft.transport + 8, payload);
   return Finish(std::move(draft));
 }
@@ -158,13 +149,13 @@ std::vector<uint8_t> BuildTcp(const Endpoint& source, const Endpoint& destinatio
   Draft draft =
       NewPacket(source.address, destination.address, kProtocolTcp, header_size + payload.size());
   uint8_t* tcp = draft.transport;
-  Put16(tcp, source.port);
-  Put16(tcp + 2, destination.port);
-  Put32(tcp + 4, fields.sequence);
-  Put32(tcp + 8, fields.acknowledgment);
+  StoreBig16(tcp, source.port);
+  StoreBig16(tcp + 2, destination.port);
+  StoreBig32(tcp + 4, fields.sequence);
+  StoreBig32(tcp + 8, fields.acknowledgment);
   tcp[12] = static_cast<uint8_t>(header_size / 4 << 4);
   tcp[13] = fields.flags;
-  Put16(tcp + 14, fields.window);
+  StoreBig16(tcp + 14, fields.window);
   PutBytes(tcp + 20, fields.options);
   PutBytes(tcp + header_size, payload);
   return Finish(std::move(draft));
@@ -175,8 +166,8 @@ std::vector<uint8_t> BuildEchoRequest(const IpAddress& source, const IpAddress& 
                                       std::span<const uint8_t> payload) {
   Draft draft = NewPacket(source, destination, IcmpProtocol(source), 8 + payload.size());
   draft.transport[0] = source.is_v4() ? 8 : 128;
-  Put16(draft.transport + 4, identifier);
-  Put16(draft.transport + 6, sequence);
+  StoreBig16(draft.transport + 4, identifier);
+  StoreBig16(draft.transport + 6, sequence);
   PutBytes(draft.transport + 8, payload);
   return Finish(std::move(draft));
 }
@@ -201,7 +192,7 @@ std::optional<std::vector<uint8_t>> BuildEchoReply(std::span<const uint8_t> pack
       NewPacket(view->destination, view->source, IcmpProtocol(view->source), message.size());
   PutBytes(draft.transport, message);
   draft.transport[0] = view->v6 ? 129 : 0;
-  Put16(draft.transport + 2, 0);
+  StoreBig16(draft.transport + 2, 0);
   return Finish(std::move(draft));
 }
 

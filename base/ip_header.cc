@@ -4,9 +4,8 @@
 
 #include "base/ip_header.h"
 
-#include <cstring>
-
 #include "absl/strings/str_cat.h"
+#include "base/big_endian.h"
 
 namespace im {
 namespace {
@@ -31,11 +30,6 @@ constexpr uint8_t kMobility = 135;
 constexpr uint8_t kHip = 139;
 constexpr uint8_t kShim6 = 140;
 
-uint16_t Load16(const uint8_t* p) { return static_cast<uint16_t>(p[0] << 8 | p[1]); }
-uint32_t Load32(const uint8_t* p) {
-  return uint32_t{p[0]} << 24 | uint32_t{p[1]} << 16 | uint32_t{p[2]} << 8 | p[3];
-}
-
 // What lies behind the IP header and its extensions.
 struct Transport {
   size_t offset = 0;
@@ -46,7 +40,7 @@ struct Transport {
 uint32_t TotalSize4(std::span<const uint8_t> b) {
   if (b.size() < kIpv4HeaderMin) return 0;
   const size_t header = (b[0] & 0x0f) * size_t{4};
-  const size_t total = Load16(&b[2]);
+  const size_t total = LoadBig16(&b[2]);
   return header >= kIpv4HeaderMin && header <= total && total <= b.size()
              ? static_cast<uint32_t>(total)
              : 0;
@@ -54,7 +48,7 @@ uint32_t TotalSize4(std::span<const uint8_t> b) {
 
 uint32_t TotalSize6(std::span<const uint8_t> b) {
   if (b.size() < kIpv6Header) return 0;
-  const size_t total = kIpv6Header + Load16(&b[4]);
+  const size_t total = kIpv6Header + LoadBig16(&b[4]);
   return total <= b.size() && total <= 65535 ? static_cast<uint32_t>(total) : 0;
 }
 
@@ -63,7 +57,7 @@ Transport Parse4(std::span<const uint8_t> b, IpView& view) {
   view.destination = IpAddress::FromBytes(b.subspan(16, 4));
   view.protocol = b[9];
   view.ecn = b[1] & 3;
-  const uint16_t fragment = Load16(&b[6]);
+  const uint16_t fragment = LoadBig16(&b[6]);
   view.fragment = (fragment & 0x3fff) != 0;  // more fragments, or an offset
   return {(b[0] & 0x0f) * size_t{4}, (fragment & 0x1fff) != 0};
 }
@@ -98,7 +92,7 @@ std::optional<Transport> Parse6(std::span<const uint8_t> b, IpView& view) {
       case kFragment: {
         if (left < 8) return std::nullopt;
         size = 8;
-        const uint16_t offset_and_more = Load16(header + 2);
+        const uint16_t offset_and_more = LoadBig16(header + 2);
         transport.later_fragment = (offset_and_more & 0xfff8) != 0;
         // One with neither is whole, and is treated so (RFC 6946).
         view.fragment = transport.later_fragment || (offset_and_more & 1) != 0;
@@ -128,21 +122,21 @@ bool ParseTransport(std::span<const uint8_t> b, IpView& view) {
       if (left < kTcpHeaderMin) return false;
       const size_t size = (header[12] >> 4) * size_t{4};
       if (size < kTcpHeaderMin || size > left) return false;
-      view.source_port = Load16(header);
-      view.destination_port = Load16(header + 2);
-      view.tcp_sequence = Load32(header + 4);
-      view.tcp_acknowledgment = Load32(header + 8);
+      view.source_port = LoadBig16(header);
+      view.destination_port = LoadBig16(header + 2);
+      view.tcp_sequence = LoadBig32(header + 4);
+      view.tcp_acknowledgment = LoadBig32(header + 8);
       view.tcp_flags = header[13];
       view.payload_offset = static_cast<uint16_t>(offset + size);
       return true;
     }
     case kProtocolUdp: {
       if (left < kUdpHeader) return false;
-      const size_t size = Load16(header + 4);
+      const size_t size = LoadBig16(header + 4);
       // The first fragment tells the size of the whole datagram.
       if (size < kUdpHeader || (size > left && !view.fragment)) return false;
-      view.source_port = Load16(header);
-      view.destination_port = Load16(header + 2);
+      view.source_port = LoadBig16(header);
+      view.destination_port = LoadBig16(header + 2);
       view.payload_offset = static_cast<uint16_t>(offset + kUdpHeader);
       return true;
     }

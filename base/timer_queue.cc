@@ -13,9 +13,8 @@ constexpr size_t kRebuildMinEntries = 64;
 
 }  // namespace
 
-TimerQueue::~TimerQueue() {
-  // What a callback owns may cancel other timers as it dies, so none may die
-  // inside the map's own destructor.
+void TimerQueue::Clear() {
+  // One by one: what a callback owns may cancel other timers as it dies.
   while (!callbacks_.empty()) Cancel(callbacks_.begin()->first);
 }
 

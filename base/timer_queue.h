@@ -23,13 +23,14 @@ class TimerQueue {
   using Id = uint64_t;  // never 0
 
   TimerQueue() = default;
-  ~TimerQueue();
+  ~TimerQueue() { Clear(); }
   TimerQueue(const TimerQueue&) = delete;
   TimerQueue& operator=(const TimerQueue&) = delete;
 
   Id Add(Instant deadline, std::function<void()> callback);
   // False if it fired or was cancelled before.
   bool Cancel(Id id);
+  void Clear();
 
   // kNever if there is none.
   Instant NextDeadline();
