@@ -87,6 +87,9 @@ class Provider {
   virtual void Forget(const InstanceId& id) = 0;
   // nullopt: not known (any more).
   virtual std::optional<InstanceHandle> Describe(const InstanceId& id) const = 0;
+  // For an agent that somebody else started (a guest's), so that it can be
+  // adopted later.
+  virtual InstanceHandle HandleOf(uint32_t agent_pid) const = 0;
   virtual Capabilities capabilities() const = 0;
 };
 

@@ -173,6 +173,10 @@ std::optional<InstanceHandle> ProcessProvider::Describe(const InstanceId& id) co
   return it->second->handle;
 }
 
+InstanceHandle ProcessProvider::HandleOf(uint32_t agent_pid) const {
+  return {agent_pid, StartTicks(static_cast<pid_t>(agent_pid)).value_or(0)};
+}
+
 void ProcessProvider::Ended(const InstanceId& id) {
   const auto it = instances_.find(id);
   if (it == instances_.end()) return;

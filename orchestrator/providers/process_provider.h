@@ -43,6 +43,7 @@ class ProcessProvider final : public Provider {
   void Release(const InstanceId& id, Duration grace, bool force) override;
   void Forget(const InstanceId& id) override;
   std::optional<InstanceHandle> Describe(const InstanceId& id) const override;
+  InstanceHandle HandleOf(uint32_t agent_pid) const override;
   Capabilities capabilities() const override { return {.local = true}; }
 
  private:

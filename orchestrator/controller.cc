@@ -1,0 +1,429 @@
+// The life of instances: started, told what to do, heard from, ended. Taking
+// them back after a restart is in controller_restore.cc, guests in
+// controller_guests.cc.
+
+#include "orchestrator/controller.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "orchestrator/transition_event.h"
+
+namespace im::orchestrator {
+namespace {
+
+using Goal = Activator::Goal;
+
+proto::DesiredState::Goal ToProto(Goal goal) {
+  switch (goal) {
+    case Goal::kRun:
+      return proto::DesiredState::RUN;
+    case Goal::kReleaseIfIdle:
+      return proto::DesiredState::RELEASE_IF_IDLE;
+    case Goal::kRelease:
+    case Goal::kKill:
+      return proto::DesiredState::RELEASE;
+  }
+  IM_CHECK(false);
+}
+
+Activator::Report::State ReportState(const proto::InstanceStatus& status) {
+  using State = Activator::Report::State;
+  switch (status.state()) {
+    case proto::InstanceStatus::PAUSED:
+      return State::kPaused;
+    case proto::InstanceStatus::RELEASING:
+      return State::kReleasing;
+    case proto::InstanceStatus::RELEASE_REFUSED:
+      return State::kReleaseRefused;
+    default:  // what a newer agent may say: it runs
+      return State::kRunning;
+  }
+}
+
+Activator::End ToEnd(const proto::ExitReport& report) {
+  using Kind = Activator::End::Kind;
+  Activator::End end;
+  end.message = report.message();
+  switch (report.reason()) {
+    case proto::ExitReport::RELEASED:
+      end.kind = Kind::kReleased;
+      break;
+    case proto::ExitReport::EXITED:
+      end.kind = report.exit_code() == 0 && report.signal() == 0 ? Kind::kExited : Kind::kFailed;
+      if (!end.message.empty()) break;
+      end.message = report.signal() != 0
+                        ? absl::StrCat("killed by signal ", report.signal())
+                        : absl::StrCat("exited with status ", report.exit_code());
+      break;
+    default:
+      end.kind = Kind::kFailed;
+      break;
+  }
+  return end;
+}
+
+// The parent exists; the directory may.
+absl::Status MakeDirectory(const std::string& path) {
+  if (mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) {
+    return ErrnoStatus(absl::StrCat("make directory ", path));
+  }
+  return absl::OkStatus();
+}
+
+// Versions of messages: above all that an earlier orchestrator used, whose
+// first incarnation was lower.
+uint64_t FirstVersion(uint64_t first_incarnation) { return first_incarnation << 24; }
+
+}  // namespace
+
+Controller::Controller(const Options& options, const ClusterSpec& spec, HostTable& hosts,
+                       EventLoop& loop, Random& random, TunnelEdge& tunnel)
+    : options_(options),
+      spec_(spec),
+      hosts_(hosts),
+      loop_(loop),
+      random_(random),
+      tunnel_(tunnel),
+      requests_(spec, options.state_dir, options.gateway_key, options.gateway_endpoint),
+      gateway_(spec.network, spec.gateway, tunnel, *this),
+      activator_(hosts, options.limits, options.first_incarnation, *this),
+      introductions_(options.introduction_times, FirstVersion(options.first_incarnation)),
+      control_(spec.gateway, options.control_times, FirstVersion(options.first_incarnation),
+               introductions_, *this),
+      guests_(spec),
+      self_(std::make_shared<Controller*>(this)) {}
+
+Controller::~Controller() { *self_ = nullptr; }
+
+void Controller::Begin() {
+  activator_.Begin(now());
+  Touch();
+}
+
+const Instance* Controller::FindInstance(HostId host) const {
+  const auto it = instances_.find(host);
+  return it == instances_.end() ? nullptr : it->second.get();
+}
+
+Instance* Controller::Find(HostId host, uint64_t incarnation) {
+  const auto it = instances_.find(host);
+  if (it == instances_.end() || it->second->id.incarnation != incarnation) return nullptr;
+  return it->second.get();
+}
+
+// ---- start ------------------------------------------------------------------
+
+Instance& Controller::AddInstance(HostId host, uint64_t incarnation,
+                                  const tunnel::PublicKey& key, const Cause& cause,
+                                  bool adopted) {
+  std::unique_ptr<Instance>& slot = instances_[host];
+  IM_CHECK(slot == nullptr);
+  slot = std::make_unique<Instance>();
+  slot->host = host;
+  slot->id = {hosts_[host].name, incarnation};
+  slot->address = hosts_[host].address;
+  slot->key = key;
+  slot->directory = requests_.DirectoryOf(slot->id.host);
+  slot->cause = cause;
+  slot->started_unix_nanos = loop_.clock().UnixNanos();
+  control_.Add(slot->address, incarnation);
+  introductions_.Join(slot->address, key, adopted);
+  dirty_ = true;
+  Touch();
+  return *slot;
+}
+
+void Controller::StartInstance(HostId host, uint64_t incarnation, const Cause& cause) {
+  const tunnel::PrivateKey key = tunnel::GeneratePrivateKey(random_);
+  Instance& instance =
+      AddInstance(host, incarnation, tunnel::DerivePublicKey(key), cause, /*adopted=*/false);
+  const absl::Status status = Start(instance, key);
+  if (status.ok()) return;
+  instance.provided = false;
+  loop_.Post([self = self_, host, incarnation, message = std::string(status.message())] {
+    if (*self == nullptr || (*self)->Find(host, incarnation) == nullptr) return;
+    (*self)->Ended(host, {Activator::End::Kind::kFailed, message});
+  });
+}
+
+absl::Status Controller::Start(Instance& instance, const tunnel::PrivateKey& key) {
+  IM_ASSIGN_OR_RETURN(const proto::StartRequest request,
+                      requests_.ForHost(spec_.hosts[instance.host], instance, key));
+  IM_RETURN_IF_ERROR(MakeDirectory(instance.directory));
+  tunnel::PeerConfig peer;
+  peer.public_key = instance.key;
+  peer.allowed_ips = {IpPrefix::Host(instance.address)};
+  IM_RETURN_IF_ERROR(tunnel_.SetPeer(peer));
+  provider_->Start(request, {.name_table = requests_.name_table()});
+  return absl::OkStatus();
+}
+
+void Controller::OnStarted(const InstanceId& id, const InstanceHandle& handle) {
+  const std::optional<HostId> host = hosts_.FindByName(id.host);
+  Instance* instance = host.has_value() ? Find(*host, id.incarnation) : nullptr;
+  if (instance == nullptr) return;
+  instance->handle = handle;
+  dirty_ = true;
+  Touch();
+}
+
+// ---- goals ------------------------------------------------------------------
+
+void Controller::SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cause& cause) {
+  Instance* instance = Find(host, incarnation);
+  if (instance == nullptr) return;
+  instance->goal = goal;
+  instance->goal_cause = cause;
+  Touch();
+  switch (goal) {
+    case Goal::kRun:
+      introductions_.Resume(instance->address);
+      ++instance->wake_requests;
+      SendDesired(*instance);
+      break;
+    case Goal::kReleaseIfIdle:
+    case Goal::kRelease:
+      BeginWithdrawal(*instance);
+      break;
+    case Goal::kKill:
+      if (instance->provided) {
+        provider_->Release(instance->id, Duration(0), /*force=*/true);
+      } else {
+        EndGuest(host, absl::UnavailableError(cause.detail));
+      }
+      break;
+  }
+}
+
+void Controller::BeginWithdrawal(Instance& instance) {
+  instance.goal_deferred = true;
+  // When all go, those who know it need not be told.
+  if (shutting_down_ || !instance.reachable) return SendDesired(instance);
+  introductions_.Withdraw(instance.address, now(), now() + kWithdrawBound,
+                          [this, host = instance.host, incarnation = instance.id.incarnation] {
+                            if (Instance* found = Find(host, incarnation)) SendDesired(*found);
+                          });
+}
+
+void Controller::SendDesired(Instance& instance) {
+  instance.goal_deferred = !instance.reachable;
+  if (instance.reachable) {
+    proto::DesiredState state;
+    state.set_goal(ToProto(instance.goal));
+    state.set_suspend_requests(instance.suspend_requests);
+    state.set_wake_requests(instance.wake_requests);
+    *state.mutable_wake_cause() = orchestrator::ToProto(instance.goal_cause);
+    control_.SetDesired(instance.address, std::move(state), now());
+  }
+  if (instance.goal == Goal::kRelease && instance.provided) {
+    // The second way, should the first be blocked.
+    const Duration grace =
+        hosts_[instance.host].guest ? Duration(0) : spec_.hosts[instance.host].stop_grace_period;
+    provider_->Release(instance.id, grace, /*force=*/false);
+  }
+  Touch();
+}
+
+absl::Status Controller::Wake(HostId host, const Cause& cause) {
+  Touch();
+  return activator_.Wake(host, cause, now());
+}
+
+absl::Status Controller::Suspend(HostId host) {
+  const auto it = instances_.find(host);
+  const HostState state = hosts_[host].state;
+  if (it == instances_.end() || (state != HostState::kRunning && state != HostState::kPaused)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(hosts_[host].name, " is ", HostStateName(state), ", not running"));
+  }
+  ++it->second->suspend_requests;
+  SendDesired(*it->second);
+  return absl::OkStatus();
+}
+
+absl::Status Controller::Release(HostId host, absl::string_view reason) {
+  Touch();
+  return activator_.Release(host, reason, now());
+}
+
+void Controller::Shutdown(absl::string_view reason, bool force, std::function<void()> done) {
+  shutting_down_ = true;
+  on_all_ended_ = std::move(done);
+  activator_.Shutdown(reason, force, now());
+  Touch();
+}
+
+// ---- what instances say and do ----------------------------------------------
+
+void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus& status,
+                          bool goal_known) {
+  const std::optional<HostId> host = hosts_.FindByAddress(address);
+  const auto it = host.has_value() ? instances_.find(*host) : instances_.end();
+  if (it == instances_.end()) return;
+  Instance& instance = *it->second;
+  instance.status = status;
+  instance.status_at = now();
+  if (!instance.provided && instance.handle.agent_pid != status.agent_pid()) {
+    instance.handle = provider_->HandleOf(status.agent_pid());
+    dirty_ = true;
+  }
+  if (const std::optional<Endpoint> endpoint = tunnel_.EndpointOf(instance.key)) {
+    introductions_.SetEndpoint(address, *endpoint, now());
+  }
+  const bool was_reachable = std::exchange(instance.reachable, true);
+  Activator::Report report;
+  report.state = ReportState(status);
+  report.goal_acknowledged = goal_known && !instance.goal_deferred;
+  report.cause = FromProto(status.wake_cause());
+  report.thaw = Duration(status.thaw_ns());
+  report.thaws = status.thaws();
+  if (!was_reachable) {
+    dirty_ = true;  // the endpoint
+    if (instance.goal_deferred) SendDesired(instance);
+  }
+  Touch();
+  activator_.OnInstanceStatus(*host, instance.id.incarnation, report, now());
+}
+
+void Controller::OnEnded(const InstanceId& id, const proto::ExitReport& report) {
+  if (strays_.erase(id) > 0) return Touch();
+  const std::optional<HostId> host = hosts_.FindByName(id.host);
+  if (!host.has_value() || Find(*host, id.incarnation) == nullptr) return;
+  Ended(*host, ToEnd(report));
+}
+
+void Controller::Ended(HostId host, const Activator::End& end) {
+  const auto it = instances_.find(host);
+  IM_CHECK(it != instances_.end());
+  const std::unique_ptr<Instance> instance = std::move(it->second);
+  instances_.erase(it);
+  tunnel_.RemovePeer(instance->key);
+  control_.Remove(instance->address);
+  introductions_.Leave(instance->address, now());
+  dirty_ = true;
+  Touch();
+  activator_.OnInstanceEnded(host, instance->id.incarnation, end, now());
+}
+
+// ---- states and packets -----------------------------------------------------
+
+void Controller::OnTransition(const Transition& transition) {
+  const HostTable::Host& host = hosts_[transition.host];
+  if (transition.to == HostState::kRunning || transition.to == HostState::kPaused) {
+    const Instance* instance = Find(transition.host, transition.incarnation);
+    IM_CHECK(instance != nullptr);
+    gateway_.AddRoute(host.address, instance->key);
+    if (transition.from == HostState::kReleasing) introductions_.Resume(host.address);
+  } else {
+    gateway_.RemoveRoute(host.address);
+  }
+  events_.Append(TransitionEvent(transition, hosts_, loop_.clock().UnixNanos()));
+  if (observer_ != nullptr) observer_->OnTransition(transition);
+  if (host.guest && transition.to == HostState::kImaginary) {
+    loop_.Post([self = self_, id = transition.host, incarnation = transition.incarnation] {
+      if (*self == nullptr) return;
+      Controller& that = **self;
+      if (!that.hosts_.Contains(id) || that.hosts_[id].incarnation != incarnation) return;
+      that.guests_.Remove(id);
+      that.activator_.RemoveGuest(id);
+      that.dirty_ = true;
+      that.Touch();
+    });
+  }
+  dirty_ = true;
+  Touch();
+}
+
+void Controller::Deliver(HostId host, PacketBatch packets) {
+  gateway_.Deliver(hosts_[host].address, std::move(packets));
+  Touch();
+}
+
+void Controller::Refuse(HostId host, PacketBatch packets, absl::string_view reason,
+                        bool wake_over) {
+  gateway_.Refuse(packets);
+  if (wake_over && observer_ != nullptr) observer_->OnWakeOver(host, reason);
+}
+
+void Controller::OnControlPacket(const Packet& packet, const IpView& view) {
+  control_.OnPacket(packet.bytes(), view, now());
+  Touch();
+}
+
+void Controller::OnForwarded(const IpAddress& from, const IpAddress& to) {
+  introductions_.Introduce(from, to, now());
+  Touch();
+}
+
+bool Controller::OnPacketToSleeper(const Packet& packet, const IpView& view) {
+  const std::optional<HostId> host = hosts_.FindByAddress(view.destination);
+  if (!host.has_value()) return false;
+  Touch();
+  if (published_text_ && view.is_syn() && view.source == spec_.gateway) {
+    if (const std::optional<std::string> text = published_text_(view)) {
+      // The same wake as the packet's, with the better cause. If it is
+      // refused, so is the packet.
+      (void)activator_.Wake(*host, MakeCause(Cause::Kind::kPublishedPort, *text), now());
+    }
+  }
+  const Activator::Verdict verdict = activator_.OnPacket(*host, packet, view, now());
+  if (verdict == Activator::Verdict::kForward) {
+    gateway_.Deliver(view.destination, SinglePacket(packet.bytes()));
+  }
+  return true;
+}
+
+// ---- the end of a turn ------------------------------------------------------
+
+void Controller::Touch() {
+  if (std::exchange(touched_, true)) return;
+  loop_.AtEndOfTurn([self = self_] {
+    if (*self != nullptr) (*self)->EndOfTurn();
+  });
+}
+
+void Controller::EndOfTurn() {
+  touched_ = false;
+  SendControl();
+  if (on_all_ended_ && instances_.empty() && strays_.empty() && activator_.all_ended()) {
+    loop_.Post(std::exchange(on_all_ended_, nullptr));
+  }
+  Instant deadline = std::min(activator_.NextDeadline(), control_.NextDeadline());
+  if (dirty_) {
+    if (save_not_before_ <= now()) {
+      // In a turn of its own: packets of this one go first.
+      loop_.Post([self = self_] {
+        if (*self != nullptr && (*self)->dirty_) (*self)->Save();
+      });
+    } else {
+      deadline = std::min(deadline, save_not_before_);
+    }
+  }
+  timer_ = loop_.At(deadline, [this] {
+    activator_.OnTimer(now());
+    introductions_.OnTimer(now());
+    Touch();
+  });
+}
+
+void Controller::SendControl() {
+  PacketBatch messages;
+  control_.Flush(now(), messages);
+  for (const Packet& packet : messages) {
+    const std::optional<IpRoute> ip = ParseIpRoute(packet.bytes());
+    const std::optional<HostId> host =
+        ip.has_value() ? hosts_.FindByAddress(ip->destination) : std::nullopt;
+    const Instance* instance = host.has_value() ? FindInstance(*host) : nullptr;
+    IM_CHECK(instance != nullptr);  // the channel is there exactly as long as the instance
+    tunnel_.SendTo(instance->key, SinglePacket(packet.bytes()));
+  }
+}
+
+}  // namespace im::orchestrator

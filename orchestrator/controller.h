@@ -1,0 +1,213 @@
+// Controller: carries out what the activator decides.
+//
+// It joins the parts that know nothing of each other: activator (when),
+// provider (how; nobody else calls it), tunnel peers, introductions, control
+// channel, gateway. One turn of the loop: events come in, the activator
+// decides, messages and packets are collected; at the end of the turn they are
+// sent, the one timer is set, and the state is saved if it changed.
+//
+//  Start      new key pair; the key becomes a peer of the gateway's tunnel (its
+//             /32, no endpoint yet), then the provider starts the agent. The
+//             first status makes the host Running: held packets are delivered,
+//             and their senders introduced.
+//  Release    the host is withdrawn from all who know it; when all have
+//             acknowledged (or kWithdrawBound has passed) the agent is told to
+//             release; it ends, or refuses. Packets that come meanwhile find
+//             no route and are held. A wake before the agent was told simply
+//             cancels.
+//  End        the peer is removed, so that the incarnation is fenced off.
+//  Restart    instances of the saved state are adopted: peer with the saved
+//             endpoint, a handshake from here, and a DesiredState, which the
+//             agent answers with its status.
+
+#ifndef IM_ORCHESTRATOR_CONTROLLER_H_
+#define IM_ORCHESTRATOR_CONTROLLER_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "base/event_loop.h"
+#include "base/random.h"
+#include "orchestrator/activator.h"
+#include "orchestrator/cluster_spec.h"
+#include "orchestrator/control_channel.h"
+#include "orchestrator/event_log.h"
+#include "orchestrator/gateway.h"
+#include "orchestrator/guests.h"
+#include "orchestrator/instance.h"
+#include "orchestrator/introductions.h"
+#include "orchestrator/provider.h"
+#include "orchestrator/start_requests.h"
+#include "orchestrator/tunnel_edge.h"
+#include "proto/state.pb.h"
+
+namespace im::orchestrator {
+
+// How long a release waits for those who know the host to forget it.
+inline constexpr Duration kWithdrawBound = std::chrono::seconds(1);
+
+// The saved state is written at most for this share of the time: after a write
+// that took t, the next one comes kSaveQuiet * t later at the earliest.
+inline constexpr int kSaveQuiet = 20;
+
+// Incarnations that are skipped after a restart: starts that an orchestrator
+// made, but had not yet saved when it died.
+inline constexpr uint64_t kIncarnationGap = 1000;
+
+class Controller final : public Activator::Delegate,
+                         public Provider::Delegate,
+                         public ControlChannel::Delegate,
+                         public Gateway::Delegate {
+ public:
+  // At most one; for whoever waits (`im wake`, `im release`).
+  class Observer {
+   public:
+    virtual ~Observer() = default;
+    virtual void OnTransition(const Transition& transition) = 0;
+    // Nothing tries to start the host any more.
+    virtual void OnWakeOver(HostId host, absl::string_view reason) = 0;
+  };
+
+  struct Options {
+    std::string state_dir;  // absolute
+    tunnel::PublicKey gateway_key;
+    Endpoint gateway_endpoint;  // where agents reach the gateway
+    // Above all incarnations that were ever used.
+    uint64_t first_incarnation = 1;
+    Activator::Limits limits;
+    Introductions::Times introduction_times;
+    ControlChannel::Times control_times;
+  };
+
+  // All must outlive it. `hosts` was filled by AddHosts from `spec`.
+  Controller(const Options& options, const ClusterSpec& spec, HostTable& hosts, EventLoop& loop,
+             Random& random, TunnelEdge& tunnel);
+  ~Controller() override;
+
+  // Before anything else. `provider`'s delegate is this; `save` writes the
+  // state to disk.
+  void SetProvider(Provider* provider) { provider_ = provider; }
+  void SetSave(std::function<void(const proto::SavedState&)> save) { save_ = std::move(save); }
+  void SetObserver(Observer* observer) { observer_ = observer; }
+  // Tells the published port that a packet from the gateway's own address
+  // belongs to: "127.0.0.1:8080 from 127.0.0.1:51234".
+  void SetPublishedText(std::function<std::optional<std::string>(const IpView&)> text) {
+    published_text_ = std::move(text);
+  }
+
+  // Takes back the instances of an earlier orchestrator.
+  void Restore(const proto::SavedState& saved);
+  // Starts what is to run always. After Restore.
+  void Begin();
+
+  Gateway& gateway() { return gateway_; }
+  EventLog& events() { return events_; }
+  const HostTable& hosts() const { return hosts_; }
+  const Activator& activator() const { return activator_; }
+  const ControlChannel& control() const { return control_; }
+  const ClusterSpec& spec() const { return spec_; }
+  const StartRequests& requests() const { return requests_; }
+  const Options& options() const { return options_; }
+  EventLoop& loop() { return loop_; }
+  // nullptr: no instance lives.
+  const Instance* FindInstance(HostId host) const;
+  // Where its tunnel was last heard from.
+  std::optional<Endpoint> EndpointOf(const Instance& instance) const {
+    return tunnel_.EndpointOf(instance.key);
+  }
+
+  // ---- what people ask for ----
+
+  absl::Status Wake(HostId host, const Cause& cause);
+  absl::Status Suspend(HostId host);
+  absl::Status Release(HostId host, absl::string_view reason);
+  // `done` when no instance is left.
+  void Shutdown(absl::string_view reason, bool force, std::function<void()> done);
+
+  // A guest of `im run`; `on_end` if it ends otherwise than by Leave.
+  absl::StatusOr<proto::JoinReply> Join(const std::string& name,
+                                        std::function<void(absl::Status)> on_end);
+  void Leave(const std::string& name);
+
+  // Saves now, whatever the bound.
+  void Save();
+
+  // ---- Activator::Delegate ----
+  void StartInstance(HostId host, uint64_t incarnation, const Cause& cause) override;
+  void SetGoal(HostId host, uint64_t incarnation, Activator::Goal goal,
+               const Cause& cause) override;
+  void Deliver(HostId host, PacketBatch packets) override;
+  void Refuse(HostId host, PacketBatch packets, absl::string_view reason, bool wake_over) override;
+  void OnTransition(const Transition& transition) override;
+
+  // ---- Provider::Delegate ----
+  void OnStarted(const InstanceId& id, const InstanceHandle& handle) override;
+  void OnEnded(const InstanceId& id, const proto::ExitReport& report) override;
+
+  // ---- ControlChannel::Delegate ----
+  void OnStatus(const IpAddress& host, const proto::InstanceStatus& status,
+                bool goal_known) override;
+
+  // ---- Gateway::Delegate ----
+  void OnControlPacket(const Packet& packet, const IpView& view) override;
+  void OnForwarded(const IpAddress& from, const IpAddress& to) override;
+  bool OnPacketToSleeper(const Packet& packet, const IpView& view) override;
+
+ private:
+  Instant now() const { return loop_.now(); }
+  Instance* Find(HostId host, uint64_t incarnation);
+  Instance& AddInstance(HostId host, uint64_t incarnation, const tunnel::PublicKey& key,
+                        const Cause& cause, bool adopted);
+  absl::Status Start(Instance& instance, const tunnel::PrivateKey& key);
+  // Tells the agent the newest goal, if it may hear of it.
+  void SendDesired(Instance& instance);
+  void BeginWithdrawal(Instance& instance);
+  // The instance is gone: forgets it and tells the activator.
+  void Ended(HostId host, const Activator::End& end);
+  void EndGuest(HostId host, const absl::Status& why);
+  void AdoptSaved(const proto::SavedInstance& saved, HostId host);
+  void KillStray(const proto::SavedInstance& saved);
+  proto::SavedState ToSave() const;
+
+  // Asks for EndOfTurn, once a turn.
+  void Touch();
+  void EndOfTurn();
+  void SendControl();
+
+  const Options options_;
+  const ClusterSpec& spec_;
+  HostTable& hosts_;
+  EventLoop& loop_;
+  Random& random_;
+  TunnelEdge& tunnel_;
+  StartRequests requests_;
+  Gateway gateway_;
+  Activator activator_;
+  Introductions introductions_;
+  ControlChannel control_;
+  EventLog events_;
+  Guests guests_;
+  Provider* provider_ = nullptr;
+  Observer* observer_ = nullptr;
+  std::function<void(const proto::SavedState&)> save_;
+  std::function<std::optional<std::string>(const IpView&)> published_text_;
+  absl::flat_hash_map<HostId, std::unique_ptr<Instance>> instances_;
+  // Hosts' last instances that no spec names any more; being killed.
+  absl::flat_hash_set<InstanceId> strays_;
+  std::function<void()> on_all_ended_;
+  bool shutting_down_ = false;
+  bool touched_ = false;
+  bool dirty_ = false;
+  Instant save_not_before_;
+  EventLoop::Timer timer_;
+  // Cleared by the destructor, so that what waits for the loop finds nobody.
+  std::shared_ptr<Controller*> self_;
+};
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_CONTROLLER_H_

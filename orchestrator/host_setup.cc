@@ -1,0 +1,64 @@
+#include "orchestrator/host_setup.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+
+namespace im::orchestrator {
+namespace {
+
+HostPolicy::Restart RestartOf(RestartPolicy restart) {
+  switch (restart) {
+    case RestartPolicy::kNo:
+      return HostPolicy::Restart::kNo;
+    case RestartPolicy::kOnFailure:
+      return HostPolicy::Restart::kOnFailure;
+    case RestartPolicy::kAlways:
+      return HostPolicy::Restart::kAlways;
+  }
+  IM_CHECK(false);
+}
+
+absl::StatusOr<HostId> Find(const HostTable& table, const std::string& name) {
+  const std::optional<HostId> id = table.FindByName(name);
+  if (!id.has_value()) return absl::InvalidArgumentError(absl::StrCat("no host ", name));
+  return *id;
+}
+
+}  // namespace
+
+HostPolicy PolicyOf(const HostSpec& host) {
+  HostPolicy policy;
+  policy.start_timeout = host.start_timeout;
+  policy.release_after = host.idle.release_after;
+  policy.stop_timeout = host.stop_grace_period + kStopMargin;
+  policy.restart = RestartOf(host.restart);
+  policy.restart_attempts_max = host.restart_attempts_max;
+  policy.always_running = host.min_running;
+  return policy;
+}
+
+absl::Status AddHosts(const ClusterSpec& spec, Instant now, HostTable& table) {
+  for (size_t i = 0; i < spec.hosts.size(); ++i) {
+    const HostSpec& host = spec.hosts[i];
+    IM_ASSIGN_OR_RETURN(const HostId id, table.Add({.name = host.name,
+                                                    .address = host.address,
+                                                    .policy = PolicyOf(host)},
+                                                   now));
+    IM_CHECK(id == i);
+  }
+  for (HostId id = 0; id < spec.hosts.size(); ++id) {
+    for (const std::string& leader : spec.hosts[id].wake_with) {
+      IM_ASSIGN_OR_RETURN(const HostId other, Find(table, leader));
+      table.AddFollower(other, id, Cause::Kind::kWakeWith);
+    }
+    for (const std::string& dependency : spec.hosts[id].depends_on) {
+      IM_ASSIGN_OR_RETURN(const HostId other, Find(table, dependency));
+      table.AddFollower(id, other, Cause::Kind::kDependsOn);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace im::orchestrator

@@ -1,0 +1,82 @@
+#include "orchestrator/start_requests.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "orchestrator/host_program.h"
+
+namespace im::orchestrator {
+
+std::string AddressBytes(const IpAddress& address) {
+  const std::span<const uint8_t> bytes = address.bytes();
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+StartRequests::StartRequests(const ClusterSpec& spec, std::string state_dir,
+                             const tunnel::PublicKey& gateway_key,
+                             const Endpoint& gateway_endpoint)
+    : spec_(spec),
+      state_dir_(std::move(state_dir)),
+      gateway_key_(gateway_key),
+      gateway_endpoint_(gateway_endpoint) {
+  proto::NameTable table;
+  FillNameTable(spec, table);
+  name_table_ = table.SerializeAsString();
+}
+
+std::string StartRequests::DirectoryOf(absl::string_view host) const {
+  return absl::StrCat(state_dir_, "/hosts/", host);
+}
+
+std::string StartRequests::LogPathOf(absl::string_view host) const {
+  return absl::StrCat(DirectoryOf(host), "/log");
+}
+
+void StartRequests::FillCommon(const Instance& instance, const tunnel::PrivateKey& key,
+                               proto::StartRequest& request) const {
+  request.set_incarnation(instance.id.incarnation);
+  request.set_private_key(std::string(key.raw()));
+  request.set_gateway_public_key(std::string(gateway_key_.raw()));
+  request.set_gateway_endpoint(gateway_endpoint_.ToString());
+  request.set_listen_address(gateway_endpoint_.address.ToString());
+  request.set_gateway_address(AddressBytes(spec_.gateway));
+  request.set_mtu(kInnerMtu);
+  request.set_offload(true);
+  request.set_instance_dir(instance.directory);
+}
+
+absl::StatusOr<proto::StartRequest> StartRequests::ForHost(const HostSpec& host,
+                                                           const Instance& instance,
+                                                           const tunnel::PrivateKey& key) const {
+  proto::StartRequest request;
+  IM_RETURN_IF_ERROR(FillStartRequest(spec_, host, request));
+  FillCommon(instance, key, request);
+  request.set_log_path(LogPathOf(host.name));
+  return request;
+}
+
+proto::StartRequest StartRequests::ForGuest(const Instance& instance,
+                                            const tunnel::PrivateKey& key) const {
+  proto::StartRequest request;
+  request.set_cluster(spec_.name);
+  request.set_host(instance.id.host);
+  request.set_hostname(instance.id.host);
+  request.set_address(AddressBytes(instance.address));
+  request.set_prefix_length(static_cast<uint32_t>(spec_.network.length()));
+  request.set_domain(spec_.domain);
+  request.mutable_idle()->set_mode(proto::IdlePolicy::NEVER);
+  const auto timeout = std::chrono::milliseconds(std::chrono::seconds(30));
+  request.set_start_timeout_ms(static_cast<uint32_t>(timeout.count()));
+  FillCommon(instance, key, request);
+  // Messages that are joined end to end are merged: one more host.
+  proto::NameTable own;
+  proto::HostName& name = *own.add_hosts();
+  name.set_name(instance.id.host);
+  name.set_address(AddressBytes(instance.address));
+  request.set_name_table(absl::StrCat(name_table_, own.SerializeAsString()));
+  return request;
+}
+
+}  // namespace im::orchestrator
