@@ -1,0 +1,377 @@
+#include "orchestrator/cluster_spec.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "orchestrator/address_pool.h"
+#include "orchestrator/spec/diagnostic_sink.h"
+#include "orchestrator/spec/host_parser.h"
+#include "orchestrator/spec/map_reader.h"
+#include "orchestrator/spec/spec_checks.h"
+#include "orchestrator/spec/variables.h"
+#include "orchestrator/spec/yaml_tree.h"
+
+namespace im::orchestrator {
+namespace {
+
+constexpr char kDefaultNetwork[] = "10.77.0.0/16";
+// Room for the gateway and one host, and not more than one private block.
+constexpr int kPrefixLengthMin = 8;
+constexpr int kPrefixLengthMax = 30;
+// Part of paths of sockets, which are short.
+constexpr size_t kClusterNameBytesMax = 40;
+constexpr size_t kDomainBytesMax = 180;  // leaves room for a host's label (RFC 1035 2.3.4)
+constexpr int64_t kStartingMax = 10'000;
+
+bool IsPrivate(const IpPrefix& network) {
+  for (const char* block : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+                            "198.18.0.0/15", "169.254.0.0/16"}) {
+    if (IpPrefix::Parse(block)->Contains(network)) return true;
+  }
+  return false;
+}
+
+bool IsDomain(absl::string_view domain) {
+  if (domain.empty() || domain.size() > kDomainBytesMax) return false;
+  for (absl::string_view label : absl::StrSplit(domain, '.')) {
+    if (!IsHostName(label)) return false;
+  }
+  return true;
+}
+
+// The directory's name made a cluster's name, as Compose does.
+std::string NameOfDirectory(absl::string_view directory) {
+  const size_t slash = directory.rfind('/');
+  std::string name;
+  for (char c : directory.substr(slash == absl::string_view::npos ? 0 : slash + 1)) {
+    c = absl::ascii_tolower(c);
+    if (IsHostName(std::string(1, c)) || (!name.empty() && (c == '-' || c == '_'))) {
+      name.push_back(c);
+    }
+  }
+  name.resize(std::min(name.size(), kClusterNameBytesMax));
+  while (!name.empty() && !IsHostName(name)) name.pop_back();
+  return name;
+}
+
+std::string VolumesDirectory(const std::string& cluster, const VariableLookup& lookup) {
+  const auto get = [&](const char* name) { return lookup(name).value_or(""); };
+  std::string root = get("IM_DATA_DIR");
+  if (root.empty() && geteuid() != 0) {
+    const std::string data = get("XDG_DATA_HOME");
+    if (!data.empty()) root = absl::StrCat(data, "/im");
+    else if (!get("HOME").empty()) root = absl::StrCat(get("HOME"), "/.local/share/im");
+  }
+  if (root.empty()) root = "/var/lib/im";
+  return absl::StrCat(root, "/", cluster, "/volumes");
+}
+
+class SpecParser {
+ public:
+  SpecParser(const std::string& file, const std::string& base_directory,
+             const SpecSources& sources)
+      : sink_(file), sources_(sources) {
+    spec_.path = file;
+    spec_.base_directory = base_directory;
+  }
+
+  ParsedClusterSpec Parse(absl::string_view text) {
+    ReadDotEnv();
+    const ScalarFilter interpolate = [this](std::string value, SourcePosition at) {
+      return Interpolate(value, at, lookup_, sink_);
+    };
+    if (const auto root = ParseYaml(text, interpolate, sink_)) ReadRoot(*root);
+    ParsedClusterSpec result;
+    const bool good = !sink_.has_errors();
+    result.errors = sink_.TakeErrors();
+    result.warnings = sink_.TakeWarnings();
+    if (good) result.spec = std::move(spec_);
+    return result;
+  }
+
+ private:
+  void ReadDotEnv() {
+    const auto text = sources_.read_file(absl::StrCat(spec_.base_directory, "/.env"));
+    if (!text.ok()) return;  // an optional file
+    DiagnosticSink env_sink(".env");
+    dot_env_ = ParseEnvFile(*text, sources_.variable, env_sink);
+    sink_.Absorb(env_sink);
+  }
+
+  void ReadRoot(const YamlNode& root) {
+    if (root.kind == YamlNode::Kind::kNull) {
+      sink_.Error({1, 1}, "the file is empty",
+                  "the least is: hosts: {NAME: {command: [PROGRAM]}}");
+      return;
+    }
+    MapReader reader(root, "cluster", sink_);
+    if (root.kind != YamlNode::Kind::kMap) return;
+    ReadName(reader);
+    ReadNetwork(reader);
+    ReadProvider(reader);
+    ReadLimits(reader);
+    ReadGroups(reader);
+    reader.NotHonoured({"networks"}, "all hosts are in the one network: network: {cidr: ...}");
+    reader.NotHonoured({"configs", "secrets", "include", "models"});
+    reader.Ignore({"version"});
+    if (const YamlNode* volumes = reader.Get("volumes")) ReadVolumes(*volumes);
+    const std::vector<HostDraft> drafts = ReadHosts(reader, root);
+    reader.Finish();
+
+    ExpandReplicas(drafts, spec_, sink_);
+    CheckNames(drafts, spec_, sink_);
+    if (network_is_good_) AssignAddresses(drafts, spec_, sink_);
+    ResolveReferences(drafts, spec_, sink_);
+    CheckPorts(spec_, sink_);
+    spec_.volumes_directory = VolumesDirectory(spec_.name, sources_.variable);
+  }
+
+  void ReadName(MapReader& reader) {
+    const auto name = reader.Text("name");
+    spec_.name = name ? *name : NameOfDirectory(spec_.base_directory);
+    if (!name && spec_.name.empty()) {
+      sink_.Error(reader.at(), "the cluster has no name", "write name: NAME");
+    } else if (name && (!IsHostName(*name) || name->size() > kClusterNameBytesMax)) {
+      sink_.Error(reader.Get("name")->at, absl::StrCat(Quote(*name), " cannot be a cluster's name"),
+                  absl::StrCat("lower-case letters, digits, - and _, at most ",
+                               kClusterNameBytesMax));
+    }
+  }
+
+  void ReadNetwork(MapReader& reader) {
+    spec_.domain = absl::StrCat(spec_.name, ".im");
+    std::string cidr = kDefaultNetwork;
+    SourcePosition cidr_at = reader.at();
+    if (const YamlNode* node = reader.Get("network"); node == nullptr) {
+    } else if (node->kind == YamlNode::Kind::kScalar) {
+      cidr = node->scalar;
+      cidr_at = node->at;
+    } else {
+      MapReader network(*node, "network", sink_);
+      if (auto text = network.Text("cidr")) {
+        cidr = *text;
+        cidr_at = network.Get("cidr")->at;
+      }
+      if (auto domain = network.Text("domain")) {
+        spec_.domain = *domain;
+        if (!IsDomain(*domain)) {
+          sink_.Error(network.Get("domain")->at, absl::StrCat(Quote(*domain), " is no domain"),
+                      "domains look like shop.im");
+        }
+      }
+      if (auto attach = network.Word("attach", {"auto", "tun", "netstack"})) {
+        spec_.attach = static_cast<AttachMode>(*attach);
+        if (spec_.attach == AttachMode::kNetstack) {
+          sink_.Error(network.Get("attach")->at, "attach: netstack is not available yet",
+                      "leave it out (auto), or write tun");
+        }
+      }
+      network.NotHonoured({"mtu", "dns", "upstream"});
+      network.Finish();
+    }
+    SetNetwork(cidr, cidr_at);
+  }
+
+  void SetNetwork(const std::string& cidr, SourcePosition at) {
+    const auto prefix = IpPrefix::Parse(cidr);
+    const size_t slash = cidr.find('/');
+    if (!prefix || !prefix->is_v4()) {
+      sink_.Error(at, absl::StrCat("expected an IPv4 network, found ", Quote(cidr)),
+                  "networks look like 10.77.0.0/16");
+      return;
+    }
+    if (prefix->length() < kPrefixLengthMin || prefix->length() > kPrefixLengthMax) {
+      sink_.Error(at, absl::StrCat("the network ", cidr, " must have a prefix length from ",
+                                   kPrefixLengthMin, " to ", kPrefixLengthMax));
+      return;
+    }
+    if (IpAddress::Parse(cidr.substr(0, slash)) != prefix->address()) {
+      sink_.Error(at, absl::StrCat(cidr, " is an address inside a network, not a network"),
+                  absl::StrCat("write ", prefix->ToString()));
+      return;
+    }
+    const uint32_t first_byte = prefix->address().v4() >> 24;
+    if (first_byte == 0 || first_byte == 127 || first_byte >= 224) {
+      sink_.Error(at, absl::StrCat("hosts cannot have addresses of ", cidr),
+                  "take a part of 10.0.0.0/8");
+      return;
+    }
+    if (!IsPrivate(*prefix)) {
+      sink_.Warning(at, absl::StrCat(cidr, " is not a private network (RFC 1918)"),
+                    "the machines that really have these addresses cannot be reached by the hosts");
+    }
+    spec_.network = *prefix;
+    spec_.gateway = AddressPool(*prefix).gateway();
+    network_is_good_ = true;
+  }
+
+  void ReadProvider(MapReader& reader) {
+    const auto provider = reader.Text("provider");
+    if (!provider || *provider == "process") return;
+    sink_.Error(reader.Get("provider")->at,
+                absl::StrCat("provider: ", Quote(*provider), " is not available"),
+                "the one there is: process");
+  }
+
+  void ReadLimits(MapReader& reader) {
+    const YamlNode* node = reader.Get("limits");
+    if (node == nullptr) return;
+    MapReader limits(*node, "limits", sink_);
+    if (auto count = limits.Integer("max_starting", 1, kStartingMax)) {
+      spec_.limits.max_starting = static_cast<uint32_t>(*count);
+    }
+    limits.Finish();
+  }
+
+  void ReadGroups(MapReader& reader) {
+    const YamlNode* node = reader.Get("groups");
+    if (node == nullptr) return;
+    if (node->kind != YamlNode::Kind::kMap) {
+      sink_.Error(node->at, absl::StrCat("groups: expected a mapping of names, found ",
+                                         node->KindName()));
+    }
+    for (const YamlNode::Entry& entry : node->entries) {
+      GroupSpec group;
+      group.name = entry.key;
+      group.at = entry.at;
+      MapReader fields(*entry.value, absl::StrCat("group ", entry.key), sink_);
+      group.suspend_together = fields.Word("suspend", {"apart", "together"}).value_or(0) == 1;
+      if (group.suspend_together) {
+        sink_.Warning(fields.Get("suspend")->at,
+                      absl::StrCat("group ", entry.key, ": suspend: together is not honoured yet"),
+                      "its hosts are paused one by one, each when it is quiet");
+      }
+      fields.Finish();
+      spec_.groups.push_back(std::move(group));
+    }
+  }
+
+  // Named volumes need no declaration; Compose files have them.
+  void ReadVolumes(const YamlNode& node) {
+    if (node.kind != YamlNode::Kind::kMap) {
+      sink_.Error(node.at, absl::StrCat("volumes: expected a mapping of names, found ",
+                                        node.KindName()));
+    }
+    for (const YamlNode::Entry& entry : node.entries) {
+      MapReader volume(*entry.value, absl::StrCat("volume ", entry.key), sink_);
+      volume.NotHonoured({"driver", "driver_opts", "external", "name"},
+                         "a volume is a directory of this machine");
+      volume.Ignore({"labels"});
+      volume.Finish();
+    }
+  }
+
+  std::vector<HostDraft> ReadHosts(MapReader& reader, const YamlNode& root) {
+    HostParser parser(sources_, lookup_, spec_.base_directory, sink_);
+    if (const YamlNode* defaults = reader.Get("defaults")) parser.ParseDefaults(*defaults);
+    std::vector<HostDraft> drafts;
+    const YamlNode* hosts = reader.Get("hosts");
+    const YamlNode* services = reader.Get("services");
+    if (hosts != nullptr && services != nullptr) {
+      sink_.Error(root.Find("services")->at, "services is another word for hosts: use one of them");
+    }
+    if (hosts == nullptr) hosts = services;
+    if (hosts == nullptr || (hosts->kind == YamlNode::Kind::kMap && hosts->entries.empty())) {
+      sink_.Error(root.at, "there are no hosts",
+                  "the least is: hosts: {NAME: {command: [PROGRAM]}}");
+      return drafts;
+    }
+    if (hosts->kind != YamlNode::Kind::kMap) {
+      sink_.Error(hosts->at, absl::StrCat("hosts: expected a mapping of names, found ",
+                                          hosts->KindName()));
+    }
+    size_t text_bytes = 0;
+    for (const YamlNode::Entry& entry : hosts->entries) {
+      drafts.push_back(parser.Parse(entry.key, entry.at, *entry.value));
+      text_bytes += TextBytes(drafts.back().spec);
+      // ExpandReplicas reports it.
+      if (drafts.size() > kHostsMax || text_bytes > kHostTextBytesMax) break;
+    }
+    return drafts;
+  }
+
+  DiagnosticSink sink_;
+  const SpecSources& sources_;
+  std::map<std::string, std::string> dot_env_;
+  const VariableLookup lookup_ = [this](const std::string& name) -> std::optional<std::string> {
+    if (auto value = sources_.variable(name)) return value;
+    const auto it = dot_env_.find(name);
+    return it == dot_env_.end() ? std::nullopt : std::optional(it->second);
+  };
+  ClusterSpec spec_;
+  bool network_is_good_ = false;
+};
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return ErrnoStatus(absl::StrCat("open ", path));
+  std::string text;
+  // One byte more than is accepted, so that the parser sees that it is too much.
+  text.resize(kSpecBytesMax + 1);
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad() || (file.fail() && !file.eof())) return ErrnoStatus(absl::StrCat("read ", path));
+  text.resize(static_cast<size_t>(file.gcount()));
+  text.shrink_to_fit();
+  return text;
+}
+
+}  // namespace
+
+std::string Diagnostic::ToString() const {
+  std::string text = file;
+  if (at.line > 0) absl::StrAppend(&text, ":", at.line, ":", at.column);
+  absl::StrAppend(&text, ": ", message);
+  if (!hint.empty()) absl::StrAppend(&text, " (", hint, ")");
+  return text;
+}
+
+const HostSpec* ClusterSpec::FindHost(absl::string_view host) const {
+  for (const HostSpec& candidate : hosts) {
+    if (candidate.name == host) return &candidate;
+  }
+  return nullptr;
+}
+
+SpecSources SpecSources::Real() {
+  SpecSources sources;
+  sources.read_file = ReadFile;
+  sources.variable = [](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  };
+  return sources;
+}
+
+ParsedClusterSpec ParseClusterSpec(absl::string_view text, const std::string& file,
+                                   const std::string& base_directory, const SpecSources& sources) {
+  return SpecParser(file, base_directory, sources).Parse(text);
+}
+
+ParsedClusterSpec LoadClusterSpec(const std::string& path) {
+  const auto fail = [&](std::string message) {
+    ParsedClusterSpec result;
+    result.errors.push_back({path, {}, std::move(message), ""});
+    return result;
+  };
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return fail("is a directory; a cluster.yaml is expected");
+  }
+  const auto text = ReadFile(path);
+  if (!text.ok()) return fail(std::string(text.status().message()));
+  const auto directory = std::filesystem::absolute(path, error).parent_path().lexically_normal();
+  return ParseClusterSpec(*text, path, directory.string());
+}
+
+}  // namespace im::orchestrator

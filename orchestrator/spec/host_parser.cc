@@ -1,0 +1,303 @@
+#include "orchestrator/spec/host_parser.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "orchestrator/spec/units.h"
+
+namespace im::orchestrator {
+namespace {
+
+// Shorter idle times make a host flap between two packets of one request.
+constexpr Duration kIdleAfterMin = std::chrono::milliseconds(10);
+constexpr size_t kHostNameBytesMax = 63;  // RFC 1035 2.3.4
+
+// Fields that only a single host can have.
+constexpr absl::string_view kOwnFields[] = {
+    "command",  "entrypoint", "image",      "ports",     "hostname",     "aliases", "address",
+    "replicas", "scale",      "depends_on", "wake_with", "ipv4_address", "deploy"};
+
+}  // namespace
+
+bool IsHostName(absl::string_view name) {
+  const auto is_word = [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); };
+  return !name.empty() && name.size() <= kHostNameBytesMax && is_word(name.front()) &&
+         is_word(name.back()) && std::all_of(name.begin(), name.end(), [&](char c) {
+           return is_word(c) || c == '-' || c == '_';
+         });
+}
+
+void HostParser::ParseDefaults(const YamlNode& node) {
+  MapReader reader(node, "defaults", sink_);
+  for (absl::string_view field : kOwnFields) {
+    const YamlNode::Entry* entry = node.Find(field);
+    if (entry == nullptr) continue;
+    reader.Ignore({field});
+    sink_.Error(entry->at, absl::StrCat("defaults: ", field, " belongs to a single host"));
+  }
+  ReadShared(reader, defaults_);
+  reader.Finish();
+}
+
+HostDraft HostParser::Parse(const std::string& name, SourcePosition at, const YamlNode& node) {
+  HostDraft draft = defaults_;
+  draft.spec.name = name;
+  draft.spec.service = name;
+  draft.spec.at = at;
+  if (!IsHostName(name)) {
+    std::string lower = name;
+    absl::AsciiStrToLower(&lower);
+    sink_.Error(at, absl::StrCat(Quote(name), " cannot be a host's name"),
+                IsHostName(lower) ? absl::StrCat("write ", lower) : kHostNameHint);
+  }
+  MapReader reader(node, absl::StrCat("host ", name), sink_);
+  ReadOwn(reader, draft);
+  ReadShared(reader, draft);
+  reader.Finish();
+  if (draft.spec.argv.empty() || draft.spec.argv[0].empty()) {
+    const YamlNode::Entry* entry = node.Find("command");
+    const bool image = node.Find("image") != nullptr;
+    sink_.Error(entry != nullptr ? entry->at : at,
+                absl::StrCat("host ", name, ": there is no command to run"),
+                image ? "images are not run yet: write the command that the image would run, "
+                        "and install its program"
+                      : "write command: [PROGRAM, ARGUMENT, ...]");
+  }
+  return draft;
+}
+
+void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
+  HostSpec& host = draft.spec;
+  ReadProgram(reader, host);
+  if (const YamlNode* node = reader.Get("idle")) ReadIdle(*node, host.idle);
+  if (const YamlNode* node = reader.Get("restart")) ReadRestart(*node, host);
+  if (const YamlNode::Entry* entry = reader.GetEntry("on_release")) {
+    // Terminating instead would lose what the user wants to keep.
+    if (reader.Word("on_release", {"terminate", "checkpoint"}) == 1) {
+      sink_.Error(entry->value->at, "on_release: checkpoint is not available yet",
+                  "leave it out (terminate), and keep what must last in volumes");
+    }
+  }
+  if (auto timeout = reader.Time("start_timeout")) {
+    if (*timeout <= Duration(0)) {
+      sink_.Error(reader.Get("start_timeout")->at, "start_timeout must be more than 0");
+    } else {
+      host.start_timeout = *timeout;
+    }
+  }
+  if (auto count = reader.Integer("min_running", 0, kHostsMax)) draft.min_running = *count;
+  if (const YamlNode* node = reader.Get("group")) {
+    if (auto name = ReadText(*node, sink_)) draft.group = Reference{*name, node->at};
+  }
+  reader.NotHonoured({"healthcheck"}, "a host is ready when its port listens");
+  reader.NotHonoured({"max_lifetime", "max_running"});
+  reader.NotHonoured({"networks", "network_mode", "links", "external_links", "extra_hosts", "dns",
+                      "dns_search", "dns_opt", "mac_address"},
+                     "every host is in the cluster's one network; address and aliases are ours");
+  reader.NotHonoured(
+      {"build", "extends", "profiles", "configs", "secrets", "cap_add", "cap_drop", "privileged",
+       "security_opt", "read_only", "devices", "sysctls", "shm_size", "pids_limit", "pid", "ipc",
+       "uts", "userns_mode", "cgroup", "cgroup_parent", "cpu_shares", "cpu_quota", "cpu_period",
+       "cpuset", "cpu_count", "cpu_percent", "cpu_rt_runtime", "cpu_rt_period", "mem_reservation",
+       "mem_swappiness", "memswap_limit", "oom_kill_disable", "oom_score_adj", "platform",
+       "runtime", "volumes_from", "group_add", "blkio_config", "device_cgroup_rules", "gpus",
+       "isolation", "storage_opt", "credential_spec", "post_start", "pre_stop", "develop",
+       "provider", "use_api_socket", "models", "domainname"});
+  // Without a meaning where a host is a process that nobody watches.
+  reader.Ignore({"container_name", "labels", "label_file", "annotations", "expose", "init", "tty",
+                 "stdin_open", "pull_policy", "attach"});
+}
+
+void HostParser::ReadOwn(MapReader& reader, HostDraft& draft) {
+  HostSpec& host = draft.spec;
+  for (absl::string_view field : {"entrypoint", "command"}) {
+    const YamlNode* node = reader.Get(field);
+    if (node == nullptr) continue;
+    if (auto words = ReadCommand(*node, sink_)) {
+      host.argv.insert(host.argv.end(), words->begin(), words->end());
+    } else {
+      host.argv.push_back("-");  // one complaint is enough
+    }
+  }
+  reader.NotHonoured({"image"}, "the command runs with this machine's own files");
+  if (const YamlNode* node = reader.Get("ports")) {
+    if (node->kind != YamlNode::Kind::kSequence) {
+      sink_.Error(node->at, absl::StrCat("ports: expected a list, found ", node->KindName()));
+    }
+    for (const auto& item : node->items) {
+      if (auto port = ParsePort(*item, sink_)) host.ports.push_back(*port);
+    }
+  }
+  ReadNames(reader, draft);
+  for (absl::string_view field : {"replicas", "scale"}) {
+    if (const YamlNode* node = reader.Get(field)) ReadReplicas(*node, draft);
+  }
+  if (const YamlNode* node = reader.Get("deploy")) ReadDeploy(*node, draft);
+  if (const YamlNode* node = reader.Get("wake_with")) {
+    for (auto& [name, at] : ReadTexts(*node, sink_)) draft.wake_with.push_back({name, at});
+  }
+  const YamlNode* depends = reader.Get("depends_on");
+  if (depends == nullptr) return;
+  if (depends->kind != YamlNode::Kind::kMap) {
+    for (auto& [name, at] : ReadTexts(*depends, sink_)) draft.depends_on.push_back({name, at});
+    return;
+  }
+  for (const YamlNode::Entry& entry : depends->entries) {
+    draft.depends_on.push_back({entry.key, entry.at});
+    MapReader condition(*entry.value, absl::StrCat("depends_on ", entry.key), sink_);
+    if (condition.Word("condition", {"service_started", "service_healthy",
+                                     "service_completed_successfully"})
+            .value_or(0) != 0) {
+      sink_.Warning(condition.Get("condition")->at,
+                    "condition is not honoured: a host is only started ahead of need",
+                    "a connection waits by itself until the host listens");
+    }
+    condition.Ignore({"restart", "required"});
+    condition.Finish();
+  }
+}
+
+void HostParser::ReadNames(MapReader& reader, HostDraft& draft) {
+  for (absl::string_view field : {"address", "ipv4_address"}) {
+    const YamlNode* node = reader.Get(field);
+    if (node == nullptr) continue;
+    const auto text = ReadText(*node, sink_);
+    if (!text) continue;
+    draft.address = IpAddress::Parse(*text);
+    draft.address_at = node->at;
+    if (!draft.address || !draft.address->is_v4()) {
+      draft.address.reset();
+      sink_.Error(node->at, absl::StrCat("expected an IPv4 address, found ", Quote(*text)));
+    }
+  }
+  std::vector<std::pair<std::string, SourcePosition>> aliases;
+  if (const YamlNode* node = reader.Get("aliases")) aliases = ReadTexts(*node, sink_);
+  for (auto& [alias, at] : aliases) {
+    if (!IsHostName(alias)) {
+      sink_.Error(at, absl::StrCat(Quote(alias), " cannot be a host's name"), kHostNameHint);
+    }
+    draft.spec.aliases.push_back(std::move(alias));
+  }
+  if (const YamlNode* node = reader.Get("hostname")) {
+    const auto text = ReadText(*node, sink_);
+    if (!text) return;
+    if (!IsHostName(*text)) {
+      sink_.Error(node->at, absl::StrCat(Quote(*text), " cannot be a host's name"),
+                  kHostNameHint);
+    }
+    draft.spec.hostname = *text;
+  }
+}
+
+void HostParser::ReadReplicas(const YamlNode& node, HostDraft& draft) {
+  if (draft.replicas) {
+    sink_.Error(node.at, "replicas is given twice, by different fields");
+    return;
+  }
+  draft.replicas_at = node.at;
+  draft.replicas = ReadInteger(node, 1, kHostsMax, sink_);
+}
+
+void HostParser::ReadDeploy(const YamlNode& node, HostDraft& draft) {
+  MapReader deploy(node, "deploy", sink_);
+  if (const YamlNode* replicas = deploy.Get("replicas")) ReadReplicas(*replicas, draft);
+  if (const YamlNode* resources = deploy.Get("resources")) {
+    MapReader reader(*resources, "resources", sink_);
+    if (const YamlNode* limits = reader.Get("limits")) {
+      MapReader limit(*limits, "limits", sink_);
+      if (const YamlNode* cpus = limit.Get("cpus")) ReadCpus(*cpus, draft.spec);
+      if (auto memory = limit.Size("memory")) draft.spec.mem_limit_bytes = *memory;
+      limit.NotHonoured({"pids"});
+      limit.Finish();
+    }
+    reader.NotHonoured({"reservations"});
+    reader.Finish();
+  }
+  deploy.NotHonoured({"mode", "endpoint_mode", "placement", "update_config", "rollback_config",
+                      "restart_policy"});
+  deploy.Ignore({"labels"});
+  deploy.Finish();
+}
+
+void HostParser::ReadIdle(const YamlNode& node, IdleSpec& idle) {
+  // Short forms: `idle: never`, `idle: 30s`.
+  if (node.kind == YamlNode::Kind::kScalar) {
+    if (node.scalar == "never") {
+      idle.mode = IdleMode::kNever;
+    } else if (auto after = ReadDuration(node, sink_)) {
+      idle.after = std::max(*after, kIdleAfterMin);
+    }
+    return;
+  }
+  MapReader reader(node, "idle", sink_);
+  switch (reader.Word("policy", {"quiet", "no_connections", "never"}).value_or(-1)) {
+    case 0: idle.mode = IdleMode::kQuiet; break;
+    case 1: idle.mode = IdleMode::kNoConnections; break;
+    case 2: idle.mode = IdleMode::kNever; break;
+    default: break;
+  }
+  if (auto after = reader.Time("after")) {
+    if (*after < kIdleAfterMin) {
+      sink_.Error(reader.Get("after")->at,
+                  absl::StrCat("idle.after must be at least ", FormatDuration(kIdleAfterMin)),
+                  "a host that never pauses: policy: never");
+    } else {
+      idle.after = *after;
+    }
+  }
+  if (const YamlNode* release = reader.Get("release_after")) {
+    if (release->kind == YamlNode::Kind::kScalar && release->scalar == "never") {
+      idle.release_after.reset();
+    } else if (auto after = ReadDuration(*release, sink_)) {
+      idle.release_after = *after;
+    }
+  }
+  if (const YamlNode* below = reader.Get("cpu_below")) {
+    const auto text = ReadText(*below, sink_);
+    const auto permille = text ? ParsePermille(*text) : std::nullopt;
+    if (permille) {
+      idle.cpu_below_permille = *permille;
+    } else if (text) {
+      sink_.Error(below->at, absl::StrCat("expected a share of one core, found ", Quote(*text)),
+                  "shares look like 2% or 0.5%");
+    }
+  }
+  if (const YamlNode* busy = reader.Get("busy_file")) {
+    const auto text = ReadText(*busy, sink_);
+    if (text && !absl::StartsWith(*text, "/")) {
+      sink_.Error(busy->at, absl::StrCat("busy_file must be an absolute path, found ",
+                                         Quote(*text)));
+    } else if (text) {
+      idle.busy_file = *text;
+    }
+  }
+  reader.Finish();
+}
+
+void HostParser::ReadRestart(const YamlNode& node, HostSpec& host) {
+  const auto text = ReadText(node, sink_);
+  if (!text) return;
+  absl::string_view policy = *text;
+  uint32_t attempts = 0;
+  if (policy == "no" || policy == "false") {
+    host.restart = RestartPolicy::kNo;
+  } else if (policy == "always" || policy == "unless-stopped") {
+    host.restart = RestartPolicy::kAlways;
+  } else if (policy == "on-failure") {
+    host.restart = RestartPolicy::kOnFailure;
+    host.restart_attempts_max = 0;
+  } else if (absl::ConsumePrefix(&policy, "on-failure:") && absl::SimpleAtoi(policy, &attempts) &&
+             attempts > 0) {
+    host.restart = RestartPolicy::kOnFailure;
+    host.restart_attempts_max = attempts;
+  } else {
+    sink_.Error(node.at, absl::StrCat("restart: ", Quote(*text), " is not known"),
+                "known are no, always, unless-stopped, on-failure and on-failure:N");
+  }
+}
+
+}  // namespace im::orchestrator

@@ -1,0 +1,101 @@
+// HostParser: one entry of `hosts:`, field by field, into a HostDraft.
+//
+// A draft is a host before replicas are expanded, addresses given out and
+// names looked up (spec_checks.h). `defaults:` is read into a draft too, which
+// every host then begins as a copy of.
+
+#ifndef IM_ORCHESTRATOR_SPEC_HOST_PARSER_H_
+#define IM_ORCHESTRATOR_SPEC_HOST_PARSER_H_
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "orchestrator/cluster_spec.h"
+#include "orchestrator/spec/diagnostic_sink.h"
+#include "orchestrator/spec/map_reader.h"
+#include "orchestrator/spec/variables.h"
+#include "orchestrator/spec/yaml_tree.h"
+
+namespace im::orchestrator {
+
+// A name of another host or group, and where it stands.
+struct Reference {
+  std::string name;
+  SourcePosition at;
+};
+
+struct HostDraft {
+  HostSpec spec;  // name, service and at are set; address, wake_with, depends_on, group are not
+  std::optional<int64_t> replicas;  // as given
+  SourcePosition replicas_at;
+  int64_t min_running = 0;
+  std::optional<IpAddress> address;  // as given
+  SourcePosition address_at;
+  std::vector<Reference> wake_with;
+  std::vector<Reference> depends_on;
+  std::optional<Reference> group;
+};
+
+class HostParser {
+ public:
+  HostParser(const SpecSources& sources, VariableLookup lookup, std::string base_directory,
+             DiagnosticSink& sink)
+      : sources_(sources),
+        lookup_(std::move(lookup)),
+        base_directory_(std::move(base_directory)),
+        sink_(sink) {}
+
+  // `defaults:`; what belongs to a single host is refused there.
+  void ParseDefaults(const YamlNode& node);
+
+  HostDraft Parse(const std::string& name, SourcePosition at, const YamlNode& node);
+
+ private:
+  void ReadShared(MapReader& reader, HostDraft& draft);
+  void ReadOwn(MapReader& reader, HostDraft& draft);
+  void ReadIdle(const YamlNode& node, IdleSpec& idle);
+  void ReadRestart(const YamlNode& node, HostSpec& host);
+  void ReadDeploy(const YamlNode& node, HostDraft& draft);
+  void ReadReplicas(const YamlNode& node, HostDraft& draft);
+  void ReadNames(MapReader& reader, HostDraft& draft);
+
+  // program_fields.cc: what the program is run with.
+  void ReadProgram(MapReader& reader, HostSpec& host);
+  void ReadEnvironment(MapReader& reader, HostSpec& host);
+  void ReadEnvFile(const std::string& path, SourcePosition at, bool required, HostSpec& host);
+  void ReadUser(const YamlNode& node, HostSpec& host);
+  void ReadStopSignal(const YamlNode& node, HostSpec& host);
+  void ReadUlimits(const YamlNode& node, HostSpec& host);
+  void ReadCpus(const YamlNode& node, HostSpec& host);
+  void ReadLogging(const YamlNode& node, LogSpec& logging);
+  std::string Absolute(const std::string& path) const;
+
+  const SpecSources& sources_;
+  const VariableLookup lookup_;
+  const std::string base_directory_;
+  DiagnosticSink& sink_;
+  HostDraft defaults_;
+};
+
+// Lower-case letters, digits, "-" and "_", a letter or digit at both ends, at
+// most 63 bytes: a label of a domain name, and a directory's name.
+bool IsHostName(absl::string_view name);
+inline constexpr char kHostNameHint[] =
+    "names are of lower-case letters, digits, - and _, at most 63, with a letter or digit "
+    "at both ends";
+
+// port_parser.cc: an item of `ports:`; nullopt after a diagnostic.
+std::optional<PublishedPort> ParsePort(const YamlNode& node, DiagnosticSink& sink);
+
+// mount_parser.cc: an item of `volumes:`; nullopt after a diagnostic.
+std::optional<MountSpec> ParseMount(const YamlNode& node, const std::string& base_directory,
+                                    DiagnosticSink& sink);
+// An item of `tmpfs:`.
+std::optional<MountSpec> ParseTmpfs(const std::string& text, SourcePosition at,
+                                    DiagnosticSink& sink);
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_SPEC_HOST_PARSER_H_

@@ -1,0 +1,305 @@
+#include "orchestrator/spec/spec_checks.h"
+
+#include <algorithm>
+#include <map>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "orchestrator/address_pool.h"
+
+namespace im::orchestrator {
+namespace {
+
+int64_t ReplicaCount(const HostDraft& draft) { return draft.replicas.value_or(1); }
+
+std::vector<absl::string_view> ServiceNames(const std::vector<HostDraft>& drafts) {
+  std::vector<absl::string_view> names;
+  for (const HostDraft& draft : drafts) names.push_back(draft.spec.name);
+  return names;
+}
+
+// Depth-first over depends_on; each cycle is reported where it closes.
+class CycleFinder {
+ public:
+  CycleFinder(const std::vector<HostDraft>& drafts, DiagnosticSink& sink)
+      : drafts_(drafts), sink_(sink), marks_(drafts.size(), Mark::kNew) {
+    for (size_t i = 0; i < drafts.size(); ++i) index_[drafts[i].spec.name] = i;
+  }
+
+  void Run() {
+    for (size_t i = 0; i < drafts_.size(); ++i) {
+      if (marks_[i] == Mark::kNew) Visit(i);
+    }
+  }
+
+ private:
+  enum class Mark : uint8_t { kNew, kOpen, kDone };
+  struct Step {
+    size_t draft;
+    size_t next = 0;  // reference to follow
+  };
+
+  // With a stack of its own: 20,000 hosts may depend on one another in a row.
+  void Visit(size_t root) {
+    std::vector<Step> path{{root}};
+    marks_[root] = Mark::kOpen;
+    while (!path.empty()) {
+      Step& step = path.back();
+      const std::vector<Reference>& references = drafts_[step.draft].depends_on;
+      if (step.next == references.size()) {
+        marks_[step.draft] = Mark::kDone;
+        path.pop_back();
+        continue;
+      }
+      const Reference& reference = references[step.next++];
+      const auto it = index_.find(reference.name);
+      if (it == index_.end()) continue;
+      if (marks_[it->second] == Mark::kNew) {
+        marks_[it->second] = Mark::kOpen;
+        path.push_back({it->second});
+      } else if (marks_[it->second] == Mark::kOpen) {
+        Report(path, it->second, reference.at);
+      }
+    }
+  }
+
+  void Report(const std::vector<Step>& path, size_t closes_at, SourcePosition at) {
+    constexpr size_t kShownMax = 8;
+    auto first = std::find_if(path.begin(), path.end(),
+                              [&](const Step& step) { return step.draft == closes_at; });
+    std::vector<std::string> names;
+    for (; first != path.end() && names.size() < kShownMax; ++first) {
+      names.push_back(drafts_[first->draft].spec.name);
+    }
+    if (first != path.end()) names.push_back("...");
+    names.push_back(drafts_[closes_at].spec.name);
+    sink_.Error(at, absl::StrCat("depends_on goes round in a circle: ",
+                                 absl::StrJoin(names, " -> ")));
+  }
+
+  const std::vector<HostDraft>& drafts_;
+  DiagnosticSink& sink_;
+  std::vector<Mark> marks_;
+  absl::flat_hash_map<absl::string_view, size_t> index_;
+};
+
+}  // namespace
+
+size_t TextBytes(const HostSpec& host) {
+  size_t bytes = sizeof(HostSpec) + host.working_dir.size() + host.idle.busy_file.size();
+  for (const std::string& word : host.argv) bytes += word.size() + sizeof(word);
+  for (const auto& [name, value] : host.environment) bytes += name.size() + value.size() + 64;
+  for (const MountSpec& mount : host.mounts) {
+    bytes += mount.source.size() + mount.target.size() + sizeof(mount);
+  }
+  for (const std::string& alias : host.aliases) bytes += alias.size() + sizeof(alias);
+  return bytes;
+}
+
+void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
+                    DiagnosticSink& sink) {
+  size_t text_bytes = 0;
+  for (const HostDraft& draft : drafts) {
+    const int64_t count = ReplicaCount(draft);
+    const SourcePosition at = draft.replicas ? draft.replicas_at : draft.spec.at;
+    if (cluster.hosts.size() + count > kHostsMax) {
+      sink.Error(at, absl::StrCat("more than ", kHostsMax, " hosts"));
+      return;
+    }
+    text_bytes += TextBytes(draft.spec) * count;
+    if (text_bytes > kHostTextBytesMax) {
+      sink.Error(at, "the hosts' commands and environments are too long altogether",
+                 absl::StrCat("at most ", kHostTextBytesMax >> 20, " MB, every replica counted"));
+      return;
+    }
+    if (draft.min_running > count) {
+      sink.Error(draft.spec.at, absl::StrCat("host ", draft.spec.name, ": min_running is ",
+                                             draft.min_running, ", but there is only ", count));
+    }
+    if (draft.replicas && count > 1 && !draft.spec.hostname.empty()) {
+      sink.Error(draft.replicas_at, absl::StrCat(count, " replicas cannot share one hostname"),
+                 "leave hostname out: each is called by its own name");
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      HostSpec host = draft.spec;
+      if (draft.replicas) absl::StrAppend(&host.name, "-", i + 1);
+      if (host.hostname.empty()) host.hostname = host.name;
+      host.min_running = i < draft.min_running;
+      if (draft.group) host.group = draft.group->name;
+      cluster.hosts.push_back(std::move(host));
+    }
+  }
+}
+
+void CheckNames(const std::vector<HostDraft>& drafts, const ClusterSpec& cluster,
+                DiagnosticSink& sink) {
+  struct Owner {
+    absl::string_view service;
+    SourcePosition at;
+  };
+  absl::flat_hash_map<absl::string_view, Owner> owners;
+  const auto claim = [&](absl::string_view name, absl::string_view service, SourcePosition at) {
+    const auto [it, is_new] = owners.try_emplace(name, Owner{service, at});
+    if (is_new || it->second.service == service) return;
+    // The later of the two is the one to complain about.
+    Owner first = it->second;
+    Owner second{service, at};
+    if (second.at < first.at) std::swap(first, second);
+    sink.Error(second.at, absl::StrCat("host ", second.service, ": the name ", Quote(name),
+                                       " is taken by host ", first.service, " in line ",
+                                       first.at.line));
+  };
+  for (const HostDraft& draft : drafts) claim(draft.spec.name, draft.spec.name, draft.spec.at);
+  for (const HostSpec& host : cluster.hosts) claim(host.name, host.service, host.at);
+  // The replicas of a service may share an alias: it then stands for all.
+  for (const HostDraft& draft : drafts) {
+    for (const std::string& alias : draft.spec.aliases) {
+      claim(alias, draft.spec.name, draft.spec.at);
+    }
+  }
+}
+
+void AssignAddresses(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
+                     DiagnosticSink& sink) {
+  AddressPool pool(cluster.network);
+  absl::flat_hash_map<absl::string_view, const HostDraft*> explicit_of;  // service -> draft
+  std::map<IpAddress, const HostDraft*> owners;
+  for (const HostDraft& draft : drafts) {
+    if (!draft.address) continue;
+    if (ReplicaCount(draft) > 1) {
+      sink.Error(draft.address_at, absl::StrCat(ReplicaCount(draft),
+                                                " replicas cannot share one address"));
+      continue;
+    }
+    const std::string text = draft.address->ToString();
+    if (!cluster.network.Contains(*draft.address)) {
+      sink.Error(draft.address_at, absl::StrCat("address ", text, " is outside the network ",
+                                                cluster.network.ToString()));
+    } else if (!pool.IsUsable(*draft.address)) {
+      sink.Error(draft.address_at,
+                 absl::StrCat("address ", text, " is the ",
+                              *draft.address == cluster.gateway ? "gateway's"
+                              : *draft.address == cluster.network.address()
+                                  ? "network's own"
+                                  : "network's broadcast address"),
+                 *draft.address == cluster.gateway ? "the first address of the network is taken"
+                                                   : "");
+    } else if (!pool.Reserve(*draft.address)) {
+      const HostDraft& owner = *owners[*draft.address];
+      sink.Error(draft.address_at, absl::StrCat("address ", text, " is taken by host ",
+                                                owner.spec.name, " in line ",
+                                                owner.address_at.line));
+    } else {
+      owners[*draft.address] = &draft;
+      explicit_of[draft.spec.name] = &draft;
+    }
+  }
+  for (HostSpec& host : cluster.hosts) {
+    if (const auto it = explicit_of.find(host.service); it != explicit_of.end()) {
+      host.address = *it->second->address;
+      continue;
+    }
+    const auto address = pool.Take();
+    if (!address) {
+      sink.Error(host.at,
+                 absl::StrCat("host ", host.name, ": the network ", cluster.network.ToString(),
+                              " has no address left (", pool.size(), " in all)"),
+                 "choose a larger network");
+      return;
+    }
+    host.address = *address;
+  }
+}
+
+void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
+                       DiagnosticSink& sink) {
+  absl::flat_hash_map<std::string, std::vector<std::string>> hosts_of;  // name -> hosts
+  absl::flat_hash_map<absl::string_view, const HostDraft*> draft_of;
+  for (const HostSpec& host : cluster.hosts) {
+    hosts_of[host.service].push_back(host.name);
+    if (host.name != host.service) hosts_of[host.name] = {host.name};
+  }
+  for (const HostDraft& draft : drafts) draft_of[draft.spec.name] = &draft;
+  const std::vector<absl::string_view> names = ServiceNames(drafts);
+  const auto check = [&](const std::vector<Reference>& references, absl::string_view field) {
+    for (const Reference& reference : references) {
+      if (hosts_of.contains(reference.name)) continue;
+      const absl::string_view nearest = Nearest(reference.name, names);
+      sink.Error(reference.at, absl::StrCat(field, ": there is no host ", Quote(reference.name)),
+                 nearest.empty() ? "" : absl::StrCat("did you mean \"", nearest, "\"?"));
+    }
+  };
+  absl::flat_hash_map<std::string, size_t> group_index;
+  std::vector<absl::string_view> group_names;
+  for (size_t i = 0; i < cluster.groups.size(); ++i) {
+    group_index[cluster.groups[i].name] = i;
+    group_names.push_back(cluster.groups[i].name);
+  }
+  for (const HostDraft& draft : drafts) {
+    check(draft.wake_with, "wake_with");
+    check(draft.depends_on, "depends_on");
+    if (draft.group && !group_index.contains(draft.group->name)) {
+      const absl::string_view nearest = Nearest(draft.group->name, group_names);
+      sink.Error(draft.group->at, absl::StrCat("there is no group ", Quote(draft.group->name)),
+                 nearest.empty() ? "groups are declared at the top: groups: {NAME: {}}"
+                                 : absl::StrCat("did you mean \"", nearest, "\"?"));
+    }
+  }
+  CycleFinder(drafts, sink).Run();
+
+  size_t total = 0;
+  for (HostSpec& host : cluster.hosts) {
+    const HostDraft& draft = *draft_of[host.service];
+    const auto resolve = [&](const std::vector<Reference>& references,
+                             std::vector<std::string>& out) {
+      for (const Reference& reference : references) {
+        const auto it = hosts_of.find(reference.name);
+        if (it == hosts_of.end()) continue;
+        total += it->second.size();
+        if (total > kReferencesMax) return;
+        for (const std::string& name : it->second) {
+          if (name != host.name) out.push_back(name);
+        }
+      }
+    };
+    resolve(draft.wake_with, host.wake_with);
+    resolve(draft.depends_on, host.depends_on);
+    if (total > kReferencesMax) {
+      sink.Error(host.at, absl::StrCat("wake_with and depends_on name more than ", kReferencesMax,
+                                       " hosts, every replica counted"));
+      return;
+    }
+    const auto group = group_index.find(host.group);
+    if (group != group_index.end()) cluster.groups[group->second].hosts.push_back(host.name);
+  }
+}
+
+void CheckPorts(const ClusterSpec& cluster, DiagnosticSink& sink) {
+  struct Owner {
+    const HostSpec* host;
+    const PublishedPort* port;
+  };
+  absl::flat_hash_map<uint16_t, std::vector<Owner>> owners;
+  for (const HostSpec& host : cluster.hosts) {
+    for (const PublishedPort& port : host.ports) {
+      std::vector<Owner>& others = owners[port.listen.port];
+      for (const Owner& other : others) {
+        const IpAddress& a = port.listen.address;
+        const IpAddress& b = other.port->listen.address;
+        if (a != b && !a.is_unspecified() && !b.is_unspecified()) continue;
+        sink.Error(port.at,
+                   absl::StrCat("port ", port.listen.ToString(), " is published by host ",
+                                other.host->name, " too, in line ", other.port->at.line),
+                   host.service == other.host->service
+                       ? "a port leads to one host: give replicas names of their own, or put a "
+                         "proxy before them"
+                       : "");
+        break;
+      }
+      others.push_back({&host, &port});
+    }
+  }
+}
+
+}  // namespace im::orchestrator

@@ -1,0 +1,46 @@
+// What concerns several hosts at once: replicas, names, addresses, references,
+// ports. Each function reports every mistake and leaves the rest usable.
+
+#ifndef IM_ORCHESTRATOR_SPEC_SPEC_CHECKS_H_
+#define IM_ORCHESTRATOR_SPEC_SPEC_CHECKS_H_
+
+#include <vector>
+
+#include "orchestrator/cluster_spec.h"
+#include "orchestrator/spec/diagnostic_sink.h"
+#include "orchestrator/spec/host_parser.h"
+
+namespace im::orchestrator {
+
+// Text of all hosts together, copied for every replica.
+inline constexpr size_t kHostTextBytesMax = 64 << 20;
+// Entries of wake_with and depends_on, once each service stands for all of its
+// replicas.
+inline constexpr size_t kReferencesMax = 400'000;
+
+// The bytes of text that a host carries.
+size_t TextBytes(const HostSpec& host);
+
+// Fills cluster.hosts. With `replicas: 3` (or 1) host zk becomes zk-1…zk-3.
+void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
+                    DiagnosticSink& sink);
+
+// Every name of a host, a service and an alias stands for one thing.
+void CheckNames(const std::vector<HostDraft>& drafts, const ClusterSpec& cluster,
+                DiagnosticSink& sink);
+
+// Explicit addresses first, then the others in the order of the file.
+// Preconditions: cluster.network is valid.
+void AssignAddresses(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
+                     DiagnosticSink& sink);
+
+// wake_with, depends_on and group, looked up; cycles of depends_on.
+void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
+                       DiagnosticSink& sink);
+
+// Two hosts that publish the same port of this machine.
+void CheckPorts(const ClusterSpec& cluster, DiagnosticSink& sink);
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_SPEC_SPEC_CHECKS_H_
