@@ -120,7 +120,7 @@ EventLoop::~EventLoop() {
   for (;;) {
     std::vector<std::function<void()>> dying;
     {
-      absl::MutexLock lock(&mutex_);
+      const std::lock_guard lock(mutex_);
       dying.swap(posted_);
     }
     if (dying.empty()) dying.swap(end_of_turn_);
@@ -188,7 +188,7 @@ void EventLoop::Wake() {
 void EventLoop::Post(std::function<void()> callback) {
   bool was_empty;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     was_empty = posted_.empty();
     posted_.push_back(std::move(callback));
   }
@@ -254,7 +254,7 @@ void EventLoop::RunPosted() {
   std::vector<std::function<void()>> posted = std::move(posted_running_);
   posted.clear();
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     posted.swap(posted_);
   }
   for (auto& callback : posted) callback();

@@ -11,10 +11,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
 #include "base/clock.h"
 #include "base/file_descriptor.h"
 #include "base/timer_queue.h"
@@ -118,8 +118,8 @@ class EventLoop {
   // Emptied vectors, kept for their capacity.
   std::vector<std::function<void()>> end_of_turn_running_;
   std::vector<std::function<void()>> posted_running_;
-  absl::Mutex mutex_;
-  std::vector<std::function<void()>> posted_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;  // not absl's, whose packaged build ThreadSanitizer cannot see into
+  std::vector<std::function<void()>> posted_;  // guarded by mutex_
   std::atomic<bool> stopped_ = false;
 };
 

@@ -164,7 +164,8 @@ TEST(PacketBatchDeathTest, APacketThatIsTooBigIsABug) {
   EXPECT_DEATH(batch.DropLast(), "check failed");
 }
 
-// Bytes that malloc has handed out, arenas and mappings.
+// Bytes that malloc has handed out, arenas and mappings; 0 where a sanitizer
+// has replaced malloc.
 size_t HeapBytes() {
   const auto info = mallinfo2();
   return info.uordblks + info.hblkhd;
@@ -173,31 +174,25 @@ size_t HeapBytes() {
 TEST(PacketPoolTest, AThousandHeldPacketsTakeTheirOwnSizeOnly) {
   TrimPacketPool();
   const size_t before = HeapBytes();
+  if (before == 0) GTEST_SKIP() << "malloc does not say what it holds";
   std::vector<PacketBatch> held;
   for (int i = 0; i < 1000; ++i) held.push_back(SinglePacket(Pattern(60, 1)));
-#ifndef __SANITIZE_ADDRESS__
   EXPECT_LT(HeapBytes() - before, 1000u * 512);
-#else
-  static_cast<void>(before);
-#endif
 }
 
 TEST(PacketPoolTest, AfterATrimNothingIsKept) {
   TrimPacketPool();
   const size_t before = HeapBytes();
+  if (before == 0) GTEST_SKIP() << "malloc does not say what it holds";
   {
     std::vector<PacketBatch> batches(40);
     for (PacketBatch& batch : batches) batch.Append(100);
   }
-#ifndef __SANITIZE_ADDRESS__
   const size_t pooled = HeapBytes() - before;
   EXPECT_GT(pooled, size_t{1} << 20);  // kept for the next batches
   EXPECT_LT(pooled, size_t{6} << 20);  // but not all of them
   TrimPacketPool();
   EXPECT_LT(HeapBytes(), before + 10'000);
-#else
-  static_cast<void>(before);
-#endif
 }
 
 TEST(PacketPoolTest, ABatchMayDieOnAnotherThreadOrAfterItsThread) {
