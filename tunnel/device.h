@@ -34,6 +34,7 @@
 #include "base/ip_address.h"
 #include "base/packet.h"
 #include "base/random.h"
+#include "tunnel/constants.h"
 #include "tunnel/keys.h"
 #include "tunnel/outbox.h"
 
@@ -84,6 +85,10 @@ class Device {
     int mtu = 1420;
     // Shorter protocol times for tests; 1 is [W] 6.1. Divides every timer.
     int time_divisor = 1;
+    // Messages of a session after which it is renewed, and those after which it
+    // is dead. [W] 6.1 has these; tests cannot count so far.
+    uint64_t rekey_after_messages = kRekeyAfterMessages;
+    uint64_t reject_after_messages = kRejectAfterMessages;
   };
 
   // `clock` is used for TAI64N stamps only. `random`, `clock`, `delegate` (may

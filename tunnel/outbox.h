@@ -31,7 +31,7 @@ struct DatagramRun {
 };
 
 // Owns the bytes of its runs, in large chunks that are reused.
-// Movable, not copyable.
+// Movable, not copyable. A batch that was never used holds no memory.
 class DatagramBatch {
  public:
   DatagramBatch();
@@ -50,13 +50,16 @@ class DatagramBatch {
   std::vector<DatagramRun>& runs() { return runs_; }
   const std::vector<DatagramRun>& runs() const { return runs_; }
   bool empty() const { return runs_.empty(); }
-  // Forgets the runs; keeps one chunk.
+  // Forgets the runs. Keeps the chunks that were used since the last Clear, or
+  // one less than it had: a steady load allocates nothing, and a quiet one
+  // gives back a chunk each time, down to one.
   void Clear();
 
  private:
   struct Chunk;
   std::vector<DatagramRun> runs_;
   std::vector<std::unique_ptr<Chunk>> chunks_;
+  size_t active_ = 0;  // the chunk that is being filled
 };
 
 // Filled by every Device call; the caller sends, delivers, and clears.

@@ -1,0 +1,35 @@
+// LoadMeter: are we under load ([W] 5.3)? Counts handshake messages by the
+// second; above the limit, and for kUnderLoadHold after, the answer is yes.
+
+#ifndef IM_TUNNEL_LOAD_METER_H_
+#define IM_TUNNEL_LOAD_METER_H_
+
+#include <cstdint>
+
+#include "base/clock.h"
+#include "tunnel/constants.h"
+
+namespace im::tunnel {
+
+class LoadMeter {
+ public:
+  // Counts one message. True if it must show a cookie.
+  bool Count(Instant now) {
+    if (now - second_begin_ >= std::chrono::seconds(1)) {
+      second_begin_ = now;
+      count_ = 0;
+    }
+    if (++count_ > kUnderLoadHandshakesPerSecond)
+      loaded_until_ = second_begin_ + std::chrono::seconds(1) + kUnderLoadHold;
+    return now < loaded_until_;
+  }
+
+ private:
+  Instant second_begin_{};
+  int count_ = 0;
+  Instant loaded_until_{};
+};
+
+}  // namespace im::tunnel
+
+#endif  // IM_TUNNEL_LOAD_METER_H_
