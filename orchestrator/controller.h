@@ -43,6 +43,7 @@
 #include "orchestrator/provider.h"
 #include "orchestrator/start_requests.h"
 #include "orchestrator/tunnel_edge.h"
+#include "proto/api.pb.h"
 #include "proto/state.pb.h"
 
 namespace im::orchestrator {
@@ -128,8 +129,9 @@ class Controller final : public Activator::Delegate,
   // `done` when no instance is left.
   void Shutdown(absl::string_view reason, bool force, std::function<void()> done);
 
-  // A guest of `im run`; `on_end` if it ends otherwise than by Leave.
-  absl::StatusOr<proto::JoinReply> Join(const std::string& name,
+  // A guest of `im run`, whose command line is `command`; `on_end` if it ends
+  // otherwise than by Leave.
+  absl::StatusOr<proto::JoinReply> Join(const std::string& name, absl::string_view command,
                                         std::function<void(absl::Status)> on_end);
   void Leave(const std::string& name);
 

@@ -12,6 +12,7 @@
 namespace im::orchestrator {
 
 absl::StatusOr<proto::JoinReply> Controller::Join(const std::string& name,
+                                                  absl::string_view command,
                                                   std::function<void(absl::Status)> on_end) {
   if (shutting_down_) return absl::UnavailableError("the cluster goes down");
   IM_ASSIGN_OR_RETURN(const HostId host, guests_.Add(name, std::move(on_end), now(), hosts_));
@@ -30,7 +31,7 @@ absl::StatusOr<proto::JoinReply> Controller::Join(const std::string& name,
     activator_.RemoveGuest(host);
     return status;
   }
-  const Cause cause = MakeCause(Cause::Kind::kRun);
+  const Cause cause = MakeCause(Cause::Kind::kRun, command);
   const uint64_t incarnation = activator_.Expect(host, cause, now());
   Instance& instance = AddInstance(host, incarnation, peer.public_key, cause, /*adopted=*/false);
   instance.provided = false;

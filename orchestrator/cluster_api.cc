@@ -1,0 +1,162 @@
+#include "orchestrator/cluster_api.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "orchestrator/backoff.h"
+#include "orchestrator/host_view.h"
+
+namespace im::orchestrator {
+
+ClusterApi::ClusterApi(Controller& controller) : controller_(controller) {
+  controller_.SetObserver(this);
+}
+
+ClusterApi::~ClusterApi() { controller_.SetObserver(nullptr); }
+
+absl::StatusOr<HostId> ClusterApi::Find(const std::string& name) const {
+  const std::optional<HostId> host = controller_.hosts().FindByName(name);
+  if (!host.has_value()) {
+    return absl::NotFoundError(
+        absl::StrCat("no host \"", name, "\" in cluster ", controller_.spec().name));
+  }
+  return *host;
+}
+
+proto::HostInfo ClusterApi::Describe(HostId host) const {
+  const EventLoop& loop = controller_.loop();
+  return DescribeHost(controller_, host, loop.now(), loop.clock().UnixNanos());
+}
+
+proto::Cluster ClusterApi::Cluster() { return DescribeCluster(controller_); }
+
+absl::StatusOr<proto::ListHostsReply> ClusterApi::Hosts(const proto::ListHostsRequest& request) {
+  proto::ListHostsReply reply;
+  if (request.names().empty()) {
+    controller_.hosts().ForEach([&](HostId host, const HostTable::Host& row) {
+      if (request.running_only() && !HasInstance(row.state)) return;
+      *reply.add_hosts() = Describe(host);
+    });
+    return reply;
+  }
+  for (const std::string& name : request.names()) {
+    IM_ASSIGN_OR_RETURN(const HostId host, Find(name));
+    if (request.running_only() && !HasInstance(controller_.hosts()[host].state)) continue;
+    *reply.add_hosts() = Describe(host);
+  }
+  return reply;
+}
+
+absl::StatusOr<proto::WhyReply> ClusterApi::Why(const std::string& name) {
+  IM_ASSIGN_OR_RETURN(const HostId host, Find(name));
+  proto::WhyReply reply;
+  *reply.mutable_host() = Describe(host);
+  for (proto::Event& event : controller_.events().Newest({name}, kWhyEvents)) {
+    *reply.add_events() = std::move(event);
+  }
+  for (std::string& reason : KeepsUp(controller_, host, controller_.loop().now())) {
+    reply.add_keeps_up(std::move(reason));
+  }
+  return reply;
+}
+
+void ClusterApi::Wake(const proto::WakeRequest& request, HostDone done) {
+  const absl::StatusOr<HostId> host = Find(request.name());
+  if (!host.ok()) return done(host.status());
+  // What a client may name; all else is the user's own wish.
+  const bool exec = request.cause() == proto::WakeCause::EXEC;
+  const Cause cause =
+      MakeCause(exec ? Cause::Kind::kExec : Cause::Kind::kUser, request.detail());
+  const HostState before = controller_.hosts()[*host].state;
+  if (absl::Status status = controller_.Wake(*host, cause); !status.ok()) return done(status);
+  // A start is bounded by its own timeout.
+  Wait(*host, Goal::kUp, before == HostState::kPaused ? kSuspendBound : Duration::max(),
+       std::move(done));
+}
+
+void ClusterApi::Suspend(const std::string& name, HostDone done) {
+  const absl::StatusOr<HostId> host = Find(name);
+  if (!host.ok()) return done(host.status());
+  if (absl::Status status = controller_.Suspend(*host); !status.ok()) return done(status);
+  Wait(*host, Goal::kPaused, kSuspendBound, std::move(done));
+}
+
+void ClusterApi::Release(const std::string& name, HostDone done) {
+  const absl::StatusOr<HostId> host = Find(name);
+  if (!host.ok()) return done(host.status());
+  if (absl::Status status = controller_.Release(*host, "im release"); !status.ok()) {
+    return done(status);
+  }
+  Wait(*host, Goal::kReleased, Duration::max(), std::move(done));
+}
+
+absl::StatusOr<proto::JoinReply> ClusterApi::Join(const proto::JoinRequest& request,
+                                                  Done on_end) {
+  return controller_.Join(request.name(), absl::StrJoin(request.argv(), " "), std::move(on_end));
+}
+
+void ClusterApi::Leave(const std::string& host) { controller_.Leave(host); }
+
+void ClusterApi::Down(bool force, Done done) {
+  downs_.push_back(std::move(done));
+  controller_.Shutdown("im down", force, [this] {
+    for (const Done& told : std::exchange(downs_, {})) told(absl::OkStatus());
+    if (on_down_) on_down_();
+  });
+}
+
+// ---- waiting ----------------------------------------------------------------
+
+bool ClusterApi::Reached(Goal goal, HostState state) {
+  switch (goal) {
+    case Goal::kUp:
+      return state == HostState::kRunning;
+    case Goal::kPaused:
+      return state == HostState::kPaused;
+    case Goal::kReleased:
+      return state == HostState::kImaginary;
+  }
+  return false;
+}
+
+void ClusterApi::Wait(HostId host, Goal goal, Duration bound, HostDone done) {
+  if (Reached(goal, controller_.hosts()[host].state)) return done(Describe(host));
+  waiters_.push_back({host, goal, std::move(done), {}});
+  const auto it = std::prev(waiters_.end());
+  if (bound == Duration::max()) return;
+  it->timer = controller_.loop().After(bound, [this, it, bound] {
+    const std::string text = absl::StrCat(controller_.hosts()[it->host].name,
+                                          " did not answer within ", DurationText(bound));
+    Finish([&](const Waiter& waiter) { return &waiter == &*it; },
+           absl::DeadlineExceededError(text));
+  });
+}
+
+void ClusterApi::Finish(const std::function<bool(const Waiter&)>& match,
+                        const absl::StatusOr<proto::HostInfo>& answer) {
+  std::list<Waiter> finished;
+  for (auto it = waiters_.begin(); it != waiters_.end();) {
+    const auto current = it++;
+    if (match(*current)) finished.splice(finished.end(), waiters_, current);
+  }
+  for (const Waiter& waiter : finished) waiter.done(answer);
+}
+
+void ClusterApi::OnTransition(const Transition& transition) {
+  if (waiters_.empty()) return;
+  const HostId host = transition.host;
+  Finish([&](const Waiter& w) { return w.host == host && Reached(w.goal, transition.to); },
+         Describe(host));
+  // Whoever waits for a pause waits in vain once the instance is gone.
+  if (HasInstance(transition.to)) return;
+  Finish([&](const Waiter& w) { return w.host == host && w.goal == Goal::kPaused; },
+         absl::UnavailableError(absl::StrCat(controller_.hosts()[host].name, " has ended")));
+}
+
+void ClusterApi::OnWakeOver(HostId host, absl::string_view reason) {
+  Finish([&](const Waiter& w) { return w.host == host && w.goal == Goal::kUp; },
+         absl::UnavailableError(reason));
+}
+
+}  // namespace im::orchestrator

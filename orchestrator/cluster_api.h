@@ -1,0 +1,77 @@
+// ClusterApi: answers the command line out of the controller.
+//
+// Calls that wait (`im wake`, `im suspend`, `im release`) are kept as Waiters
+// until the host has the state that they wait for, the controller says that it
+// will not have it, or their time is over.
+
+#ifndef IM_ORCHESTRATOR_CLUSTER_API_H_
+#define IM_ORCHESTRATOR_CLUSTER_API_H_
+
+#include <functional>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "orchestrator/api_backend.h"
+#include "orchestrator/controller.h"
+
+namespace im::orchestrator {
+
+// How long an agent may take to pause or thaw.
+inline constexpr Duration kSuspendBound = std::chrono::seconds(10);
+
+// Events of the host that `im why` is told.
+inline constexpr size_t kWhyEvents = 20;
+
+class ClusterApi final : public ApiBackend, public Controller::Observer {
+ public:
+  // Observes `controller`, which must outlive it.
+  explicit ClusterApi(Controller& controller);
+  ~ClusterApi() override;
+
+  // Called when a Down is complete, after its caller was told.
+  void SetOnDown(std::function<void()> on_down) { on_down_ = std::move(on_down); }
+
+  // ---- ApiBackend ----
+  proto::Cluster Cluster() override;
+  absl::StatusOr<proto::ListHostsReply> Hosts(const proto::ListHostsRequest& request) override;
+  absl::StatusOr<proto::WhyReply> Why(const std::string& host) override;
+  EventLog& events() override { return controller_.events(); }
+  void Wake(const proto::WakeRequest& request, HostDone done) override;
+  void Suspend(const std::string& host, HostDone done) override;
+  void Release(const std::string& host, HostDone done) override;
+  absl::StatusOr<proto::JoinReply> Join(const proto::JoinRequest& request, Done on_end) override;
+  void Leave(const std::string& host) override;
+  void Down(bool force, Done done) override;
+
+  // ---- Controller::Observer ----
+  void OnTransition(const Transition& transition) override;
+  void OnWakeOver(HostId host, absl::string_view reason) override;
+
+ private:
+  enum class Goal { kUp, kPaused, kReleased };
+  struct Waiter {
+    HostId host;
+    Goal goal;
+    HostDone done;
+    EventLoop::Timer timer;
+  };
+
+  static bool Reached(Goal goal, HostState state);
+  absl::StatusOr<HostId> Find(const std::string& name) const;
+  proto::HostInfo Describe(HostId host) const;
+  // kNever: as long as it takes.
+  void Wait(HostId host, Goal goal, Duration bound, HostDone done);
+  // Takes those out that `match`es and answers them.
+  void Finish(const std::function<bool(const Waiter&)>& match,
+              const absl::StatusOr<proto::HostInfo>& answer);
+
+  Controller& controller_;
+  std::list<Waiter> waiters_;
+  std::vector<Done> downs_;
+  std::function<void()> on_down_;
+};
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_CLUSTER_API_H_

@@ -1,0 +1,39 @@
+// StateDir: the directory of one cluster's imd, held by one imd at a time.
+//
+//   lock        flock(2)ed while an imd runs; holds its pid
+//   api.sock    gRPC, for the command line
+//   state.pb    what a restarted imd needs (store.h)
+//   imd.log     imd's own log
+//   hosts/NAME/ agent.sock, exit, log (the program's output), agent.log
+
+#ifndef IM_ORCHESTRATOR_STATE_DIR_H_
+#define IM_ORCHESTRATOR_STATE_DIR_H_
+
+#include <string>
+
+#include "base/file_descriptor.h"
+#include "base/status.h"
+
+namespace im::orchestrator {
+
+class StateDir {
+ public:
+  // Makes what is missing and takes the lock. FailedPrecondition names the pid
+  // of the imd that has it.
+  static absl::StatusOr<StateDir> Open(const std::string& path);
+
+  const std::string& path() const { return path_; }  // absolute
+  std::string api_socket() const { return path_ + "/api.sock"; }
+  std::string state_file() const { return path_ + "/state.pb"; }
+
+ private:
+  StateDir(std::string path, FileDescriptor lock)
+      : path_(std::move(path)), lock_(std::move(lock)) {}
+
+  std::string path_;
+  FileDescriptor lock_;
+};
+
+}  // namespace im::orchestrator
+
+#endif  // IM_ORCHESTRATOR_STATE_DIR_H_
