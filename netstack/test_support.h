@@ -101,11 +101,11 @@ class RecordingHandler : public TcpConnection::Handler {
 
 // Runs turns until `done` or 60 s are over (a deadline, not a wait).
 inline bool RunUntil(EventLoop& loop, const std::function<bool()>& done,
-                     std::chrono::seconds limit = std::chrono::seconds(60)) {
-  const auto end = std::chrono::steady_clock::now() + limit;
+                     Duration turn = std::chrono::milliseconds(100)) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (!done()) {
     if (std::chrono::steady_clock::now() > end) return false;
-    loop.RunOnce(std::chrono::milliseconds(100));
+    loop.RunOnce(turn);
   }
   return true;
 }
