@@ -33,7 +33,10 @@ void Introductions::SetEndpoint(const IpAddress& address, const Endpoint& endpoi
   const auto knowers = known_by_.find(address);
   if (knowers == known_by_.end() || it->second.withdrawing) return;
   for (const IpAddress& recipient : knowers->second) {
-    Renew(recipient, members_.at(recipient), address, /*withdrawn=*/false, now);
+    Member& member = members_.at(recipient);
+    // One that is still to forget an earlier incarnation is not introduced.
+    if (member.knows.at(address).withdrawn) continue;
+    Renew(recipient, member, address, /*withdrawn=*/false, now);
   }
 }
 
