@@ -156,7 +156,12 @@ class LossyLink {
       Advance(milliseconds(random_.Below(20)));
     }
     noisy_ = false;
-    for (int i = 0; i < 200; ++i) Advance(milliseconds(100));
+    for (int i = 0; i < 200; ++i) {
+      for (const auto& [host, agent] : agents_) {
+        if (!agent.acknowledged()) Send(host, false, agent.Repeat());
+      }
+      Advance(milliseconds(100));
+    }
     Check();
   }
 

@@ -236,6 +236,13 @@ absl::Status Controller::Wake(HostId host, const Cause& cause) {
   return activator_.Wake(host, cause, now());
 }
 
+void Controller::OnPublishedClient(HostId host, absl::string_view text) {
+  // The packets would wake it just as well, but only we can say why.
+  if (hosts_[host].state == HostState::kRunning) return;
+  // If it is refused, so will be the packets.
+  (void)Wake(host, MakeCause(Cause::Kind::kPublishedPort, text));
+}
+
 absl::Status Controller::Suspend(HostId host) {
   const auto it = instances_.find(host);
   const HostState state = hosts_[host].state;
@@ -366,13 +373,6 @@ bool Controller::OnPacketToSleeper(const Packet& packet, const IpView& view) {
   const std::optional<HostId> host = hosts_.FindByAddress(view.destination);
   if (!host.has_value()) return false;
   Touch();
-  if (published_text_ && view.is_syn() && view.source == spec_.gateway) {
-    if (const std::optional<std::string> text = published_text_(view)) {
-      // The same wake as the packet's, with the better cause. If it is
-      // refused, so is the packet.
-      (void)activator_.Wake(*host, MakeCause(Cause::Kind::kPublishedPort, *text), now());
-    }
-  }
   const Activator::Verdict verdict = activator_.OnPacket(*host, packet, view, now());
   if (verdict == Activator::Verdict::kForward) {
     gateway_.Deliver(view.destination, SinglePacket(packet.bytes()));

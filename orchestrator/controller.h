@@ -94,11 +94,6 @@ class Controller final : public Activator::Delegate,
   void SetProvider(Provider* provider) { provider_ = provider; }
   void SetSave(std::function<void(const proto::SavedState&)> save) { save_ = std::move(save); }
   void SetObserver(Observer* observer) { observer_ = observer; }
-  // Tells the published port that a packet from the gateway's own address
-  // belongs to: "127.0.0.1:8080 from 127.0.0.1:51234".
-  void SetPublishedText(std::function<std::optional<std::string>(const IpView&)> text) {
-    published_text_ = std::move(text);
-  }
 
   // Takes back the instances of an earlier orchestrator.
   void Restore(const proto::SavedState& saved);
@@ -124,6 +119,9 @@ class Controller final : public Activator::Delegate,
   // ---- what people ask for ----
 
   absl::Status Wake(HostId host, const Cause& cause);
+  // A client connected to a published port of the host; its packets follow.
+  // `text`: "127.0.0.1:8080 from 127.0.0.1:51234".
+  void OnPublishedClient(HostId host, absl::string_view text);
   absl::Status Suspend(HostId host);
   absl::Status Release(HostId host, absl::string_view reason);
   // `done` when no instance is left.
@@ -196,7 +194,6 @@ class Controller final : public Activator::Delegate,
   Provider* provider_ = nullptr;
   Observer* observer_ = nullptr;
   std::function<void(const proto::SavedState&)> save_;
-  std::function<std::optional<std::string>(const IpView&)> published_text_;
   absl::flat_hash_map<HostId, std::unique_ptr<Instance>> instances_;
   // Hosts' last instances that no spec names any more; being killed.
   absl::flat_hash_set<InstanceId> strays_;
