@@ -45,7 +45,7 @@ class Driver::Impl {
     watch_.Reset();  // before its descriptor goes
     socket_ = std::move(socket);
     watch_ = loop_.WatchFd(socket_->fd(), EPOLLIN, [this](uint32_t events) { OnReady(events); });
-    waits_for_writable_ = false;
+    if (std::exchange(waits_for_writable_, false) && blocked_callback_) blocked_callback_(false);
     return absl::OkStatus();
   }
 
@@ -71,6 +71,10 @@ class Driver::Impl {
   uint32_t fwmark() const { return options_.fwmark; }
   uint64_t tx_bytes() const { return earlier_tx_bytes_ + socket_->sent_bytes(); }
   uint64_t rx_bytes() const { return earlier_rx_bytes_ + socket_->received_bytes(); }
+
+  void SetBlockedCallback(std::function<void(bool)> callback) {
+    blocked_callback_ = std::move(callback);
+  }
 
   absl::Status SetFwmark(uint32_t fwmark) {
     IM_RETURN_IF_ERROR(socket_->SetFwmark(fwmark));
@@ -133,6 +137,7 @@ class Driver::Impl {
     if (waits_for_writable_ == socket_->blocked()) return;
     waits_for_writable_ = socket_->blocked();
     watch_.SetEvents(waits_for_writable_ ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    if (blocked_callback_) blocked_callback_(waits_for_writable_);
   }
 
   // A timer that fires too early only looks again, so it is moved only when
@@ -163,6 +168,7 @@ class Driver::Impl {
   size_t unflushed_bytes_ = 0;
   bool flush_scheduled_ = false;
   bool waits_for_writable_ = false;
+  std::function<void(bool)> blocked_callback_;
   Instant armed_for_ = kNever;
   uint64_t earlier_tx_bytes_ = 0;  // by sockets before Rebind
   uint64_t earlier_rx_bytes_ = 0;
@@ -227,6 +233,9 @@ absl::Status Driver::Rebind(const Endpoint& listen) {
 }
 
 absl::Status Driver::SetFwmark(uint32_t fwmark) { return impl_->SetFwmark(fwmark); }
+void Driver::SetBlockedCallback(std::function<void(bool blocked)> callback) {
+  impl_->SetBlockedCallback(std::move(callback));
+}
 const DropCounters& Driver::socket_drops() const { return impl_->drops(); }
 uint32_t Driver::fwmark() const { return impl_->fwmark(); }
 uint64_t Driver::tx_bytes() const { return impl_->tx_bytes(); }

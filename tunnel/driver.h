@@ -58,6 +58,11 @@ class Driver final : public PacketSink {
   // Runs `change` on the device and flushes what it put into the Outbox.
   void Change(const std::function<void(Device&, Instant now, Outbox&)>& change);
 
+  // Called with true when the socket takes no more (what is written meanwhile
+  // is queued, then dropped), with false when it does again: whoever can stop
+  // reading its packets then does so.
+  void SetBlockedCallback(std::function<void(bool blocked)> callback);
+
   // What the socket could not send; the device counts its own.
   const DropCounters& socket_drops() const;
   uint32_t fwmark() const;

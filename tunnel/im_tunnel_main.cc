@@ -100,6 +100,7 @@ absl::Status RunUserspace(Descriptors descriptors, const FileDescriptor& signals
     loop->Stop();
   };
   port.Start(*driver, [&](const absl::Status& status) { stop(std::string(status.message())); });
+  driver->SetBlockedCallback([&](bool blocked) { port.Pause(blocked); });
   IM_ASSIGN_OR_RETURN(
       const std::unique_ptr<LinkMonitor> monitor,
       LinkMonitor::Create(

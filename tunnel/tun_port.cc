@@ -23,6 +23,8 @@ void TunPort::Start(PacketSink& outward, std::function<void(absl::Status)> on_go
   watch_ = loop_.WatchFd(device_.fd(), EPOLLIN, [this, &outward](uint32_t) { OnReadable(outward); });
 }
 
+void TunPort::Pause(bool paused) { watch_.SetEvents(paused ? 0 : uint32_t{EPOLLIN}); }
+
 void TunPort::OnReadable(PacketSink& outward) {
   PacketBatch batch;
   size_t bytes = 0;

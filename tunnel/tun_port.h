@@ -23,6 +23,10 @@ class TunPort final : public PacketSink {
   // the port. `on_gone` is called once when the device was removed.
   void Start(PacketSink& outward, std::function<void(absl::Status)> on_gone);
 
+  // While paused, packets wait in the device's queue in the kernel, where they
+  // slow their senders down.
+  void Pause(bool paused);
+
   // Gives the packets to the kernel.
   void Write(PacketBatch batch) override { device_.Write(batch, drops_); }
 

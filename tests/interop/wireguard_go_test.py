@@ -69,14 +69,19 @@ class Tunnel:
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", self.namespace, program, self.interface],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
-        wait_until(f"{self.implementation} to answer wg", lambda: self.process.poll() is None and (
-            subprocess.run(["ip", "netns", "exec", self.namespace, "wg", "show", self.interface],
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0))
+        wait_until(f"{self.implementation} to answer wg", self.answers)
         self.wg("private-key", "/dev/stdin", "listen-port", "51820", stdin=self.private_key)
         for address in (f"{self.inner4}/24", f"{self.inner6}/64"):
             run("ip", "address", "add", address, "dev", self.interface, "nodad",
                 namespace=self.namespace)
         run("ip", "link", "set", self.interface, "up", namespace=self.namespace)
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.implementation} ended: {self.process.returncode}")
+        return subprocess.run(
+            ["ip", "netns", "exec", self.namespace, "wg", "show", self.interface],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     def wg(self, *arguments, stdin=None):
         run("wg", "set", self.interface, *arguments, namespace=self.namespace, stdin=stdin)
@@ -128,6 +133,34 @@ data = os.urandom(40500)
 s.send(data)
 back = [s.recv(65536) for _ in range(41)]
 assert b''.join(back) == data and len(back[-1]) == 500, 'train'
+"""
+
+
+# Counts datagrams until none has come for a while.
+COUNTING_SERVER = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
+s.bind((sys.argv[1], 7777))
+print('ready', flush=True)
+count = 0
+s.settimeout(20)
+try:
+    while True:
+        s.recv(2048)
+        count += 1
+        s.settimeout(3)
+except TimeoutError:
+    pass
+print(count, flush=True)
+"""
+
+FAST_CLIENT = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 7777))
+for _ in range(int(sys.argv[2])):
+    s.send(bytes(1300))
 """
 
 
@@ -267,6 +300,21 @@ class Pair(unittest.TestCase):
         a.ping(b.inner4)
         self.check_tcp(a, b)
 
+    def test_a_slow_path_fills_the_socket_and_drains_again(self):
+        a, b = self.start("im-tunnel", "im-tunnel")
+        a.ping(b.inner4)
+        run("tc", "qdisc", "add", "dev", "va", "root", "tbf", "rate", "200mbit", "burst", "256k",
+            "limit", "100m", namespace="a")
+        counter = self.helper("python3", "-c", COUNTING_SERVER, b.inner4, namespace="b",
+                              stdout=subprocess.PIPE)
+        self.assertEqual(counter.stdout.readline(), "ready\n")
+        # Far more than the path takes meanwhile, and than all buffers hold.
+        run("python3", "-c", FAST_CLIENT, b.inner4, "60000", namespace="a")
+        # What fits into the socket's buffer arrives, and it goes on behind it.
+        self.assertGreater(int(counter.stdout.readline()), 4000)
+        a.ping(b.inner4)
+        b.ping(a.inner4)
+
     def test_the_mtu_is_followed(self):
         a, b = self.start("im-tunnel", "im-tunnel")
         for tunnel in (a, b):
@@ -377,7 +425,7 @@ def main():
     if INSIDE not in os.environ:
         permitted = (os.access("/dev/net/tun", os.R_OK | os.W_OK) and
                      subprocess.run(unshare + ["true"], stderr=subprocess.DEVNULL).returncode == 0)
-        missing = [tool for tool in ("wg", "ip", "ss", "iperf3", "ping") if not shutil.which(tool)]
+        missing = [tool for tool in ("wg", "ip", "tc", "ss", "iperf3", "ping") if not shutil.which(tool)]
         if not permitted or missing:
             print("skipped:", "needs " + ", ".join(missing) if missing else
                   "needs root, namespaces and /dev/net/tun")
