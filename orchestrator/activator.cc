@@ -163,7 +163,12 @@ void Activator::TryStart(HostId host) {
   Activation& activation = Get(host);
   if (!activation.wanted) return;
   if (activation.backoff.waiting(now_)) {
-    activation.stage_deadline = activation.backoff.retry_at();
+    const Instant retry_at = activation.backoff.retry_at();
+    // No use in letting callers wait for what they will not live to see.
+    if (retry_at >= activation.want_until) return GiveUp(host, activation.backoff.Reason(now_));
+    if (retry_at - now_ >= table_.policy(host).start_timeout)
+      RefuseHeld(host, activation.backoff.Reason(now_), /*wake_over=*/true);
+    activation.stage_deadline = retry_at;
     return;
   }
   if (starting_ >= limits_.starting_max) {

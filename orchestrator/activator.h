@@ -136,7 +136,8 @@ class Activator {
   Verdict OnPacket(HostId host, const Packet& packet, const IpView& view, Instant now);
 
   // OK: the host is up (Running, or Paused and told to run), or will be, or
-  // Delegate::Refuse with `wake_over` will follow. Else the refusal.
+  // Delegate::Refuse with `wake_over` will follow (or came before this
+  // returned). Else the refusal.
   absl::Status Wake(HostId host, const Cause& cause, Instant now);
 
   // ---- what happens to instances ----

@@ -9,14 +9,16 @@
 //  3. Two instances of a host never live at once.
 //  4. Every wake without a packet ends in Running or a refusal within twice
 //     start_timeout.
-//  5. A packet is never lost to a release: one that was held while Releasing is
-//     delivered or refused, and a release that could be cancelled was.
+//  5. A packet is never lost to an idle release: no packet comes to an instance
+//     that was released as idle, and a release that can be cancelled is.
 //  6. States change only along the table (HostTable checks), starts in flight
-//     stay below the cap.
+//     stay below the cap, and a wake waits only for a reason: the cap is
+//     reached, or a back-off runs.
 //  7. When all is over, nothing is left: no packet, no record, no deadline.
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -127,12 +129,16 @@ class Simulation final : public Activator::Delegate {
         After(Delay(), [=, this] { End(host, incarnation, EndKind::kFailed); });
       return;
     }
-    After(Delay(), [=, this] { LearnGoal(host, incarnation); });
-    if (Chance(20)) After(Delay(), [=, this] { LearnGoal(host, incarnation); });
+    const uint64_t version = sim.goal_version;
+    // On the packets' own path: it does not overtake those sent before it.
+    const Duration behind = std::max(Duration(0), sim.last_arrival - now_);
+    After(std::max(behind, Delay()), [=, this] { LearnGoal(host, incarnation, goal, version); });
+    // Repeated until it is acknowledged; here, once.
+    After(milliseconds(30), [=, this] { LearnGoal(host, incarnation, goal, version); });
   }
 
   void Deliver(HostId host, PacketBatch packets) override {
-    // Decided while it was up; it may have gone since, in the same call.
+    Arrive(host, hosts_[host].alive);
     for (const Packet& packet : packets) Answered(host, packet, "delivered");
     delivered_ += packets.size();
   }
@@ -163,6 +169,8 @@ class Simulation final : public Activator::Delegate {
     Goal goal = Goal::kRun;        // the newest that was set
     Goal known_goal = Goal::kRun;  // the newest that the agent heard of
     uint64_t goal_version = 0, known_version = 0;
+    Instant last_arrival;
+    uint64_t released_if_idle = 0;  // the instance that followed kReleaseIfIdle
     uint64_t thaws = 0;
     std::map<uint32_t, Instant> held;  // by the packet's number: its bound
     std::multiset<Instant> waiters;    // bounds of wakes without a packet
@@ -238,23 +246,38 @@ class Simulation final : public Activator::Delegate {
     if (Chance(30)) After(Delay(), tell);
   }
 
-  void LearnGoal(HostId host, uint64_t incarnation) {
+  void LearnGoal(HostId host, uint64_t incarnation, Goal goal, uint64_t version) {
     Sim& sim = hosts_[host];
-    if (sim.alive != incarnation || !sim.up || Chance(hang_percent_ / 4)) return;
-    sim.known_goal = sim.goal;
-    sim.known_version = sim.goal_version;
-    const bool release = sim.goal == Goal::kRelease ||
-                         (sim.goal == Goal::kReleaseIfIdle && sim.paused && !Chance(20));
-    if (release && !sim.stopping) {
+    if (sim.alive != incarnation || !sim.up || version < sim.known_version ||
+        Chance(hang_percent_ / 4))
+      return;
+    const bool news = version > sim.known_version;
+    sim.known_goal = goal;
+    sim.known_version = version;
+    const bool if_idle = goal == Goal::kReleaseIfIdle;
+    if (sim.stopping || !news) {
+      // Nothing to decide.
+    } else if (goal == Goal::kRelease || (if_idle && sim.paused && !Chance(20))) {
       sim.stopping = true;
+      if (if_idle) sim.released_if_idle = incarnation;
       After(Delay(), [=, this] { End(host, incarnation, EndKind::kReleased); });
-    } else if (sim.goal == Goal::kRun && sim.paused && !sim.stopping) {
+    } else if (sim.paused) {
       sim.paused = false;
       ++sim.thaws;
-    } else if (sim.goal == Goal::kReleaseIfIdle && !sim.stopping) {
-      sim.paused = false;
     }
     Report(host, incarnation);
+  }
+
+  // A packet is on its way to the instance, which the agent takes as use.
+  void Arrive(HostId host, uint64_t incarnation) {
+    const Duration way = microseconds(random_.Below(3'000));
+    hosts_[host].last_arrival = std::max(hosts_[host].last_arrival, now_ + way);
+    After(way, [=, this] {
+      // What a user or a failure ends is another matter.
+      if (incarnation != 0 && hosts_[host].released_if_idle == incarnation)
+        Fail("a packet came to an instance that was released as idle");
+      if (hosts_[host].alive == incarnation) Use(host);
+    });
   }
 
   // ---- callers and users ----------------------------------------------------
@@ -313,7 +336,7 @@ class Simulation final : public Activator::Delegate {
     switch (verdict) {
       case Activator::Verdict::kForward:
         if (!up) Fail("forwarded to a host that is not up");
-        Use(host);
+        Arrive(host, sim.alive);
         break;
       case Activator::Verdict::kHeld:
         if (up) Fail("held for a host that is up");
@@ -416,6 +439,7 @@ class Simulation final : public Activator::Delegate {
 
   void Check() {
     if (activator_->starting() > starting_max_) Fail("more starts than the cap");
+    if (activator_->starting() != table_.count(HostState::kStarting)) Fail("a start slot is lost");
     size_t held = 0;
     for (const Sim& sim : hosts_) {
       held += sim.held.size();
@@ -426,6 +450,10 @@ class Simulation final : public Activator::Delegate {
         Fail(absl::StrCat("a wake of h", sim.id, " was never answered; state ",
                           std::string(HostStateName(sim.state))));
       const bool up = sim.state == HostState::kRunning || sim.state == HostState::kPaused;
+      const Activator::Outlook outlook = activator_->outlook(sim.id, now_);
+      if (sim.state == HostState::kImaginary && outlook.wake_waits && !outlook.retry_at &&
+          activator_->starting() < starting_max_ && activator_->NextDeadline() > now_)
+        Fail(absl::StrCat("h", sim.id, " is not started, and nothing hinders it"));
       if (up && activator_->held().Has(sim.id)) Fail("packets are held for a host that is up");
     }
     if (held != activator_->held().packets())
@@ -476,7 +504,7 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
 TEST(ActivatorSimulation, HoldsItsPromisesForEverySeed) {
   const uint64_t one = FromEnvironment("IM_SIM_SEED", 0);
   const uint64_t first = one != 0 ? one : 1;
-  const uint64_t last = one != 0 ? one : FromEnvironment("IM_SIM_SEEDS", 3'000);
+  const uint64_t last = one != 0 ? one : FromEnvironment("IM_SIM_SEEDS", 5'000);
   uint64_t delivered = 0, refused = 0, cancelled = 0;
   for (uint64_t seed = first; seed <= last; ++seed) {
     Simulation simulation(seed);
