@@ -21,7 +21,6 @@ constexpr size_t kTcpFlagsWord = 12;
 constexpr size_t kTcpChecksum = 16;
 constexpr size_t kUdpLength = 4;
 constexpr size_t kUdpChecksum = 6;
-constexpr size_t kUdpHeaderBytes = 8;
 constexpr size_t kIpv6HeaderBytes = 40;
 
 }  // namespace
