@@ -1,0 +1,64 @@
+# Shared by ./setup, ./run and ./test: messages, and steps with progress.
+# Sourced by bash, from the top of the tree, with `set -u`.
+
+IM_LOGS=build
+interactive() { [ -t 1 ] && [ "${TERM:-dumb}" != dumb ]; }
+
+say() { printf '%s\n' "$*"; }
+die() { printf '\n%s\n' "$*" >&2; exit 1; }
+
+# How to become root, for the few things that need it.
+if [ "$(id -u)" -eq 0 ]; then SUDO=""; else SUDO="sudo"; fi
+need_root() {  # need_root "what for"
+  [ -z "$SUDO" ] || command -v sudo > /dev/null ||
+    die "Root is needed to $1, and there is no sudo. Run this as root, or install sudo."
+}
+
+# seconds → "2 min 3 s"
+duration() {
+  if [ "$1" -ge 60 ]; then printf '%d min %d s' $(($1 / 60)) $(($1 % 60)); else printf '%d s' "$1"; fi
+}
+
+# step "What it does" LOG COMMAND…: runs COMMAND with its output in LOG; one
+# line of progress, with the last "[12/345]" of the log on a terminal. On
+# failure the end of the log is shown; returns the command's status.
+step() {
+  local what=$1 log=$2 start=$SECONDS pid status=0
+  shift 2
+  mkdir -p "$(dirname "$log")"
+  # A process group of its own, so that Ctrl-C ends all of it.
+  set -m
+  "$@" > "$log" 2>&1 < /dev/null &
+  pid=$!
+  set +m
+  STEP_PID=$pid
+  if interactive; then
+    while kill -0 "$pid" 2> /dev/null; do
+      printf '\r\033[K%s … %s %s' "$what" \
+        "$(tail -c 4000 "$log" | tr '\r' '\n' | grep -oE '^ *[0-9]+/[0-9]+ |^\[[0-9]+/[0-9]+\]' | tail -n 1)" \
+        "$(duration $((SECONDS - start)))"
+      sleep 0.2
+    done
+    printf '\r\033[K'
+  fi
+  wait "$pid" || status=$?
+  STEP_PID=
+  if [ $status -eq 0 ]; then
+    # What took no time is not worth a line.
+    [ $((SECONDS - start)) -le 1 ] || printf '%s: done, %s\n' "$what" "$(duration $((SECONDS - start)))"
+  else
+    printf '%s: FAILED after %s. The end of %s:\n\n' "$what" "$(duration $((SECONDS - start)))" "$log"
+    tail -n 30 "$log"
+    printf '\n'
+  fi
+  return $status
+}
+
+# Ctrl-C ends the step that runs, too.
+STEP_PID=
+interrupted() {
+  [ -z "$STEP_PID" ] || kill -- "-$STEP_PID" 2> /dev/null
+  printf '\n%s\n' "Interrupted." >&2
+  exit 130
+}
+trap interrupted INT TERM
