@@ -9,12 +9,12 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "base/event_loop.h"
 #include "orchestrator/api_backend.h"
 
@@ -42,9 +42,9 @@ struct ApiCore {
   bool closed = false;
 
   const size_t calls_max;
-  absl::Mutex mutex;
-  bool refusing ABSL_GUARDED_BY(mutex) = false;
-  absl::flat_hash_set<std::shared_ptr<ApiCall>> calls ABSL_GUARDED_BY(mutex);
+  std::mutex mutex;  // guards what follows
+  bool refusing = false;
+  absl::flat_hash_set<std::shared_ptr<ApiCall>> calls;
 };
 
 // Kept alive by ApiCore::calls until gRPC's OnDone, and by whatever is posted.
@@ -84,7 +84,7 @@ class UnaryCall final : public ApiCall, public grpc::ServerUnaryReactor {
   void Answer(absl::StatusOr<Reply> reply) {
     grpc::Status status = ToGrpc(reply.status());
     {
-      absl::MutexLock lock(&mutex_);
+      std::lock_guard<std::mutex> lock(mutex_);
       if (finished_) return;
       finished_ = true;
       if (reply.ok()) *reply_ = std::move(*reply);
@@ -93,7 +93,7 @@ class UnaryCall final : public ApiCall, public grpc::ServerUnaryReactor {
   }
   void Abort(const grpc::Status& status) override {
     {
-      absl::MutexLock lock(&mutex_);
+      std::lock_guard<std::mutex> lock(mutex_);
       if (finished_) return;
       finished_ = true;
     }
@@ -104,12 +104,12 @@ class UnaryCall final : public ApiCall, public grpc::ServerUnaryReactor {
   void OnCancel() override { Abort(grpc::Status::CANCELLED); }
   void OnDone() override { Done(); }
   bool finished() const override {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard<std::mutex> lock(mutex_);
     return finished_;
   }
 
-  mutable absl::Mutex mutex_;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  mutable std::mutex mutex_;  // guards what follows
+  bool finished_ = false;
   Reply* const reply_;  // gRPC's, until Finish
 };
 
@@ -124,7 +124,7 @@ class StreamCall final : public ApiCall, public grpc::ServerWriteReactor<Message
     bool write = false;
     bool finish = false;
     {
-      absl::MutexLock lock(&mutex_);
+      std::lock_guard<std::mutex> lock(mutex_);
       if (end_) return;
       if (queue_.size() >= queued_max_) {
         end_ = grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the reader is too slow");
@@ -142,7 +142,7 @@ class StreamCall final : public ApiCall, public grpc::ServerWriteReactor<Message
   void End(const grpc::Status& status) {
     bool finish = false;
     {
-      absl::MutexLock lock(&mutex_);
+      std::lock_guard<std::mutex> lock(mutex_);
       if (end_) return;
       end_ = status;
       finish = MayFinish();
@@ -154,7 +154,7 @@ class StreamCall final : public ApiCall, public grpc::ServerWriteReactor<Message
   void Abort(const grpc::Status& status) override {
     bool finish = false;
     {
-      absl::MutexLock lock(&mutex_);
+      std::lock_guard<std::mutex> lock(mutex_);
       if (end_) return;
       end_ = status;
       queue_.resize(writing_ ? 1 : 0);
@@ -168,7 +168,7 @@ class StreamCall final : public ApiCall, public grpc::ServerWriteReactor<Message
     bool write = false;
     bool finish = false;
     {
-      absl::MutexLock lock(&mutex_);
+      std::lock_guard<std::mutex> lock(mutex_);
       writing_ = false;
       queue_.pop_front();
       if (!ok) {
@@ -183,17 +183,17 @@ class StreamCall final : public ApiCall, public grpc::ServerWriteReactor<Message
   void OnCancel() override { Abort(grpc::Status::CANCELLED); }
   void OnDone() override { Done(); }
   bool finished() const override {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard<std::mutex> lock(mutex_);
     return end_.has_value();
   }
 
-  // The front of the queue is being written while writing_.
-  bool StartNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  // With the lock held. The front of the queue is being written while writing_.
+  bool StartNext() {
     if (writing_ || queue_.empty()) return false;
     writing_ = true;
     return true;
   }
-  bool MayFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  bool MayFinish() {
     if (!end_ || writing_ || !queue_.empty() || finish_called_) return false;
     finish_called_ = true;
     return true;
@@ -206,20 +206,20 @@ class StreamCall final : public ApiCall, public grpc::ServerWriteReactor<Message
     if (finish) this->Finish(EndStatus());
   }
   const Message* Front() {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard<std::mutex> lock(mutex_);
     return &queue_.front();  // a deque: stays where it is
   }
   grpc::Status EndStatus() {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard<std::mutex> lock(mutex_);
     return *end_;
   }
 
   const size_t queued_max_;
-  mutable absl::Mutex mutex_;
-  std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finish_called_ ABSL_GUARDED_BY(mutex_) = false;
-  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;  // guards what follows
+  std::deque<Message> queue_;
+  bool writing_ = false;
+  bool finish_called_ = false;
+  std::optional<grpc::Status> end_;
 };
 
 }  // namespace im::orchestrator

@@ -37,7 +37,14 @@ absl::Status CheckSocketPath(const std::string& path) {
   if (!probe.valid()) return ErrnoStatus("socket(AF_UNIX)");
   if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0)
     return absl::AlreadyExistsError(absl::StrCat("another server listens at ", path));
-  if (errno == ENOENT) return absl::OkStatus();
+  if (errno == ENOENT) {
+    // gRPC would only say that it cannot listen.
+    const size_t slash = path.rfind('/');
+    const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+    if (access(directory.c_str(), W_OK | X_OK) != 0)
+      return ErrnoStatus(absl::StrCat("make a socket in ", directory));
+    return absl::OkStatus();
+  }
   if (errno != ECONNREFUSED) return ErrnoStatus(absl::StrCat("connect ", path));
   // Left behind by one that was killed.
   if (unlink(path.c_str()) != 0) return ErrnoStatus(absl::StrCat("unlink ", path));
@@ -52,7 +59,7 @@ void ApiCall::Begin(std::function<void()> start) {
   const std::shared_ptr<ApiCall> self = shared_from_this();
   std::optional<grpc::Status> refusal;
   {
-    absl::MutexLock lock(&core_->mutex);
+    std::lock_guard<std::mutex> lock(core_->mutex);
     if (core_->refusing) {
       refusal = grpc::Status(grpc::StatusCode::UNAVAILABLE, "imd is going down");
     } else if (core_->calls.size() >= core_->calls_max) {
@@ -78,7 +85,7 @@ void ApiCall::RunCleanup() {
 
 void ApiCall::Done() {
   const std::shared_ptr<ApiCall> self = shared_from_this();
-  absl::MutexLock lock(&core_->mutex);
+  std::lock_guard<std::mutex> lock(core_->mutex);
   core_->calls.erase(self);
   // Once the server is shut down, which also ran the cleanups, the loop may be
   // gone.
@@ -117,7 +124,7 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
     core_->closed = true;
     std::vector<std::shared_ptr<ApiCall>> calls;
     {
-      absl::MutexLock lock(&core_->mutex);
+      std::lock_guard<std::mutex> lock(core_->mutex);
       core_->refusing = true;
       calls.assign(core_->calls.begin(), core_->calls.end());
     }
@@ -133,7 +140,7 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
   }
 
   size_t open_calls() const {
-    absl::MutexLock lock(&core_->mutex);
+    std::lock_guard<std::mutex> lock(core_->mutex);
     return core_->calls.size();
   }
 

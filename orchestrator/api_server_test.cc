@@ -12,21 +12,23 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <condition_variable>
+#include <future>
 #include <map>
+#include <mutex>
 #include <set>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "base/file_descriptor.h"
 #include "proto/api.grpc.pb.h"
 
 namespace im::orchestrator {
 namespace {
 
-constexpr absl::Duration kDeadline = absl::Seconds(20);
+constexpr std::chrono::seconds kDeadline(20);
 
 // Lives on the loop's thread, except Await().
 class FakeBackend final : public ApiBackend {
@@ -81,24 +83,22 @@ class FakeBackend final : public ApiBackend {
   }
 
   void Note(const std::string& what) {
-    absl::MutexLock lock(&mutex);
+    std::lock_guard<std::mutex> lock(mutex);
     notes.insert(what);
+    changed.notify_all();
   }
   // Any thread: until the backend was told.
   bool Await(const std::string& what) {
-    absl::MutexLock lock(&mutex);
-    const auto told = [&] {
-      mutex.AssertReaderHeld();
-      return notes.contains(what);
-    };
-    return mutex.AwaitWithTimeout(absl::Condition(&told), kDeadline);
+    std::unique_lock<std::mutex> lock(mutex);
+    return changed.wait_for(lock, kDeadline, [&] { return notes.contains(what); });
   }
 
   EventLog log;
   std::vector<HostDone> waiting;
   std::map<std::string, Done> guests;
   Done down;
-  absl::Mutex mutex;
+  std::mutex mutex;
+  std::condition_variable changed;
   std::set<std::string> notes;
 };
 
@@ -139,12 +139,12 @@ class ApiServerTest : public ::testing::Test {
   }
   // Runs `what` on the loop's thread and waits.
   void OnLoop(const std::function<void()>& what) {
-    absl::Notification done;
+    std::promise<void> done;
     loop_->Post([&] {
       what();
-      done.Notify();
+      done.set_value();
     });
-    ASSERT_TRUE(done.WaitForNotificationWithTimeout(kDeadline));
+    ASSERT_EQ(done.get_future().wait_for(kDeadline), std::future_status::ready);
   }
   void StopLoop() {
     if (!thread_.joinable()) return;
@@ -153,15 +153,15 @@ class ApiServerTest : public ::testing::Test {
   }
   // Calls that are over at the client are over here soon after.
   void AwaitCalls(size_t open) {
-    const absl::Time end = absl::Now() + kDeadline;
+    const auto end = std::chrono::steady_clock::now() + kDeadline;
     size_t now_open = 0;
     do {
       OnLoop([&] { now_open = server_->open_calls(); });
-    } while (now_open != open && absl::Now() < end);
+    } while (now_open != open && std::chrono::steady_clock::now() < end);
     EXPECT_EQ(now_open, open);
   }
   static void SetDeadline(grpc::ClientContext& context) {
-    context.set_deadline(absl::ToChronoTime(absl::Now() + kDeadline));
+    context.set_deadline(std::chrono::system_clock::now() + kDeadline);
   }
   void Append(const std::string& host, const std::string& text) {
     OnLoop([&] {
@@ -393,7 +393,7 @@ TEST_F(ApiServerTest, AGuestThatEndsFromWithinDoesNotLeave) {
   EXPECT_EQ(reader->Finish().error_message(), "im down");
   AwaitCalls(0);
   OnLoop([this] {
-    absl::MutexLock lock(&backend_.mutex);
+    std::lock_guard<std::mutex> lock(backend_.mutex);
     EXPECT_FALSE(backend_.notes.contains("leave run-1"));
   });
 }
@@ -467,8 +467,8 @@ TEST_F(ApiServerTest, AStoppedLoopDoesNotKeepShutdownWaiting) {
     proto::Cluster cluster;
     status = stub_->GetCluster(&context, {}, &cluster);
   });
-  const absl::Time end = absl::Now() + kDeadline;
-  while (server_->open_calls() == 0 && absl::Now() < end) std::this_thread::yield();
+  const auto end = std::chrono::steady_clock::now() + kDeadline;
+  while (server_->open_calls() == 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
   EXPECT_EQ(server_->open_calls(), 1u);
   server_.reset();
   client.join();
@@ -538,7 +538,7 @@ TEST_F(ApiServerTest, APathThatIsTooLongIsAnErrorThatSaysSo) {
     EXPECT_EQ(ApiServer::Start({.socket_path = directory_ + "/none/api.sock"}, *loop_, backend_)
                   .status()
                   .code(),
-              absl::StatusCode::kUnavailable);
+              absl::StatusCode::kNotFound);
   });
 }
 
