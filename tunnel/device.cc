@@ -73,21 +73,18 @@ void Device::Impl::Configure(Peer& peer, const PeerConfig& config, Instant now, 
   for (const IpPrefix& prefix : config.allowed_ips) state.allowed_ips.Insert(prefix, peer.slot);
 
   const bool moved = config.endpoint && config.endpoint != peer.endpoint;
-  if (moved) state.Roam(peer, *config.endpoint, IpAddress());
-
+  if (moved) {
+    state.Roam(peer, *config.endpoint, IpAddress());
+    // Whatever is out went elsewhere.
+    if (peer.timers.handshake_under_way()) handshaker.StartAnew(peer, now, out);
+  }
   const bool keep_alive = config.persistent_keepalive.count() > 0;
-  if (config.persistent_keepalive != peer.persistent_keepalive) {
-    const bool was_off = peer.persistent_keepalive.count() <= 0;
+  const bool changed = config.persistent_keepalive != peer.persistent_keepalive;
+  if (changed) {
     peer.persistent_keepalive = config.persistent_keepalive;
     peer.timers.SetPersistentKeepalive(PersistentInterval(peer), now);
-    if (was_off && keep_alive) sender.SendKeepalive(peer, now, out);
   }
-  if (moved && peer.timers.handshake_under_way()) {
-    // Whatever is out went elsewhere.
-    handshaker.StartAnew(peer, now, out);
-  } else if (moved && keep_alive && peer.SendingSession(now) == nullptr) {
-    handshaker.Start(peer, now, out);
-  }
+  if (keep_alive && (changed || moved)) sender.SendKeepalive(peer, now, out);
   state.Reschedule(peer);
 }
 
