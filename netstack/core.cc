@@ -90,11 +90,6 @@ Core::~Core() {
 
 Core* Core::current() { return current_core; }
 
-void Core::Enter() {
-  timer_.Arm();
-  Schedule();
-}
-
 void Core::Schedule() {
   if (scheduled_) return;
   scheduled_ = true;

@@ -68,7 +68,9 @@ class Core {
   TcpTimer& timer() { return timer_; }
 
   // To be called before each use of lwIP.
-  void Enter();
+  void Enter() { timer_.Arm(); }
+  // Something waits for the end of the turn.
+  void Schedule();
   // Lets out what piled up, if it is much. Outside lwIP only.
   void FlushIfMuch();
 
@@ -90,7 +92,6 @@ class Core {
 
  private:
   void EndOfTurn();
-  void Schedule();
   void ArmReassembly();
 
   EventLoop& loop_;

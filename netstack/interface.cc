@@ -143,6 +143,7 @@ void InterfaceImpl::InputDatagrams(const Packet& packet) {
 }
 
 void InterfaceImpl::Output(const pbuf* chain) {
+  core_.Schedule();
   Packet& packet = AppendPbuf(pending_, chain);
   pending_bytes_ += packet.size;
   // lwIP leaves TCP's checksum to us.

@@ -374,12 +374,14 @@ size_t TcpConnectionImpl::Write(std::span<const uint8_t> bytes) {
   size_t done = 0;
   const size_t room = std::min(bytes.size(), WritableBytes());
   if (room > 0) core()->Enter();
-  while (done < room) {
-    const auto n = static_cast<u16_t>(std::min<size_t>(room - done, 0xffff));
+  for (size_t piece = 0xffff; done < room && piece > 0;) {
+    const auto n = static_cast<u16_t>(std::min(room - done, piece));
     const u8_t more = done + n < bytes.size() ? TCP_WRITE_FLAG_MORE : 0;
-    // ERR_MEM: too many small pieces are queued.
-    if (tcp_write(pcb_, bytes.data() + done, n, TCP_WRITE_FLAG_COPY | more) != ERR_OK) break;
-    done += n;
+    if (tcp_write(pcb_, bytes.data() + done, n, TCP_WRITE_FLAG_COPY | more) == ERR_OK) {
+      done += n;
+    } else {
+      piece = n / 2;  // the queue is too long for so many segments
+    }
   }
   if (done < bytes.size()) want_writable_ = true;
   if (done == 0) return 0;

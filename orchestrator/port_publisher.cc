@@ -88,7 +88,9 @@ void PortPublisher::OnClients() {
       // out here (accept(2)): the next one may be better.
       if (errno == ECONNABORTED || errno == EINTR || errno == EPROTO) continue;
       if (errno != EAGAIN) {
-        IM_LOG(kWarning, ErrnoStatus(absl::StrCat("ports: accept on ", local_.ToString())).ToString());
+        const absl::Status status =
+            ErrnoStatus(absl::StrCat("ports: accept on ", local_.ToString()));
+        IM_LOG(kWarning, status.ToString());
         Pause();
         retry_ = loop_.After(kRetryInterval, [this] { Resume(); });
       }

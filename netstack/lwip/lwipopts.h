@@ -55,6 +55,7 @@
 #define LWIP_IPV6_FRAG 1
 #define LWIP_IPV6_REASS 1
 #define IPV6_REASS_MAXAGE 15 /* seconds */
+#define IPV6_FRAG_COPYHEADER 1 /* pointers are wider than lwIP's notes in the packet allow */
 /* Addresses are given, never negotiated: no neighbour discovery traffic. */
 #define LWIP_IPV6_SCOPES 0
 #define LWIP_IPV6_NUM_ADDRESSES 1
