@@ -589,7 +589,7 @@ TEST_F(ActivatorTest, HostsThatFollowEachOtherWakeOnce) {
 
 TEST_F(ActivatorTest, ALongChainOfFollowersDoesNotRecurse) {
   Make({.starting_max = 100'000});
-  constexpr int kHosts = 50'000;
+  constexpr int kHosts = 20'000;
   std::vector<HostId> hosts;
   for (int i = 0; i < kHosts; ++i) hosts.push_back(Add(absl::StrCat("h", i)));
   for (int i = 1; i < kHosts; ++i)
