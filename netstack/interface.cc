@@ -84,6 +84,7 @@ absl::StatusOr<std::unique_ptr<InterfaceImpl>> InterfaceImpl::Create(
 InterfaceImpl::~InterfaceImpl() {
   if (!added_) return;
   const bool before = std::exchange(core_.removing_interface, true);
+  blocked_ = false;
   netif_remove(&netif_);  // aborts its connections
   core_.removing_interface = before;
   Flush();
@@ -143,6 +144,10 @@ void InterfaceImpl::InputDatagrams(const Packet& packet) {
 }
 
 void InterfaceImpl::Output(const pbuf* chain) {
+  if (blocked_ && pending_bytes_ >= kBlockedBytesMax) {
+    drops_.Add(DropReason::kQueueFull);
+    return;
+  }
   core_.Schedule();
   Packet& packet = AppendPbuf(pending_, chain);
   pending_bytes_ += packet.size;
@@ -151,8 +156,13 @@ void InterfaceImpl::Output(const pbuf* chain) {
   if (view.has_value() && view->is_tcp()) SetTransportChecksum(packet.bytes(), *view);
 }
 
+void InterfaceImpl::SetBlocked(bool blocked) {
+  blocked_ = blocked;
+  if (!blocked && !pending_.empty()) core_.Schedule();  // not from within the sink
+}
+
 void InterfaceImpl::Flush() {
-  if (pending_.empty()) return;
+  if (blocked_ || pending_.empty()) return;
   pending_bytes_ = 0;
   out_.Write(std::exchange(pending_, PacketBatch()));
 }

@@ -31,10 +31,11 @@ class InterfaceImpl final : public Interface {
   void Write(PacketBatch batch) override;
   const InterfaceOptions& options() const override { return options_; }
   const DropCounters& drops() const override { return drops_; }
+  void SetBlocked(bool blocked) override;
 
   struct netif* netif() { return &netif_; }
   size_t pending_bytes() const { return pending_bytes_; }
-  // Sends what has piled up.
+  // Sends what has piled up, unless blocked.
   void Flush();
 
  private:
@@ -50,6 +51,7 @@ class InterfaceImpl final : public Interface {
   PacketSink& out_;
   struct netif netif_ = {};
   bool added_ = false;
+  bool blocked_ = false;
   PacketBatch pending_;
   size_t pending_bytes_ = 0;
   DropCounters drops_;

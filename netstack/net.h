@@ -29,6 +29,10 @@ namespace im::netstack {
 
 class Stack;
 
+// Output that a blocked interface keeps, in bytes: a few full windows. Beyond
+// it packets are dropped and counted.
+inline constexpr size_t kBlockedBytesMax = 8 << 20;
+
 struct InterfaceOptions {
   std::string name = "im0";
   IpAddress address;
@@ -42,6 +46,10 @@ class Interface : public PacketSink {
   // Packets that arrive from the network.
   void Write(PacketBatch batch) override = 0;
   virtual const InterfaceOptions& options() const = 0;
+  // While blocked, what leaves is kept (bounded: the connections' windows, and
+  // kBlockedBytesMax) instead of written to the sink: for sinks that would
+  // drop it.
+  virtual void SetBlocked(bool blocked) = 0;
   // Packets that arrived and were not fit to be delivered.
   virtual const DropCounters& drops() const = 0;
 };

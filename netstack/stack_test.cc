@@ -254,6 +254,26 @@ TEST_F(StackTest, InterfaceOptionsAreChecked) {
   EXPECT_EQ(add({.address = other, .mtu = 65'535}), absl::StatusCode::kOk);
 }
 
+TEST_F(StackTest, BlockedInterfaceKeepsItsOutput) {
+  nic_->SetBlocked(true);
+  RecordingHandler handler;
+  handler.connection = stack_->Dial({.remote = {kTheirs, 80}}, &handler).value();
+  EXPECT_TRUE(Silent());
+  nic_->SetBlocked(false);
+  EXPECT_TRUE(Next().Is(kTcpSyn));
+}
+
+TEST_F(StackTest, BlockedInterfaceKeepsNoMoreThanItMay) {
+  nic_->SetBlocked(true);
+  auto endpoint = stack_->BindUdp({kOurs, 53}, [](const Endpoint&, auto) {});
+  const std::vector<uint8_t> payload(1392);
+  for (int i = 0; i < 10'000; ++i) EXPECT_TRUE((*endpoint)->SendTo({kTheirs, 1}, payload).ok());
+  EXPECT_GT(nic_->drops()[DropReason::kQueueFull], 0u);
+  nic_->SetBlocked(false);
+  Turn();
+  EXPECT_NEAR(static_cast<double>(wire_.sent.size()), kBlockedBytesMax / 1420.0, 2);
+}
+
 // ---- UDP ----
 
 TEST_F(StackTest, UdpBothWays) {
