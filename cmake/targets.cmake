@@ -39,7 +39,11 @@ function(im_tests name)
   set_tests_properties(${name} PROPERTIES TIMEOUT 300)
 endfunction()
 
-# im_fuzz_targets(DEPS …): one program per *_fuzz.cc of the calling folder.
+# im_fuzz_targets(DEPS …): one program per *_fuzz.cc of the calling folder; the
+# target im_fuzz is all of them, and what they need.
+if(IM_FUZZ)
+  add_custom_target(im_fuzz)
+endif()
 function(im_fuzz_targets)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   if(NOT IM_FUZZ)
@@ -50,6 +54,7 @@ function(im_fuzz_targets)
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} ${source})
     target_link_libraries(${name} PRIVATE ${ARG_DEPS} -fsanitize=fuzzer)
+    add_dependencies(im_fuzz ${name})
   endforeach()
 endfunction()
 
