@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "bench": {"base", "tunnel", "netstack", "proto", "orchestrator"},
     "tests": {"base", "tunnel", "netstack", "proto", "orchestrator", "orchestrator/agent",
               "orchestrator/cli", "bench"},
-    "examples": set(),
+    "examples": {"base", "tunnel", "netstack"},  # what others may embed
 }
 
 # im-agent starts in a millisecond and stays small: protobuf's lite runtime only.
@@ -33,7 +33,7 @@ AGENT_MUST_NOT_INCLUDE = re.compile(r"grpc|proto/(?!agent\.pb\.h)|google/protobu
 LINES_MAX = 500
 SOURCES = {".cc", ".h", ".c", ".cpp"}
 CHECKED = SOURCES | {".py", ".sh", ".cmake", ".proto", ".md", ".yaml", ".txt", ""}
-SKIPPED_FOLDERS = {".git", ".cache", "__pycache__"}
+SKIPPED_FOLDERS = {".git", ".cache", "__pycache__", "corpus"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 # Spelled so that this file does not contain them.

@@ -53,6 +53,8 @@ class LayoutTest(unittest.TestCase):
                 ("orchestrator/a.cc", "orchestrator/cli/verb.h"),
                 ("orchestrator/a.cc", "tests/x.h"),
                 ("base/a.cc", "bench/x.h"),
+                ("netstack/a.cc", "examples/embed/x.h"),
+                ("examples/embed/a.cc", "orchestrator/host.h"),
         ]:
             with self.subTest(path=path, name=name):
                 self.assertEqual(self.including(path, f'#include "{name}"'), [(path, "direction")])
