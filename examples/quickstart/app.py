@@ -1,0 +1,42 @@
+"""Counts visits in redis: one GET, one INCR. Nothing but the standard library."""
+
+import http.server
+import os
+import socket
+
+REDIS_HOST, REDIS_PORT = os.environ["REDIS"].split(":")
+
+
+def redis(*words):
+    """Sends one command and returns its integer reply (RESP, redis.io/docs/reference/protocol-spec)."""
+    request = b"*%d\r\n" % len(words)
+    for word in words:
+        data = word.encode()
+        request += b"$%d\r\n%s\r\n" % (len(data), data)
+    with socket.create_connection((REDIS_HOST, int(REDIS_PORT)), timeout=30) as connection:
+        connection.sendall(request)
+        reply = connection.makefile("rb").readline().decode().strip()
+    if not reply.startswith(":"):
+        raise RuntimeError(f"redis answered {reply!r}")
+    return int(reply[1:])
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path != "/":
+            self.send_error(404)
+            return
+        try:
+            status, text = 200, f"Hello, visitor {redis('INCR', 'visits')}.\n"
+        except (OSError, RuntimeError) as error:
+            status, text = 502, f"The counter does not answer: {error}\n"
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+if __name__ == "__main__":
+    http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()

@@ -1,0 +1,36 @@
+// The client's side of agent.sock (proto/agent.proto): one program run inside
+// a host, with this process's stdio.
+
+#ifndef IM_ORCHESTRATOR_CLI_AGENT_SOCKET_H_
+#define IM_ORCHESTRATOR_CLI_AGENT_SOCKET_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/file_descriptor.h"
+#include "proto/agent.pb.h"
+
+namespace im::orchestrator::cli {
+
+class AgentSocket {
+ public:
+  // `instance_directory` may be longer than a socket's path can be.
+  static absl::StatusOr<AgentSocket> Connect(const std::string& instance_directory);
+
+  // Descriptors 0, 1 and 2 go along.
+  absl::Status SendRequest(const proto::ExecRequest& request);
+  absl::Status SendSignal(int signal);
+  // Blocks. Unavailable if the agent went away without an answer.
+  absl::StatusOr<proto::ExecResult> ReceiveResult();
+
+  int fd() const { return socket_.get(); }
+
+ private:
+  explicit AgentSocket(FileDescriptor socket) : socket_(std::move(socket)) {}
+
+  FileDescriptor socket_;
+};
+
+}  // namespace im::orchestrator::cli
+
+#endif  // IM_ORCHESTRATOR_CLI_AGENT_SOCKET_H_

@@ -1,0 +1,77 @@
+#include "orchestrator/cli/client.h"
+
+#include <chrono>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "orchestrator/cli/cluster_choice.h"
+
+namespace im::orchestrator::cli {
+namespace {
+
+// imd answers from memory; this is for one that is stopped or overloaded.
+constexpr auto kAnswerTimeout = std::chrono::seconds(10);
+
+}  // namespace
+
+absl::StatusOr<Client> Client::Connect(const std::string& state_directory) {
+  const std::string socket = ApiSocket(state_directory);
+  if (!SocketAnswers(socket)) {
+    return absl::UnavailableError(
+        absl::StrCat("cluster ", std::filesystem::path(state_directory).filename().string(),
+                     " does not run (nobody listens at ", socket,
+                     "); start it with: im up CLUSTER.YAML"));
+  }
+  Client client;
+  client.state_directory_ = state_directory;
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  const auto channel = grpc::CreateCustomChannel(
+      absl::StrCat("unix:", socket), grpc::InsecureChannelCredentials(), arguments);
+  client.stub_ = proto::Orchestrator::NewStub(channel);
+  return client;
+}
+
+absl::StatusOr<Client> Client::Connect(const Context& context) {
+  auto directory = context.ChosenStateDirectory();
+  if (!directory.ok()) return directory.status();
+  return Connect(*directory);
+}
+
+absl::StatusOr<proto::Cluster> Client::GetCluster() {
+  grpc::ClientContext call;
+  call.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);
+  proto::Cluster cluster;
+  const grpc::Status status = stub_->GetCluster(&call, {}, &cluster);
+  if (!status.ok()) return FromGrpc(status);
+  return cluster;
+}
+
+absl::StatusOr<std::vector<proto::HostInfo>> Client::ListHosts(
+    const std::vector<std::string>& names) {
+  grpc::ClientContext call;
+  call.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);
+  proto::ListHostsRequest request;
+  for (const std::string& name : names) request.add_names(name);
+  proto::ListHostsReply reply;
+  const grpc::Status status = stub_->ListHosts(&call, request, &reply);
+  if (!status.ok()) return FromGrpc(status);
+  return std::vector<proto::HostInfo>(reply.hosts().begin(), reply.hosts().end());
+}
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  // The numbers of both are the same by design.
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  if (code == absl::StatusCode::kUnavailable) {
+    return absl::UnavailableError(absl::StrCat("the cluster's imd ended or went away: ",
+                                               status.error_message()));
+  }
+  if (code == absl::StatusCode::kDeadlineExceeded) {
+    return absl::DeadlineExceededError("the cluster's imd did not answer in time");
+  }
+  return absl::Status(code, status.error_message());
+}
+
+}  // namespace im::orchestrator::cli

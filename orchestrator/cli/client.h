@@ -1,0 +1,42 @@
+// Client: the connection to a cluster's imd.
+
+#ifndef IM_ORCHESTRATOR_CLI_CLIENT_H_
+#define IM_ORCHESTRATOR_CLI_CLIENT_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "orchestrator/cli/context.h"
+#include "proto/api.grpc.pb.h"
+
+namespace im::orchestrator::cli {
+
+class Client {
+ public:
+  // Unavailable if nobody listens there; the message says how to start it.
+  static absl::StatusOr<Client> Connect(const std::string& state_directory);
+  // To the cluster that the command line means.
+  static absl::StatusOr<Client> Connect(const Context& context);
+
+  proto::Orchestrator::Stub& stub() { return *stub_; }
+  const std::string& state_directory() const { return state_directory_; }
+
+  absl::StatusOr<proto::Cluster> GetCluster();
+  absl::StatusOr<std::vector<proto::HostInfo>> ListHosts(const std::vector<std::string>& names = {});
+
+ private:
+  Client() = default;
+
+  std::string state_directory_;
+  std::unique_ptr<proto::Orchestrator::Stub> stub_;
+};
+
+// The message as it is; "connection lost" where imd ended in between.
+absl::Status FromGrpc(const grpc::Status& status);
+
+}  // namespace im::orchestrator::cli
+
+#endif  // IM_ORCHESTRATOR_CLI_CLIENT_H_

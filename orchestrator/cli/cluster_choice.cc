@@ -1,0 +1,81 @@
+#include "orchestrator/cli/cluster_choice.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/file_descriptor.h"
+
+namespace im::orchestrator::cli {
+
+std::string StateRoot(const Environment& environment, unsigned uid) {
+  const auto get = [&](const char* name) {
+    const char* value = environment(name);
+    return std::string(value == nullptr ? "" : value);
+  };
+  if (const std::string root = get("IM_STATE_DIR"); !root.empty()) return root;
+  if (uid == 0) return "/run/im";
+  if (const std::string runtime = get("XDG_RUNTIME_DIR"); !runtime.empty()) {
+    return absl::StrCat(runtime, "/im");
+  }
+  return absl::StrCat("/tmp/im-", uid);
+}
+
+std::string StateDirectory(const std::string& root, const std::string& cluster) {
+  return absl::StrCat(root, "/", cluster);
+}
+
+std::string ApiSocket(const std::string& state_directory) {
+  return absl::StrCat(state_directory, "/api.sock");
+}
+
+bool SocketAnswers(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) return false;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return socket.valid() &&
+         connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+}
+
+std::vector<std::string> RunningClusters(const std::string& root) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(root, error), end; !error && it != end;
+       it.increment(error)) {
+    if (SocketAnswers(ApiSocket(it->path().string()))) {
+      names.push_back(it->path().filename().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::StatusOr<std::string> ChooseCluster(const ClusterQuery& query) {
+  if (!query.option.empty()) return query.option;
+  if (!query.variable.empty()) return query.variable;
+  if (query.running.size() == 1) return query.running[0];
+  const auto& running = query.running;
+  if (query.in_directory && (running.empty() || std::find(running.begin(), running.end(),
+                                                          *query.in_directory) != running.end())) {
+    return *query.in_directory;
+  }
+  if (!running.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("several clusters run here: ", absl::StrJoin(running, ", "),
+                     "; say which one with -c NAME or IM_CLUSTER=NAME"));
+  }
+  return absl::UnavailableError(
+      absl::StrCat("no cluster runs here, and there is no ", kSpecFileName,
+                   " in this directory; start one with: im up CLUSTER.YAML"));
+}
+
+}  // namespace im::orchestrator::cli

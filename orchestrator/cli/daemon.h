@@ -1,0 +1,41 @@
+// imd as `im up` starts it: in a session of its own (so that a Ctrl-C reaches
+// `im up` alone), with its output in STATE_DIRECTORY/imd.log.
+
+#ifndef IM_ORCHESTRATOR_CLI_DAEMON_H_
+#define IM_ORCHESTRATOR_CLI_DAEMON_H_
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+
+namespace im::orchestrator::cli {
+
+struct DaemonOptions {
+  std::string program;  // imd
+  std::string spec_path;
+  std::string state_directory;  // made if it is not there
+  // It gets SIGTERM when the starting process ends, however that ends.
+  bool ends_with_us = false;
+};
+
+std::string DaemonLog(const std::string& state_directory);
+
+// The last lines of the log, indented, for messages; empty if there are none.
+std::string DaemonLogTail(const std::string& state_directory);
+
+// Returns when imd has said that it is ready. A failure's message holds the
+// last lines of its log.
+absl::StatusOr<pid_t> StartDaemon(const DaemonOptions& options);
+
+// "was killed by signal 9", out of a status of waitpid(2).
+std::string HowItEnded(int status);
+
+// Waits for a process that need not be our child; false on a timeout.
+bool WaitForExit(pid_t pid, Duration timeout);
+
+}  // namespace im::orchestrator::cli
+
+#endif  // IM_ORCHESTRATOR_CLI_DAEMON_H_

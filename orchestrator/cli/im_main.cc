@@ -1,0 +1,95 @@
+// im: the command line of Imaginary Machines. One file a verb.
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "orchestrator/cli/context.h"
+#include "orchestrator/cli/exit_code.h"
+#include "orchestrator/cli/version.h"
+
+namespace im::orchestrator::cli {
+namespace {
+
+constexpr char kDescription[] =
+    "Imaginary Machines: a cluster whose hosts start on the first packet and stop when idle.";
+
+constexpr char kFooter[] =
+    "A first look:\n"
+    "  im up cluster.yaml               bring a cluster up, watch it; Ctrl-C ends it\n"
+    "  im up -d cluster.yaml            the same, in the background\n"
+    "  im ps                            which hosts run, what woke them, when they pause\n"
+    "  im run -- curl http://web/       a program inside the network; its packets wake web\n"
+    "  im why db                        why db runs, or does not\n"
+    "  im down                          stop everything\n"
+    "\n"
+    "The cluster: -c NAME, else $IM_CLUSTER, else the only one that runs, else the one of\n"
+    "cluster.yaml in this directory. State: /run/im/NAME, or below $IM_STATE_DIR.\n"
+    "\n"
+    "Exit codes: 0 done; 1 failed; 2 bad input (a word here, a cluster.yaml); 3 the cluster\n"
+    "runs already, or does not run; 4 not permitted on this machine. im run and im exec pass\n"
+    "on their program's own code.\n";
+
+// "im run A -- B": what stands behind the first "--" is the program's alone.
+std::vector<std::string> SplitTrailing(std::vector<std::string>& words) {
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  const bool takes_command =
+      std::any_of(words.begin(), dashes,
+                  [](const std::string& word) { return word == "run" || word == "exec"; });
+  if (dashes == words.end() || !takes_command) return {};
+  std::vector<std::string> trailing(dashes + 1, words.end());
+  words.erase(dashes, words.end());
+  return trailing;
+}
+
+int Main(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  if (std::filesystem::path(argv[0]).filename() == "im-up") words.insert(words.begin(), "up");
+  Context context;
+  context.terminal = Terminal::OfStdout();
+  context.trailing = SplitTrailing(words);
+
+  CLI::App app(kDescription, "im");
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.add_option("-c,--cluster", context.cluster_option, "The cluster's name");
+  app.set_version_flag("--version", absl::StrCat("im ", kVersion));
+  app.footer(kFooter);
+  AddUp(app, context);
+  AddDown(app, context);
+  AddPs(app, context);
+  AddWhy(app, context);
+  AddRun(app, context);
+  AddExec(app, context);
+  AddLogs(app, context);
+  AddEvents(app, context);
+  AddWake(app, context);
+  AddSuspend(app, context);
+  AddRelease(app, context);
+  AddWait(app, context);
+  AddValidate(app, context);
+
+  if (words.empty()) {
+    std::fputs(app.help().c_str(), stderr);
+    return kExitBadInput;
+  }
+  try {
+    std::reverse(words.begin(), words.end());  // as CLI11 wants them
+    app.parse(words);
+  } catch (const CLI::ParseError& error) {
+    // --help and --version are "errors" with code 0.
+    if (error.get_exit_code() == 0) return app.exit(error);
+    PrintError(absl::StrCat(error.what(), "; see im --help"));
+    return kExitBadInput;
+  }
+  return context.run();
+}
+
+}  // namespace
+}  // namespace im::orchestrator::cli
+
+int main(int argc, char** argv) { return im::orchestrator::cli::Main(argc, argv); }

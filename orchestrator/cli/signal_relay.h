@@ -1,0 +1,34 @@
+// SignalRelay: signals that are meant for a program which runs elsewhere.
+
+#ifndef IM_ORCHESTRATOR_CLI_SIGNAL_RELAY_H_
+#define IM_ORCHESTRATOR_CLI_SIGNAL_RELAY_H_
+
+#include <functional>
+
+#include "base/file_descriptor.h"
+
+namespace im::orchestrator::cli {
+
+class SignalRelay {
+ public:
+  // Blocks the signals for this thread and those that it makes later.
+  // Preconditions: no other thread runs yet.
+  SignalRelay();
+
+  // Readable when a signal waits.
+  int fd() const { return signals_.get(); }
+
+  // Takes those that wait. `by_terminal`: by a key at the terminal, which
+  // sends it to every process of the foreground group. SIGCHLD comes too.
+  void Take(const std::function<void(int signal, bool by_terminal)>& handle);
+
+  // In a child between fork and exec: gives back what was blocked.
+  void RestoreInChild() const;
+
+ private:
+  FileDescriptor signals_;
+};
+
+}  // namespace im::orchestrator::cli
+
+#endif  // IM_ORCHESTRATOR_CLI_SIGNAL_RELAY_H_

@@ -1,0 +1,107 @@
+// im up: checks a cluster.yaml, starts its imd, and shows it living.
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "orchestrator/cli/client.h"
+#include "orchestrator/cli/cluster_choice.h"
+#include "orchestrator/cli/context.h"
+#include "orchestrator/cli/daemon.h"
+#include "orchestrator/cli/event_view.h"
+#include "orchestrator/cli/exit_code.h"
+#include "orchestrator/cli/foreground.h"
+#include "orchestrator/cli/preflight.h"
+#include "orchestrator/cli/spec_view.h"
+#include "orchestrator/cluster_spec.h"
+
+namespace im::orchestrator::cli {
+namespace {
+
+struct Options {
+  std::string file = kSpecFileName;
+  bool detach = false;
+};
+
+std::string Absolute(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::absolute(path, error).lexically_normal().string();
+}
+
+int RefuseSecondUp(const std::string& name, const std::string& state_directory) {
+  std::string who;
+  if (auto client = Client::Connect(state_directory); client.ok()) {
+    if (const auto cluster = client->GetCluster(); cluster.ok()) {
+      who = absl::StrCat(" (imd has pid ", cluster->pid(), ", from ", cluster->spec_path(), ")");
+    }
+  }
+  PrintError(absl::StrCat("cluster ", name, " runs already", who, "; stop it with: im down -c ",
+                          name));
+  return kExitRunning;
+}
+
+int Run(const Context& context, const Options& options) {
+  const ParsedClusterSpec parsed = LoadClusterSpec(options.file);
+  PrintDiagnostics(parsed);
+  if (!parsed.spec) return kExitBadInput;
+  const ClusterSpec& spec = *parsed.spec;
+  if (!context.cluster_option.empty() && context.cluster_option != spec.name) {
+    PrintError(absl::StrCat("-c ", context.cluster_option, ", but ", options.file,
+                            " describes cluster ", spec.name));
+    return kExitBadInput;
+  }
+  const std::string directory = StateDirectory(
+      Absolute(StateRoot([](const char* name) -> const char* { return std::getenv(name); },
+                         geteuid())),
+      spec.name);
+  if (SocketAnswers(ApiSocket(directory))) return RefuseSecondUp(spec.name, directory);
+  if (const auto missing = ExplainPreflight(TryMachine())) {
+    PrintError(*missing);
+    return kExitNotPermitted;
+  }
+  if (!options.detach) BlockForegroundSignals();
+  DaemonOptions daemon;
+  daemon.program = absl::StrCat(ProgramDirectory(), "/imd");
+  daemon.spec_path = Absolute(options.file);
+  daemon.state_directory = directory;
+  daemon.ends_with_us = !options.detach;
+  const auto imd = StartDaemon(daemon);
+  if (!imd.ok()) return Fail(imd.status());
+  auto client = Client::Connect(directory);
+  if (!client.ok()) return Fail(client.status());
+  std::fputs(SpecSummary(spec, context.terminal).c_str(), stdout);
+  std::fflush(stdout);
+  if (options.detach) {
+    std::puts("it runs in the background; see im ps, im events -f, im down");
+    return kExitOk;
+  }
+  const auto hosts = client->ListHosts();
+  return StayInForeground(*client, *imd,
+                          HostWidth(hosts.ok() ? *hosts : std::vector<proto::HostInfo>()),
+                          context.terminal);
+}
+
+}  // namespace
+
+void AddUp(CLI::App& app, Context& context) {
+  CLI::App* verb =
+      app.add_subcommand("up", "Bring a cluster up: its hosts exist, none runs until it is needed");
+  auto options = std::make_shared<Options>();
+  verb->add_option("FILE", options->file, "Default: cluster.yaml");
+  verb->add_flag("-d,--detach", options->detach, "Return as soon as it is up");
+  verb->footer(
+      "Each change of a host is shown as one line until Ctrl-C, which stops all hosts and\n"
+      "ends the cluster; a second Ctrl-C kills them. With -d the cluster stays until im down.\n"
+      "Nothing of this machine's own network is changed.");
+  verb->callback([&context, options] {
+    context.run = [&context, options] { return Run(context, *options); };
+  });
+}
+
+}  // namespace im::orchestrator::cli
