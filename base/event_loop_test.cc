@@ -174,6 +174,24 @@ TEST_F(EventLoopTest, AHandlerThatRemovesAnotherReadyWatchKeepsItFromRunning) {
   EXPECT_EQ(calls, 1);
 }
 
+TEST_F(EventLoopTest, AHandlerThatPausesAnotherReadyWatchKeepsItFromRunning) {
+  SocketPair x, y;
+  int calls = 0;
+  EventLoop::Watch watch_x, watch_y;
+  watch_x = loop_->WatchFd(x.a.get(), EPOLLIN, [&](uint32_t) {
+    ++calls;
+    watch_y.SetEvents(0);
+  });
+  watch_y = loop_->WatchFd(y.a.get(), EPOLLIN, [&](uint32_t) {
+    ++calls;
+    watch_x.SetEvents(0);
+  });
+  x.Send();
+  y.Send();
+  loop_->RunOnce(kNoWait);
+  EXPECT_EQ(calls, 1);
+}
+
 TEST_F(EventLoopTest, ADueTimerRunsBeforeReadyDescriptors) {
   SocketPair pair;
   std::vector<int> order;

@@ -121,6 +121,13 @@ TEST(PacketBatchTest, DroppingAcrossAChunksBorderKeepsTheOthers) {
   batch.Append(kPacketBytesMax);  // the first of a new chunk
   batch.DropLast();
   batch.ShrinkLast(500);  // of the chunk before
+  batch.AppendCopy(std::span<const uint8_t>(Pattern(kPacketBytesMax, 8)));
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(Copy(batch[i]), Pattern(kPacketBytesMax, static_cast<uint64_t>(i)));
+  EXPECT_EQ(batch[3].size, 500u);
+  EXPECT_EQ(Copy(batch[4]), Pattern(kPacketBytesMax, 8));
+  EXPECT_NE(batch[4].data, batch[3].data);
+  batch.DropLast();
   batch.DropLast();
   batch.DropLast();
   batch.AppendCopy(std::span<const uint8_t>(Pattern(kPacketBytesMax, 9)));

@@ -96,6 +96,19 @@ TEST(TimerQueueTest, WhatACallbackAddsWaitsForTheNextCallEvenIfDue) {
   EXPECT_EQ(runs, 2);
 }
 
+TEST(TimerQueueTest, CancellingMostLeavesTheRestInOrder) {
+  TimerQueue timers;
+  std::vector<int> ran;
+  std::vector<TimerQueue::Id> ids;
+  for (int i = 999; i >= 0; --i) ids.push_back(timers.Add(At(i), [&ran, i] { ran.push_back(i); }));
+  for (size_t i = 0; i < ids.size(); ++i)
+    EXPECT_TRUE(i % 10 == 0 || timers.Cancel(ids[i]));
+  EXPECT_EQ(timers.size(), 100u);
+  timers.RunDue(At(1000));
+  EXPECT_EQ(ran.size(), 100u);
+  EXPECT_TRUE(std::is_sorted(ran.begin(), ran.end()));
+}
+
 TEST(TimerQueueTest, TheFunctionDiesWithItsTimer) {
   TimerQueue timers;
   auto token = std::make_shared<int>(1);
