@@ -128,6 +128,8 @@ class Cluster:
             finally:
                 if self.front.poll() is None:
                     self.front.kill()
+            self.front_reader.join(DEADLINE_S)
+            self.front.stdout.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
