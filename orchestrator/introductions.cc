@@ -88,9 +88,17 @@ void Introductions::Tell(const IpAddress& recipient, Member& member, const IpAdd
 
 void Introductions::Withdraw(const IpAddress& subject, Instant now, Instant deadline,
                              std::function<void()> done) {
-  if (const auto it = members_.find(subject); it != members_.end()) it->second.withdrawing = true;
   withdrawals_[subject] = {deadline, std::move(done)};
   WithdrawEverywhere(subject, now);
+  if (const auto it = members_.find(subject); it != members_.end()) {
+    Member& member = it->second;
+    member.withdrawing = true;
+    std::vector<IpAddress> others;
+    for (const auto& [other, entry] : member.knows) {
+      if (!entry.withdrawn) others.push_back(other);
+    }
+    for (const IpAddress& other : others) Renew(subject, member, other, /*withdrawn=*/true, now);
+  }
   FinishWithdrawals({subject});
 }
 
@@ -129,7 +137,7 @@ void Introductions::Acknowledge(const IpAddress& recipient, uint64_t version) {
   Entry& entry = member.knows.at(subject);
   if (entry.withdrawn) {
     Erase(recipient, member, subject);
-    FinishWithdrawals({subject});
+    FinishWithdrawals({subject, recipient});
     return;
   }
   member.by_version.erase(by_version);
@@ -174,6 +182,8 @@ void Introductions::FinishWithdrawals(const std::vector<IpAddress>& subjects) {
   for (const IpAddress& subject : subjects) {
     const auto it = withdrawals_.find(subject);
     if (it == withdrawals_.end() || known_by_.contains(subject)) continue;
+    const auto member = members_.find(subject);
+    if (member != members_.end() && !member->second.knows.empty()) continue;
     done.push_back(std::move(it->second.done));
     withdrawals_.erase(it);
   }

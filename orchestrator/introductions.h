@@ -72,9 +72,11 @@ class Introductions {
   // are members with known endpoints, of which none is being withdrawn.
   void Introduce(const IpAddress& a, const IpAddress& b, Instant now);
 
-  // Takes `subject` back everywhere. `done` is called once: from within this
-  // or a later call, when all have acknowledged it or `deadline` has come.
-  // Until Resume or Leave it is not introduced to anybody.
+  // Takes `subject` back everywhere, and all others from it: should it go on
+  // after all, it must not send on sessions that the others have closed.
+  // `done` is called once: from within this or a later call, when all have
+  // acknowledged it or `deadline` has come. Until Resume or Leave it is not
+  // introduced to anybody.
   void Withdraw(const IpAddress& subject, Instant now, Instant deadline,
                 std::function<void()> done);
   // The subject stays after all; `done` is not called any more.
@@ -131,7 +133,7 @@ class Introductions {
   void Erase(const IpAddress& recipient, Member& member, const IpAddress& subject);
   void Tell(const IpAddress& recipient, Member& member, const IpAddress& subject, Instant now);
   void WithdrawEverywhere(const IpAddress& subject, Instant now);
-  // Calls `done` of those that nobody knows any more.
+  // Calls `done` of those that nobody knows any more and that know nobody.
   void FinishWithdrawals(const std::vector<IpAddress>& subjects);
 
   const Times times_;

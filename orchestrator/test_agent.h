@@ -5,6 +5,7 @@
 #define IM_ORCHESTRATOR_TEST_AGENT_H_
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -58,6 +59,7 @@ class TestAgent {
     if (message.peers_size() > 0) answers.push_back(TakePeers(message));
     if (message.has_desired() && message.desired().version() > desired_.version()) {
       desired_ = message.desired();
+      if (on_desired) on_desired(desired_);
       status_.set_acknowledged_desired(desired_.version());
       answers.push_back(SayAgain());
     } else if (message.has_desired()) {
@@ -65,6 +67,11 @@ class TestAgent {
     }
     return answers;
   }
+
+  // Called for a newer desired state, before it is answered.
+  std::function<void(const proto::DesiredState&)> on_desired;
+  // Called for a newer update of a peer.
+  std::function<void(const IpAddress&, const proto::PeerUpdate&)> on_peer;
 
   bool acknowledged() const { return acknowledged_ >= status_.version(); }
   const std::map<IpAddress, Peer>& peers() const { return peers_; }
@@ -82,6 +89,7 @@ class TestAgent {
           {reinterpret_cast<const uint8_t*>(update.address().data()), update.address().size()});
       if (update.version() <= versions_[address]) continue;
       versions_[address] = update.version();
+      if (on_peer) on_peer(address, update);
       if (update.withdrawn()) {
         peers_.erase(address);
       } else {
