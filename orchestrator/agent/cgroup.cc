@@ -69,13 +69,6 @@ void KillGroup(const std::string& directory) {
     usleep(1000);
 }
 
-// Removes the group's directory, and those above it that are now empty.
-void RemoveDirectory(const std::string& directory) {
-  rmdir(directory.c_str());
-  const std::string cluster = directory.substr(0, directory.rfind('/'));
-  if (rmdir(cluster.c_str()) == 0) rmdir(cluster.substr(0, cluster.rfind('/')).c_str());
-}
-
 }  // namespace
 
 std::unique_ptr<Cgroup> Cgroup::Create(const Options& options, const CgroupLayout& layout) {
@@ -268,6 +261,13 @@ uint64_t Cgroup::MemoryBytes() const {
 std::vector<pid_t> Cgroup::Processes() const {
   if (freezer_ != Freezer::kSignals) return ReadProcs(freezer_directory_);
   return init_ > 0 ? Descendants(init_) : std::vector<pid_t>();
+}
+
+// With the directories above it that are now empty.
+void Cgroup::RemoveDirectory(const std::string& directory) {
+  rmdir(directory.c_str());
+  const std::string cluster = directory.substr(0, directory.rfind('/'));
+  if (rmdir(cluster.c_str()) == 0) rmdir(cluster.substr(0, cluster.rfind('/')).c_str());
 }
 
 void Cgroup::Remove() {

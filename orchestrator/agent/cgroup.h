@@ -65,9 +65,11 @@ class Cgroup {
 
   absl::Status Freeze();
   absl::Status Thaw();
-  // A descriptor and the bytes to write to it that thaw, for an init that
-  // outlives its agent; -1 if processes that are frozen can be killed.
+  // For an init that outlives its agent: where "THAWED" must be written before
+  // processes can be killed; -1 if frozen ones can. And what Remove() removes.
   int thaw_fd() const { return freezer_ == Freezer::kVersion1 ? state_.get() : -1; }
+  const std::vector<std::string>& directories() const { return directories_; }
+  static void RemoveDirectory(const std::string& directory);
 
   Duration CpuTime() const;
   uint64_t MemoryBytes() const;

@@ -57,71 +57,86 @@ void AppendRefusal(std::span<const uint8_t> bytes, PacketBatch& refusals) {
 
 }  // namespace
 
+EarlyPackets::Held::Held(const Packet& packet, const IpView& view)
+    : bytes(packet.data, packet.data + view.total_size),
+      segment_size(packet.segment_size),
+      checksum_partial(packet.checksum_partial),
+      checksum_valid(packet.checksum_valid) {}
+
+Packet EarlyPackets::Held::AsPacket() const {
+  Packet packet;
+  packet.data = const_cast<uint8_t*>(bytes.data());  // only copied from
+  packet.size = static_cast<uint32_t>(bytes.size());
+  packet.segment_size = segment_size;
+  packet.checksum_partial = checksum_partial;
+  packet.checksum_valid = checksum_valid;
+  return packet;
+}
+
+
 void EarlyPackets::OnProgramStart(Instant now) {
-  ForgetAll();
   young_ = true;
   old_at_ = now + hold_for_;
 }
 
-EarlyPackets::Verdict EarlyPackets::OnInbound(std::span<const uint8_t> bytes,
-                                              const IpView& packet, Instant now) {
-  if (!young_ || packet.fragment) return Verdict::kPass;
-  if (packet.is_syn()) return OnInboundSyn(bytes, packet, now);
-  if (packet.is_udp()) return OnInboundDatagram(bytes, packet, now);
-  if (packet.is_rst()) ForgetSyn(packet.flow());  // the caller gave up
+EarlyPackets::Verdict EarlyPackets::OnInbound(const Packet& packet,
+                                              const IpView& view, Instant now) {
+  if (!young_ || view.fragment) return Verdict::kPass;
+  if (view.is_syn()) return OnInboundSyn(packet, view, now);
+  if (view.is_udp()) return OnInboundDatagram(packet, view, now);
+  if (view.is_rst()) ForgetSyn(view.flow());  // the caller gave up
   return Verdict::kPass;
 }
 
-EarlyPackets::Verdict EarlyPackets::OnInboundSyn(std::span<const uint8_t> bytes,
-                                                 const IpView& packet, Instant now) {
-  const FlowKey flow = packet.flow();
+EarlyPackets::Verdict EarlyPackets::OnInboundSyn(const Packet& packet,
+                                                 const IpView& view, Instant now) {
+  const FlowKey flow = view.flow();
   if (auto known = syns_.find(flow); known != syns_.end()) {
-    if (known->second.sequence == packet.tcp_sequence)  // the same again
+    if (known->second.sequence == view.tcp_sequence)  // the same again
       return known->second.waiting ? Verdict::kKeep : Verdict::kPass;
     ForgetSyn(flow);  // a new attempt from the same port
   }
-  if (packets_ >= kHeldPacketsMax || bytes_ + bytes.size() > kHeldBytesMax) return Verdict::kKeep;
-  Syn syn;
-  syn.sequence = packet.tcp_sequence;
-  syn.refused_by = packet.tcp_sequence + 1 + packet.payload_size();
+  if (!HasRoomFor(packet)) return Verdict::kKeep;
+  Syn syn{.packet = Held(packet, view)};
+  syn.sequence = view.tcp_sequence;
+  syn.refused_by = view.tcp_sequence + 1 + view.payload_size();
   syn.delay = kUnanswered;
   syn.next = now + kUnanswered;
-  syn.bytes.assign(bytes.begin(), bytes.end());
-  auto closed = closed_tcp_ports_.find(packet.destination_port);
+  auto closed = closed_tcp_ports_.find(view.destination_port);
   if (closed != closed_tcp_ports_.end()) {
     syn.waiting = true;
     closed->second.waiting.push_back(flow);
   }
   ++packets_;
-  bytes_ += syn.bytes.size();
+  bytes_ += syn.packet.bytes.size();
   const bool waiting = syn.waiting;
   syns_.emplace(flow, std::move(syn));
   return waiting ? Verdict::kKeep : Verdict::kPass;
 }
 
-EarlyPackets::Verdict EarlyPackets::OnInboundDatagram(std::span<const uint8_t> bytes,
-                                                      const IpView& packet, Instant now) {
-  if (open_udp_ports_.contains(packet.destination_port)) return Verdict::kPass;
-  if (packets_ >= kHeldPacketsMax || bytes_ + bytes.size() > kHeldBytesMax) return Verdict::kKeep;
-  auto [at, is_new] = udp_ports_.try_emplace(packet.destination_port);
+EarlyPackets::Verdict EarlyPackets::OnInboundDatagram(const Packet& packet,
+                                                      const IpView& view, Instant now) {
+  if (open_udp_ports_.contains(view.destination_port)) return Verdict::kPass;
+  if (!HasRoomFor(packet)) return Verdict::kKeep;
+  auto [at, is_new] = udp_ports_.try_emplace(view.destination_port);
   UdpPort& port = at->second;
   if (is_new) port.next = now + kRefusedWithin;
-  port.waiting.push_back({packet.flow(), {bytes.begin(), bytes.end()}});
+  port.waiting.push_back({view.flow(), Held(packet, view)});
   ++packets_;
-  bytes_ += bytes.size();
+  bytes_ += port.waiting.back().packet.bytes.size();
   // Behind one whose fate is open it must wait, so that the order stays.
   return is_new ? Verdict::kPass : Verdict::kKeep;
 }
 
-EarlyPackets::Verdict EarlyPackets::OnOutbound(std::span<const uint8_t> bytes,
-                                               const IpView& packet, Instant now) {
-  if (!young_ || packet.fragment) return Verdict::kPass;
-  if (packet.is_tcp()) return OnTcpAnswer(packet, now);
-  if (IsPortUnreachable(packet)) return OnUnreachable(bytes, packet, now);
-  if (packet.is_udp()) {  // a socket is bound to the port that it sends from
-    auto port = udp_ports_.find(packet.source_port);
+EarlyPackets::Verdict EarlyPackets::OnOutbound(const Packet& packet,
+                                               const IpView& view, Instant now) {
+  if (!young_ || view.fragment) return Verdict::kPass;
+  if (view.is_tcp()) return OnTcpAnswer(view, now);
+  if (IsPortUnreachable(view)) return OnUnreachable(packet, view, now);
+  if (view.is_udp()) {  // a socket is bound to the port that it sends from
+    auto port = udp_ports_.find(view.source_port);
     if (port == udp_ports_.end()) {
-      open_udp_ports_.insert(packet.source_port);
+      open_udp_ports_.insert(view.source_port);
     } else {
       port->second.open = true;
       port->second.next = now;
@@ -130,21 +145,21 @@ EarlyPackets::Verdict EarlyPackets::OnOutbound(std::span<const uint8_t> bytes,
   return Verdict::kPass;
 }
 
-EarlyPackets::Verdict EarlyPackets::OnTcpAnswer(const IpView& packet, Instant now) {
-  const uint8_t flags = packet.tcp_flags & (kTcpSyn | kTcpRst | kTcpAck);
+EarlyPackets::Verdict EarlyPackets::OnTcpAnswer(const IpView& view, Instant now) {
+  const uint8_t flags = view.tcp_flags & (kTcpSyn | kTcpRst | kTcpAck);
   const bool accepted = flags == (kTcpSyn | kTcpAck);
   if (!accepted && flags != (kTcpRst | kTcpAck)) return Verdict::kPass;
-  const FlowKey flow = packet.flow().Reversed();
+  const FlowKey flow = view.flow().Reversed();
   auto found = syns_.find(flow);
   if (found == syns_.end()) return Verdict::kPass;
   if (accepted) {
     ForgetSyn(flow);
-    OpenTcpPort(packet.source_port, now);
+    OpenTcpPort(view.source_port, now);
     return Verdict::kPass;
   }
   Syn& syn = found->second;
-  if (packet.tcp_acknowledgment != syn.refused_by) return Verdict::kPass;
-  auto [at, is_new] = closed_tcp_ports_.try_emplace(packet.source_port);
+  if (view.tcp_acknowledgment != syn.refused_by) return Verdict::kPass;
+  auto [at, is_new] = closed_tcp_ports_.try_emplace(view.source_port);
   ClosedTcpPort& port = at->second;
   if (!syn.waiting) {
     syn.waiting = true;
@@ -157,17 +172,18 @@ EarlyPackets::Verdict EarlyPackets::OnTcpAnswer(const IpView& packet, Instant no
   return Verdict::kKeep;
 }
 
-EarlyPackets::Verdict EarlyPackets::OnUnreachable(std::span<const uint8_t> bytes,
-                                                  const IpView& packet, Instant now) {
-  const size_t quoted_at = packet.transport_offset + kIcmpHeaderBytes;
-  if (bytes.size() <= quoted_at) return Verdict::kPass;
-  const std::optional<FlowKey> flow = QuotedUdpFlow(bytes.subspan(quoted_at));
+EarlyPackets::Verdict EarlyPackets::OnUnreachable(const Packet& packet,
+                                                  const IpView& view, Instant now) {
+  const size_t quoted_at = view.transport_offset + kIcmpHeaderBytes;
+  if (packet.size <= quoted_at) return Verdict::kPass;
+  const std::optional<FlowKey> flow = QuotedUdpFlow(packet.bytes().subspan(quoted_at));
   if (!flow) return Verdict::kPass;
   auto found = udp_ports_.find(flow->destination_port);
   // Only the first of a port is ever at the kernel.
   if (found == udp_ports_.end() || !(found->second.waiting.front().flow == *flow))
     return Verdict::kPass;
   UdpPort& port = found->second;
+  if (port.refused) return Verdict::kKeep;  // another segment of the same
   port.refused = true;
   port.open = false;
   port.delay = Longer(port.delay, kFirstRetry, kLastRetry);
@@ -193,10 +209,10 @@ void EarlyPackets::OnTimer(Instant now, PacketBatch& offers, PacketBatch& refusa
     return;
   }
   for (const auto& [flow, syn] : syns_)
-    if (syn.waiting) AppendRefusal(syn.bytes, refusals);
+    if (syn.waiting) AppendRefusal(syn.packet.bytes, refusals);
   for (const auto& [number, port] : udp_ports_)
     for (size_t i = port.refused ? 0 : 1; i < port.waiting.size(); ++i)
-      AppendRefusal(port.waiting[i].bytes, refusals);
+      AppendRefusal(port.waiting[i].packet.bytes, refusals);
   ForgetAll();
 }
 
@@ -215,13 +231,13 @@ void EarlyPackets::OpenTcpPort(uint16_t number, Instant now) {
 void EarlyPackets::OfferSyns(Instant now, PacketBatch& offers) {
   for (auto& [flow, syn] : syns_) {
     if (syn.waiting || syn.next > now) continue;
-    offers.AppendCopy(syn.bytes);
+    offers.AppendCopy(syn.packet.AsPacket());
     syn.delay = Longer(syn.delay, kUnanswered, kUnansweredLast);
     syn.next = now + syn.delay;
   }
   for (auto& [number, port] : closed_tcp_ports_) {
     if (port.next > now) continue;
-    offers.AppendCopy(syns_.at(port.waiting.front()).bytes);
+    offers.AppendCopy(syns_.at(port.waiting.front()).packet.AsPacket());
     port.next = now + kUnanswered;  // its refusal sets it anew
   }
 }
@@ -232,14 +248,14 @@ void EarlyPackets::OfferDatagrams(Instant now, PacketBatch& offers) {
     if (port.next > now) {
       ++at;
     } else if (port.refused && !port.open) {
-      offers.AppendCopy(port.waiting.front().bytes);
+      offers.AppendCopy(port.waiting.front().packet.AsPacket());
       port.refused = false;
       port.next = now + kRefusedWithin;
       ++at;
     } else {  // open: the others may follow
       for (size_t i = 0; i < port.waiting.size(); ++i) {
-        if (i > 0 || port.refused) offers.AppendCopy(port.waiting[i].bytes);
-        bytes_ -= port.waiting[i].bytes.size();
+        if (i > 0 || port.refused) offers.AppendCopy(port.waiting[i].packet.AsPacket());
+        bytes_ -= port.waiting[i].packet.bytes.size();
       }
       packets_ -= port.waiting.size();
       open_udp_ports_.insert(at->first);
@@ -249,9 +265,9 @@ void EarlyPackets::OfferDatagrams(Instant now, PacketBatch& offers) {
 }
 
 void EarlyPackets::OnProgramExit(PacketBatch& refusals) {
-  for (const auto& [flow, syn] : syns_) AppendRefusal(syn.bytes, refusals);
+  for (const auto& [flow, syn] : syns_) AppendRefusal(syn.packet.bytes, refusals);
   for (const auto& [number, port] : udp_ports_)
-    for (const Datagram& datagram : port.waiting) AppendRefusal(datagram.bytes, refusals);
+    for (const Datagram& datagram : port.waiting) AppendRefusal(datagram.packet.bytes, refusals);
   ForgetAll();
 }
 
@@ -265,7 +281,7 @@ void EarlyPackets::ForgetSyn(const FlowKey& flow) {
     if (waiting.empty()) closed_tcp_ports_.erase(port);
   }
   --packets_;
-  bytes_ -= syn->second.bytes.size();
+  bytes_ -= syn->second.packet.bytes.size();
   syns_.erase(syn);
 }
 

@@ -37,7 +37,6 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
-#include <span>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -66,16 +65,17 @@ class EarlyPackets {
 
   explicit EarlyPackets(Duration hold_for) : hold_for_(hold_for) {}
 
-  // The program was started. Everything passes before.
+  // The program is being started: from now on it is young. Again when it has
+  // been started, which counts the time anew. Everything passes before.
   void OnProgramStart(Instant now);
   // False: nothing needs to be shown, everything passes.
   bool young() const { return young_; }
 
   // A packet to the program. kKeep: it must not be handed to the kernel now.
-  // Precondition: `packet` is the view of `bytes`.
-  Verdict OnInbound(std::span<const uint8_t> bytes, const IpView& packet, Instant now);
+  // Precondition: `view` is of `packet`; so below.
+  Verdict OnInbound(const Packet& packet, const IpView& view, Instant now);
   // A packet from the host's kernel. kKeep: it must not leave.
-  Verdict OnOutbound(std::span<const uint8_t> bytes, const IpView& packet, Instant now);
+  Verdict OnOutbound(const Packet& packet, const IpView& view, Instant now);
 
   // When to call OnTimer; kNever: nothing is waiting.
   Instant NextDeadline() const;
@@ -89,13 +89,22 @@ class EarlyPackets {
   size_t held() const;
 
  private:
+  // A copy of a packet, without the bytes behind its end.
+  struct Held {
+    Held(const Packet& packet, const IpView& view);
+    Packet AsPacket() const;
+    std::vector<uint8_t> bytes;
+    uint16_t segment_size;
+    bool checksum_partial;
+    bool checksum_valid;
+  };
   struct Syn {
+    Held packet;
     uint32_t sequence = 0;
     uint32_t refused_by = 0;  // the acknowledgment number of its refusal
     bool waiting = false;     // at a closed port; else it is at the kernel
     Duration delay{0};
     Instant next;             // offer again; not for those that wait
-    std::vector<uint8_t> bytes;
   };
   struct ClosedTcpPort {
     Duration delay{0};
@@ -104,7 +113,7 @@ class EarlyPackets {
   };
   struct Datagram {
     FlowKey flow;
-    std::vector<uint8_t> bytes;
+    Held packet;
   };
   // A port of which it is not known that it is open.
   struct UdpPort {
@@ -115,10 +124,13 @@ class EarlyPackets {
     std::deque<Datagram> waiting;  // never empty
   };
 
-  Verdict OnInboundSyn(std::span<const uint8_t> bytes, const IpView& packet, Instant now);
-  Verdict OnInboundDatagram(std::span<const uint8_t> bytes, const IpView& packet, Instant now);
-  Verdict OnTcpAnswer(const IpView& packet, Instant now);
-  Verdict OnUnreachable(std::span<const uint8_t> bytes, const IpView& packet, Instant now);
+  Verdict OnInboundSyn(const Packet& packet, const IpView& view, Instant now);
+  Verdict OnInboundDatagram(const Packet& packet, const IpView& view, Instant now);
+  Verdict OnTcpAnswer(const IpView& view, Instant now);
+  Verdict OnUnreachable(const Packet& packet, const IpView& view, Instant now);
+  bool HasRoomFor(const Packet& packet) const {
+    return packets_ < kHeldPacketsMax && bytes_ + packet.size <= kHeldBytesMax;
+  }
   void OpenTcpPort(uint16_t number, Instant now);
   void OfferSyns(Instant now, PacketBatch& offers);
   void OfferDatagrams(Instant now, PacketBatch& offers);

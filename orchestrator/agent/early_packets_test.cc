@@ -43,8 +43,15 @@ class EarlyPacketsTest : public testing::Test {
  protected:
   EarlyPacketsTest() { early_.OnProgramStart(now_); }
 
-  Verdict In(const Bytes& bytes) { return early_.OnInbound(bytes, *ParseIp(bytes), now_); }
-  Verdict Out(const Bytes& bytes) { return early_.OnOutbound(bytes, *ParseIp(bytes), now_); }
+  static Packet AsPacket(const Bytes& bytes) {
+    return {.data = const_cast<uint8_t*>(bytes.data()), .size = static_cast<uint32_t>(bytes.size())};
+  }
+  Verdict In(const Bytes& bytes) {
+    return early_.OnInbound(AsPacket(bytes), *ParseIp(bytes), now_);
+  }
+  Verdict Out(const Bytes& bytes) {
+    return early_.OnOutbound(AsPacket(bytes), *ParseIp(bytes), now_);
+  }
 
   // Moves to the deadline and returns what is offered to the kernel there.
   std::vector<Bytes> NextOffers() {
@@ -220,7 +227,7 @@ TEST_F(EarlyPacketsTest, WhenTheProgramExitsAllIsRefusedAtOnce) {
 TEST_F(EarlyPacketsTest, BeforeTheProgramIsStartedEverythingPasses) {
   EarlyPackets early(kHoldFor);
   const Bytes syn = Syn(1, 2, 3);
-  EXPECT_EQ(early.OnInbound(syn, *ParseIp(syn), now_), Verdict::kPass);
+  EXPECT_EQ(early.OnInbound(AsPacket(syn), *ParseIp(syn), now_), Verdict::kPass);
   EXPECT_EQ(early.NextDeadline(), kNever);
 }
 
@@ -242,6 +249,22 @@ TEST_F(EarlyPacketsTest, ARefusedDatagramWaitsAndOthersWaitBehindIt) {
   EXPECT_EQ(early_.held(), 0u);
   EXPECT_EQ(In(Udp(5000, 9000, 4)), Verdict::kPass);
   EXPECT_EQ(early_.NextDeadline(), start_ + kHoldFor) << "an open port is not watched";
+}
+
+TEST_F(EarlyPacketsTest, ATrainOfDatagramsStaysATrain) {
+  const Bytes bytes = BuildUdp({kCaller, 5000}, {kHost, 9000}, Bytes(300));
+  Packet train = AsPacket(bytes);
+  train.segment_size = 100;
+  train.checksum_partial = true;
+  early_.OnInbound(train, *ParseIp(bytes), now_);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Out(Unreachable(bytes)), Verdict::kKeep) << "one a segment";
+  EXPECT_EQ(early_.NextDeadline() - now_, EarlyPackets::kFirstRetry) << "they count once";
+  now_ = early_.NextDeadline();
+  PacketBatch offers, refusals;
+  early_.OnTimer(now_, offers, refusals);
+  ASSERT_EQ(offers.size(), 1u);
+  EXPECT_EQ(offers[0].segment_size, 100);
+  EXPECT_TRUE(offers[0].checksum_partial);
 }
 
 TEST_F(EarlyPacketsTest, APortThatTheProgramSendsFromIsOpen) {
@@ -273,7 +296,7 @@ TEST_F(EarlyPacketsTest, CutQuotationsAreNotRead) {
     cut[3] = static_cast<uint8_t>(size);
     const auto view = ParseIp(cut);
     if (!view) continue;
-    EXPECT_EQ(early_.OnOutbound(cut, *view, now_), Verdict::kPass) << size;
+    EXPECT_EQ(early_.OnOutbound(AsPacket(cut), *view, now_), Verdict::kPass) << size;
   }
 }
 

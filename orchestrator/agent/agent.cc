@@ -1,0 +1,416 @@
+#include "orchestrator/agent/agent.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "orchestrator/agent/proc_stat.h"
+#include "orchestrator/agent/spawn.h"
+#include "orchestrator/agent/start_request.h"
+
+namespace im::agent {
+namespace {
+
+// From SIGKILL to the news of the end. Longer: it hangs in the kernel.
+constexpr Duration kKillTakes = std::chrono::seconds(2);
+
+IpAddress AddressOf(const std::string& bytes) {
+  return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+}
+
+std::string BytesOf(const IpAddress& address) {
+  return std::string(address.bytes().begin(), address.bytes().end());
+}
+
+proto::WakeCause CauseOf(Use use, const IpView& packet) {
+  proto::WakeCause cause;
+  switch (use) {
+    case Use::kSyn:
+      cause.set_kind(proto::WakeCause::SYN);
+      break;
+    case Use::kDatagram:
+      cause.set_kind(proto::WakeCause::DATAGRAM);
+      break;
+    case Use::kPing:
+      cause.set_kind(proto::WakeCause::PING);
+      break;
+    default:
+      cause.set_kind(proto::WakeCause::DATA);
+  }
+  cause.set_source(BytesOf(packet.source));
+  cause.set_destination(BytesOf(packet.destination));
+  cause.set_source_port(packet.source_port);
+  cause.set_destination_port(packet.destination_port);
+  cause.set_protocol(packet.protocol);
+  return cause;
+}
+
+proto::WakeCause CauseOf(proto::WakeCause::Kind kind) {
+  proto::WakeCause cause;
+  cause.set_kind(kind);
+  return cause;
+}
+
+}  // namespace
+
+Agent::Agent(proto::StartRequest request, Instant started_at)
+    : request_(std::move(request)),
+      started_at_(started_at),
+      gateway_(*tunnel::PublicKey::FromBytes(request_.gateway_public_key())),
+      names_(std::move(*request_.mutable_name_table())),
+      dns_(names_, request_.domain()),
+      control_(request_.incarnation(), *this),
+      give_up_at_(started_at + std::chrono::milliseconds(request_.start_timeout_ms())) {}
+
+Agent::~Agent() = default;
+
+proto::ExitReport Agent::Run() {
+  std::optional<Failure> failure = StartSandbox();
+  if (!failure) failure = StartTunnel();
+  if (failure) {
+    report_.set_reason(failure->reason);
+    report_.set_message(std::string(failure->status.message()));
+    if (sandbox_ != nullptr) sandbox_->Kill();
+  } else {
+    while (!ended_) {
+      loop_->RunOnce(NextDeadline() - clock_.Now());
+      OnTurn();
+    }
+    loop_->RunOnce(Duration(0));  // the last packets leave
+    exec_server_.reset();
+    sandbox_->Kill();
+    output_->Drain();
+  }
+  cgroup_->Remove();
+  if (absl::Status status = WriteExitReport(request_.instance_dir(), report_); !status.ok())
+    IM_LOG(kError, std::string(status.message()));
+  return report_;
+}
+
+std::optional<Agent::Failure> Agent::StartSandbox() {
+  const proto::Program& program = request_.program();
+  cgroup_ = Cgroup::Create({.cluster = request_.cluster(),
+                            .host = request_.host(),
+                            .incarnation = request_.incarnation(),
+                            .mem_limit_bytes = program.mem_limit_bytes(),
+                            .cpus = program.cpus()},
+                           ParseCgroupLayout(ReadSmallFile("/proc/self/mountinfo"),
+                                             ReadSmallFile("/proc/self/cgroup")));
+  for (const std::string& note : cgroup_->notes()) IM_LOG(kWarning, note);
+  absl::StatusOr<std::unique_ptr<ProgramOutput>> output = ProgramOutput::Open(request_);
+  if (!output.ok()) return Failure{proto::ExitReport::SANDBOX_FAILED, output.status()};
+  output_ = *std::move(output);
+  absl::StatusOr<std::unique_ptr<Sandbox>> sandbox = Sandbox::Start(
+      {.request = &request_, .cgroup = cgroup_.get(), .stdio = output_->stdio()});
+  if (!sandbox.ok()) return Failure{proto::ExitReport::SANDBOX_FAILED, sandbox.status()};
+  sandbox_ = *std::move(sandbox);
+  cgroup_->SetInit(sandbox_->init());
+  output_->CloseProgramSide();
+  return std::nullopt;
+}
+
+std::optional<Agent::Failure> Agent::StartTunnel() {
+  absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create(clock_);
+  if (!loop.ok()) return Failure{proto::ExitReport::TUNNEL_FAILED, loop.status()};
+  loop_ = *std::move(loop);
+  data_path_ = std::make_unique<DataPath>(
+      DataPath::Options{.host = AddressOf(request_.address()),
+                        .gateway = AddressOf(request_.gateway_address()),
+                        .hold_for = std::chrono::milliseconds(request_.start_timeout_ms()),
+                        .started_at = started_at_},
+      *loop_, dns_, *this);
+  pauser_ = std::make_unique<Pauser>(request_.idle(), clock_, *cgroup_, sandbox_->init(), *this);
+
+  tunnel::Driver::Options options;
+  options.device.mtu = static_cast<int>(request_.mtu());
+  if (!request_.listen_address().empty())
+    options.listen.address = *IpAddress::Parse(request_.listen_address());
+  absl::StatusOr<std::unique_ptr<tunnel::Driver>> driver = tunnel::Driver::Create(
+      *tunnel::PrivateKey::FromBytes(request_.private_key()), options, *loop_, random_,
+      *data_path_, this);
+  std::string& key = *request_.mutable_private_key();
+  explicit_bzero(key.data(), key.size());
+  if (!driver.ok()) return Failure{proto::ExitReport::TUNNEL_FAILED, driver.status()};
+  driver_ = *std::move(driver);
+  peers_ = std::make_unique<DirectPeers>(*driver_);
+  data_path_->SetTunnel(*driver_, *peers_);
+
+  tunnel::PeerConfig gateway;
+  gateway.public_key = gateway_;
+  gateway.endpoint = Endpoint::Parse(request_.gateway_endpoint());
+  gateway.allowed_ips = {IpPrefix(AddressOf(request_.address()),
+                                  static_cast<int>(request_.prefix_length()))};
+  gateway.relay = true;
+  if (absl::Status status = driver_->SetPeer(gateway); !status.ok())
+    return Failure{proto::ExitReport::TUNNEL_FAILED, status};
+  driver_->Connect(gateway_);
+  loop_->RunOnce(Duration(0));  // the handshake leaves now
+
+  data_path_->early().OnProgramStart(loop_->now());
+  sandbox_->Watch(*loop_, *this);
+  output_->Watch(*loop_);
+  absl::Status status = WatchSignals();
+  if (!status.ok()) return Failure{proto::ExitReport::SANDBOX_FAILED, status};
+  auto exec_server =
+      ExecServer::Listen(absl::StrCat(request_.instance_dir(), "/agent.sock"), *loop_, *this);
+  if (!exec_server.ok()) return Failure{proto::ExitReport::SANDBOX_FAILED, exec_server.status()};
+  exec_server_ = *std::move(exec_server);
+  return std::nullopt;
+}
+
+absl::Status Agent::WatchSignals() {
+  sigset_t watched;
+  sigemptyset(&watched);
+  sigaddset(&watched, SIGTERM);
+  sigaddset(&watched, SIGINT);
+  sigaddset(&watched, SIGHUP);
+  signals_ = FileDescriptor(signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_.valid()) return ErrnoStatus("signalfd");
+  signals_watch_ = loop_->WatchFd(signals_.get(), EPOLLIN, [this](uint32_t) {
+    signalfd_siginfo info;
+    while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+      // On a terminal, Ctrl-C is for the program, which gets it too.
+      const bool on_terminal = request_.log_path().empty();
+      if (on_terminal && info.ssi_signo == SIGINT) continue;
+      Stop();
+    }
+  });
+  return absl::OkStatus();
+}
+
+// ---- time ----
+
+Instant Agent::NextDeadline() const {
+  Instant next = std::min(control_.NextDeadline(), data_path_->early().NextDeadline());
+  next = std::min(next, pauser_->detector().NextDeadline());
+  next = std::min(next, std::min(refresh_at_, kill_at_));
+  if (!gateway_seen_) next = std::min(next, give_up_at_);
+  return next;
+}
+
+void Agent::OnTurn() {
+  if (ended_) return;
+  const Instant now = loop_->now();
+  if (data_path_->early().young()) {
+    data_path_->RunEarlyTimer();
+    const int held = static_cast<int>(data_path_->early().held());
+    if (held != held_packets_) pauser_->detector().SetHeldPackets(held, now);
+    held_packets_ = held;
+  } else if (std::exchange(held_packets_, 0) != 0) {
+    pauser_->detector().SetHeldPackets(0, now);
+  }
+  pauser_->detector().OnTimer(now);
+  control_.OnTimer(now);
+  if (now >= refresh_at_) {
+    control_.Refresh(MakeStatus(), now);
+    refresh_at_ = now + ControlClient::kRefresh;
+  }
+  if (now >= kill_at_) KillProgram();
+  if (!gateway_seen_ && now >= give_up_at_)
+    End(proto::ExitReport::TUNNEL_FAILED, SIGKILL,
+        absl::StrCat("the gateway at ", request_.gateway_endpoint(), " did not answer within ",
+                     request_.start_timeout_ms() / 1000.0, "s"));
+}
+
+proto::InstanceStatus Agent::MakeStatus() const {
+  proto::InstanceStatus status;
+  const Instant now = loop_->now();
+  pauser_->Describe(now, status);
+  if (stopping_) {
+    status.set_state(proto::InstanceStatus::RELEASING);
+  } else if (refused_release_) {
+    status.set_state(proto::InstanceStatus::RELEASE_REFUSED);
+  }
+  if (program_ != 0) {
+    status.set_memory_bytes(cgroup_->MemoryBytes());
+    status.set_cpu_ns(static_cast<uint64_t>(cgroup_->CpuTime().count()));
+  }
+  status.set_inside_rx_bytes(data_path_->rx_bytes());
+  status.set_inside_tx_bytes(data_path_->tx_bytes());
+  if (const auto gateway = driver_->device().GetPeer(gateway_))
+    status.set_gateway_bytes(gateway->rx_bytes + gateway->tx_bytes);
+  status.set_direct_peers(static_cast<uint32_t>(peers_->up()));
+  status.set_held_packets(static_cast<uint32_t>(held_packets_));
+  status.set_agent_pid(static_cast<uint32_t>(getpid()));
+  status.set_program_pid(static_cast<uint32_t>(program_));
+  status.set_listening(data_path_->listening());
+  if (const auto answer = data_path_->first_answer())
+    status.set_first_answer_ns(static_cast<uint64_t>(answer->count()));
+  return status;
+}
+
+// ---- the sandbox ----
+
+void Agent::OnTun(FileDescriptor fd) {
+  absl::StatusOr<TunDevice> tun =
+      TunDevice::Adopt(std::move(fd), {.offload = request_.offload()});
+  if (!tun.ok()) {
+    End(proto::ExitReport::SANDBOX_FAILED, SIGKILL, std::string(tun.status().message()));
+    return;
+  }
+  data_path_->SetTun(*std::move(tun));
+}
+
+void Agent::OnProgramStarted(pid_t pid) {
+  program_ = pid;
+  const Instant now = loop_->now();
+  data_path_->early().OnProgramStart(now);
+  if (stopping_) return sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
+  pauser_->OnProgramStarted(now);
+  refresh_at_ = now + ControlClient::kRefresh;
+  Publish();
+  // Nobody waits for this.
+  cgroup_->RemoveStale();
+}
+
+void Agent::OnStartFailed(proto::ExitReport::Reason reason, const std::string& text) {
+  End(reason, 127 << 8, text);
+}
+
+void Agent::OnProgramEnded(int wait_status) {
+  End(stopping_ ? proto::ExitReport::RELEASED : proto::ExitReport::EXITED, wait_status,
+      killed_ ? "killed: did not stop in time" : "");
+}
+
+void Agent::Stop() {
+  if (std::exchange(stopping_, true) || ended_) return;
+  pauser_->Stop(CauseOf(proto::WakeCause::USER));
+  kill_at_ = loop_->now() + std::chrono::milliseconds(request_.program().stop_grace_ms());
+  if (program_ != 0) sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
+  Publish();
+}
+
+void Agent::KillProgram() {
+  if (program_ == 0 || std::exchange(killed_, true)) {
+    End(proto::ExitReport::RELEASED, SIGKILL, "killed: did not stop in time");
+    return;
+  }
+  sandbox_->Signal(0, SIGKILL);
+  kill_at_ = loop_->now() + kKillTakes;
+}
+
+void Agent::End(proto::ExitReport::Reason reason, int wait_status, const std::string& message) {
+  if (std::exchange(ended_, true)) return;
+  pauser_->Stop(CauseOf(proto::WakeCause::USER));
+  data_path_->OnProgramEnd();
+  sandbox_->Kill();  // what the program left behind
+  report_.set_reason(reason);
+  report_.set_message(message);
+  report_.set_exit_code(ExitCodeOf(wait_status));
+  if (WIFSIGNALED(wait_status)) report_.set_signal(WTERMSIG(wait_status));
+  program_ = 0;
+  stopping_ = true;
+  Publish();
+}
+
+// ---- packets and pauses ----
+
+void Agent::OnInboundUse(Use use, const IpView& packet) {
+  pauser_->detector().OnUse(loop_->now());
+  if (pauser_->paused()) pauser_->Thaw(CauseOf(use, packet));
+}
+
+void Agent::OnPausedOrThawed() {
+  refresh_at_ = pauser_->paused() ? kNever : loop_->now() + ControlClient::kRefresh;
+  Publish();
+}
+
+void Agent::OnSessionsChanged(int running) {
+  if (running > 0) pauser_->Thaw(CauseOf(proto::WakeCause::EXEC));
+  pauser_->detector().SetExecSessions(running, loop_->now());
+  if (!ended_) Publish();  // what keeps the host up has changed
+}
+
+absl::Status Agent::RunSession(uint32_t id, const proto::ExecRequest& request,
+                               std::span<const int> fds) {
+  if (stopping_) return absl::UnavailableError("the host is being stopped");
+  return sandbox_->RunSession(id, request, fds);
+}
+
+void Agent::OnSessionEnded(uint32_t id, int wait_status, const std::string& error) {
+  exec_server_->OnSessionEnded(id, wait_status, error);
+}
+
+// ---- the orchestrator ----
+
+void Agent::OnControl(std::span<const uint8_t> payload) {
+  control_.OnMessage(payload, loop_->now());
+}
+
+void Agent::SendControl(const std::string& message) {
+  data_path_->SendControl(gateway_, message);
+}
+
+void Agent::OnPeer(const IpAddress& address, const proto::PeerUpdate& update) {
+  peers_->Apply(address, update, loop_->now());
+}
+
+void Agent::OnDesired(const proto::DesiredState& desired) {
+  refused_release_ = false;
+  const bool wake = desired.wake_requests() > std::exchange(wakes_seen_, desired.wake_requests());
+  const bool suspend =
+      desired.suspend_requests() > std::exchange(suspends_seen_, desired.suspend_requests());
+  if (wake) {
+    pauser_->detector().OnUse(loop_->now());
+    pauser_->Thaw(desired.has_wake_cause() ? desired.wake_cause()
+                                           : CauseOf(proto::WakeCause::USER));
+  } else if (suspend) {  // a wake beats a suspend
+    if (absl::Status status = pauser_->Pause(); !status.ok())
+      IM_LOG(kWarning, "suspend: ", std::string(status.message()));
+  }
+  OnDesiredGoal(desired);
+}
+
+void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
+  switch (desired.goal()) {
+    case proto::DesiredState::RELEASE:
+      Stop();
+      break;
+    case proto::DesiredState::RELEASE_IF_IDLE: {
+      // Packets may be in the socket behind this message: posted functions run
+      // when the next turn has read it.
+      loop_->Post([this, thaws = pauser_->thaws()] { DecideReleaseIfIdle(thaws); });
+      break;
+    }
+    default:
+      break;
+  }
+}
+
+void Agent::DecideReleaseIfIdle(uint64_t thaws_before) {
+  if (ended_ || stopping_ || control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
+    return;
+  if (pauser_->paused() && pauser_->thaws() == thaws_before && held_packets_ == 0) {
+    Stop();
+    return;
+  }
+  refused_release_ = true;
+  Publish();
+}
+
+void Agent::OnSessionUp(const tunnel::PublicKey& peer) {
+  if (peer != gateway_) {
+    peers_->OnSession(peer, true);
+    return;
+  }
+  gateway_seen_ = true;
+  // The device is in the middle of its work.
+  loop_->AtEndOfTurn([this] { control_.OnConnected(loop_->now()); });
+}
+
+void Agent::OnSessionDown(const tunnel::PublicKey& peer) {
+  peers_->OnSession(peer, false);
+  // Until the gateway was seen once, its handshakes are ours to begin.
+  if (peer == gateway_ && !gateway_seen_)
+    loop_->AtEndOfTurn([this] { driver_->Connect(gateway_); });
+}
+
+}  // namespace im::agent

@@ -1,0 +1,142 @@
+// Agent: one host's network and process supervisor.
+//
+// Life: Start() makes the cgroup, clones the sandbox's init, and opens the
+// tunnel, so that the handshake with the gateway and the making of the
+// namespaces go on at the same time. The first status leaves when the
+// handshake is done; that is what makes the host Running. From then on the
+// loop moves packets (DataPath), pauses and thaws (Pauser), and answers the
+// orchestrator (ControlClient). It ends when the program does, when it is told
+// to (SIGTERM or a DesiredState: stop signal, grace, SIGKILL), or when the
+// gateway did not answer within start_timeout; then all processes are gone,
+// the cgroup is removed, and instance_dir/exit says why.
+//
+// A gateway that goes away later changes nothing here: direct peers stay, and
+// the status is repeated, ever more slowly, until somebody answers.
+
+#ifndef IM_ORCHESTRATOR_AGENT_AGENT_H_
+#define IM_ORCHESTRATOR_AGENT_AGENT_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/event_loop.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "orchestrator/agent/cgroup.h"
+#include "orchestrator/agent/control_client.h"
+#include "orchestrator/agent/data_path.h"
+#include "orchestrator/agent/direct_peers.h"
+#include "orchestrator/agent/dns_responder.h"
+#include "orchestrator/agent/exec_server.h"
+#include "orchestrator/agent/name_index.h"
+#include "orchestrator/agent/pauser.h"
+#include "orchestrator/agent/program_output.h"
+#include "orchestrator/agent/sandbox.h"
+#include "proto/agent.pb.h"
+#include "tunnel/driver.h"
+
+namespace im::agent {
+
+class Agent final : public Sandbox::Delegate,
+                    public DataPath::Delegate,
+                    public ControlClient::Delegate,
+                    public Pauser::Delegate,
+                    public ExecServer::Delegate,
+                    public tunnel::Device::Delegate {
+ public:
+  // `request` was checked. SIGTERM, SIGINT and SIGHUP are blocked.
+  // `started_at`: of the process.
+  Agent(proto::StartRequest request, Instant started_at);
+  ~Agent() override;
+
+  // From start to end. Returns the report, which has been written too.
+  proto::ExitReport Run();
+
+ private:
+  // What must work for the host to come up; else the report says why.
+  struct Failure {
+    proto::ExitReport::Reason reason;
+    absl::Status status;
+  };
+  std::optional<Failure> StartSandbox();
+  std::optional<Failure> StartTunnel();
+  absl::Status WatchSignals();
+
+  // After each turn of the loop: what is due.
+  void OnTurn();
+  Instant NextDeadline() const;
+
+  void OnDesiredGoal(const proto::DesiredState& desired);
+  void DecideReleaseIfIdle(uint64_t thaws_before);
+  // Asks the program to end; the report will say RELEASED.
+  void Stop();
+  void KillProgram();
+  void End(proto::ExitReport::Reason reason, int wait_status, const std::string& message);
+  proto::InstanceStatus MakeStatus() const;
+  void Publish() { control_.Publish(MakeStatus(), loop_->now()); }
+
+  // Sandbox::Delegate:
+  void OnTun(FileDescriptor tun) override;
+  void OnProgramStarted(pid_t pid) override;
+  void OnStartFailed(proto::ExitReport::Reason reason, const std::string& text) override;
+  void OnProgramEnded(int wait_status) override;
+  void OnSessionEnded(uint32_t id, int wait_status, const std::string& error) override;
+  // DataPath::Delegate:
+  void OnInboundUse(Use use, const IpView& packet) override;
+  void OnOutboundUse() override { pauser_->detector().OnUse(loop_->now()); }
+  void OnControl(std::span<const uint8_t> payload) override;
+  // ControlClient::Delegate:
+  void SendControl(const std::string& message) override;
+  void OnDesired(const proto::DesiredState& desired) override;
+  void OnPeer(const IpAddress& address, const proto::PeerUpdate& update) override;
+  // Pauser::Delegate:
+  void OnPausedOrThawed() override;
+  // ExecServer::Delegate:
+  absl::Status RunSession(uint32_t id, const proto::ExecRequest& request,
+                          std::span<const int> fds) override;
+  void SignalSession(uint32_t id, int signal) override { sandbox_->Signal(id, signal); }
+  void OnSessionsChanged(int running) override;
+  // tunnel::Device::Delegate:
+  void OnSessionUp(const tunnel::PublicKey& peer) override;
+  void OnSessionDown(const tunnel::PublicKey& peer) override;
+
+  proto::StartRequest request_;
+  const Instant started_at_;
+  RealClock clock_;
+  SecureRandom random_;
+  tunnel::PublicKey gateway_;
+  std::unique_ptr<EventLoop> loop_;  // made last, gone last
+  std::unique_ptr<Cgroup> cgroup_;
+  std::unique_ptr<ProgramOutput> output_;
+  std::unique_ptr<Sandbox> sandbox_;
+  NameIndex names_;
+  DnsResponder dns_;
+  ControlClient control_;
+  std::unique_ptr<DataPath> data_path_;
+  std::unique_ptr<tunnel::Driver> driver_;
+  std::unique_ptr<DirectPeers> peers_;
+  std::unique_ptr<Pauser> pauser_;
+  std::unique_ptr<ExecServer> exec_server_;
+  FileDescriptor signals_;
+  EventLoop::Watch signals_watch_;
+
+  bool gateway_seen_ = false;
+  Instant give_up_at_;              // if the gateway was not seen until then
+  Instant refresh_at_ = kNever;     // look at the figures
+  Instant kill_at_ = kNever;        // the stop's grace ends
+  pid_t program_ = 0;
+  bool stopping_ = false;
+  bool killed_ = false;
+  bool ended_ = false;
+  bool refused_release_ = false;
+  uint64_t suspends_seen_ = 0;
+  uint64_t wakes_seen_ = 0;
+  int held_packets_ = 0;
+  proto::ExitReport report_;
+};
+
+}  // namespace im::agent
+
+#endif  // IM_ORCHESTRATOR_AGENT_AGENT_H_

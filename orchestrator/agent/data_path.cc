@@ -1,0 +1,179 @@
+#include "orchestrator/agent/data_path.h"
+
+#include <sys/epoll.h>
+
+#include "absl/container/inlined_vector.h"
+#include "base/ip_build.h"
+#include "base/ip_header.h"
+#include "base/log.h"
+
+namespace im::agent {
+namespace {
+
+// Reads of one turn: up to half a megabyte in super-packets, after which the
+// socket has its turn.
+constexpr int kTunReadsPerTurn = 8;
+// Turns in which an ended program's kernel is listened to: more packets than
+// its queue holds (500).
+constexpr int kLastReadsMax = 64;
+
+// Applies `keep` to each packet. Returns the batch itself if all stay, else a
+// copy of those that do.
+template <typename Keep>
+PacketBatch Filter(PacketBatch batch, const Keep& keep) {
+  absl::InlinedVector<bool, 64> kept(batch.size());
+  bool all = true;
+  for (size_t i = 0; i < batch.size(); ++i) all &= kept[i] = keep(batch[i]);
+  if (all) return batch;
+  PacketBatch rest;
+  for (size_t i = 0; i < batch.size(); ++i)
+    if (kept[i]) rest.AppendCopy(batch[i]);
+  return rest;
+}
+
+}  // namespace
+
+void DataPath::SetTun(TunDevice tun) {
+  tun_ = std::move(tun);
+  watch_ = loop_.WatchFd(tun_->fd(), EPOLLIN, [this](uint32_t) { OnTunReadable(); });
+  if (!before_tun_.empty()) tun_->Write(before_tun_, drops_);
+  before_tun_ = PacketBatch();
+}
+
+// ---- from the tunnel to the program ----
+
+void DataPath::Write(PacketBatch batch) {
+  ToProgram(Filter(std::move(batch), [this](const Packet& packet) { return FromTunnel(packet); }));
+  const std::vector<std::vector<uint8_t>> controls = std::move(controls_);
+  controls_.clear();
+  for (const std::vector<uint8_t>& payload : controls) delegate_.OnControl(payload);
+}
+
+bool DataPath::FromTunnel(const Packet& packet) {
+  const std::optional<IpView> view = ParseIp(packet.bytes());
+  if (!view) {
+    drops_.Add(DropReason::kMalformed);
+    return false;
+  }
+  if (view->source == options_.gateway && view->is_udp() && !view->fragment &&
+      view->source_port == kControlPort && view->destination_port == kControlPort &&
+      view->destination == options_.host) {
+    const auto payload = packet.bytes().subspan(view->payload_offset, view->payload_size());
+    controls_.emplace_back(payload.begin(), payload.end());
+    return false;
+  }
+  rx_bytes_ += packet.size;
+  const Use use = traffic_.OfInbound(*view);
+  if (use != Use::kNone) delegate_.OnInboundUse(use, *view);
+  if (!early_.young()) return true;
+  return early_.OnInbound(packet, *view, loop_.now()) ==
+         EarlyPackets::Verdict::kPass;
+}
+
+void DataPath::ToProgram(PacketBatch batch) {
+  if (batch.empty()) return;
+  if (tun_) {
+    tun_->Write(batch, drops_);
+    return;
+  }
+  for (const Packet& packet : batch) {
+    if (before_tun_.size() < kBeforeTunMax) {
+      before_tun_.AppendCopy(packet);
+    } else {
+      drops_.Add(DropReason::kQueueFull);
+    }
+  }
+}
+
+// ---- from the program to the tunnel ----
+
+void DataPath::OnTunReadable() {
+  PacketBatch batch;
+  if (const absl::Status status = tun_->Read(batch, kTunReadsPerTurn); !status.ok()) {
+    // The device goes with its namespace; the end of the program tells us.
+    IM_LOG(kDebug, "TUN: ", std::string(status.message()));
+    watch_.Reset();
+  }
+  if (batch.empty()) return;
+  PacketBatch answers;
+  PacketBatch leaving = Filter(
+      std::move(batch), [&](const Packet& packet) { return FromProgram(packet, answers); });
+  if (!answers.empty()) tun_->Write(answers, drops_);
+  if (leaving.empty()) return;
+  if (!first_answer_) first_answer_ = loop_.clock().Now() - options_.started_at;
+  driver_->Write(std::move(leaving));
+}
+
+bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
+  const std::optional<IpView> view = ParseIp(packet.bytes());
+  if (!view) {
+    drops_.Add(DropReason::kMalformed);
+    return false;
+  }
+  if (view->destination.is_multicast()) {
+    drops_.Add(DropReason::kNoRoute);
+    return false;
+  }
+  if (view->destination == options_.gateway && view->is_udp()) {
+    if (view->destination_port == kDnsPort) {
+      AnswerDns(packet, *view, answers);
+      return false;
+    }
+    if (view->destination_port == kControlPort) {
+      drops_.Add(DropReason::kSpoofed);
+      return false;
+    }
+  }
+  const Instant now = loop_.now();
+  if (early_.young() && early_.OnOutbound(packet, *view, now) == EarlyPackets::Verdict::kKeep)
+    return false;
+  tx_bytes_ += packet.size;
+  if (!listening_) {
+    listening_ = view->is_udp() || (view->is_tcp() && (view->tcp_flags & (kTcpSyn | kTcpAck)) ==
+                                                          (kTcpSyn | kTcpAck));
+  }
+  if (traffic_.OfOutbound(*view) != Use::kNone) delegate_.OnOutboundUse();
+  if (peers_->any_down()) peers_->OnPacketTo(view->destination, now);
+  return true;
+}
+
+void DataPath::AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers) {
+  if (view.fragment) return;
+  const auto answer =
+      dns_.Answer(packet.bytes().subspan(view.payload_offset, view.payload_size()));
+  if (!answer) {
+    drops_.Add(DropReason::kMalformed);
+    return;
+  }
+  answers.AppendCopy(BuildUdp({view.destination, view.destination_port},
+                              {view.source, view.source_port}, *answer));
+}
+
+void DataPath::SendControl(const tunnel::PublicKey& gateway, absl::string_view payload) {
+  driver_->SendTo(gateway,
+                  SinglePacket(BuildUdp({options_.host, kControlPort},
+                                        {options_.gateway, kControlPort},
+                                        {reinterpret_cast<const uint8_t*>(payload.data()),
+                                         payload.size()})));
+}
+
+void DataPath::RunEarlyTimer() {
+  if (early_.NextDeadline() > loop_.now()) return;
+  PacketBatch offers, refusals;
+  early_.OnTimer(loop_.now(), offers, refusals);
+  ToProgram(std::move(offers));
+  if (!refusals.empty()) driver_->Write(std::move(refusals));
+}
+
+void DataPath::OnProgramEnd() {
+  for (int i = 0; tun_ && watch_.active() && i < kLastReadsMax; ++i) {
+    const uint64_t before = tx_bytes_;
+    OnTunReadable();
+    if (tx_bytes_ == before) break;
+  }
+  PacketBatch refusals;
+  early_.OnProgramExit(refusals);
+  if (!refusals.empty()) driver_->Write(std::move(refusals));
+}
+
+}  // namespace im::agent

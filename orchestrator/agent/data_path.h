@@ -1,0 +1,118 @@
+// DataPath: the packets between the program's TUN device and the tunnel.
+//
+//   from the program:  DNS questions to the gateway → answered here
+//                      the gateway's control port    → dropped, spoofed
+//                      multicast, link noise         → dropped
+//                      refusals of early packets     → swallowed (EarlyPackets)
+//                      all others                    → tunnel
+//   from the tunnel:   gateway:1 → host:1            → control message
+//                      all others                    → what they mean to
+//                        idleness is told first (so that a frozen program is
+//                        thawed before), then EarlyPackets, then the TUN
+//
+// Batches pass whole, without a copy, unless something in them stays here.
+
+#ifndef IM_ORCHESTRATOR_AGENT_DATA_PATH_H_
+#define IM_ORCHESTRATOR_AGENT_DATA_PATH_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "absl/strings/string_view.h"
+#include "base/counters.h"
+#include "base/event_loop.h"
+#include "base/packet_sink.h"
+#include "base/tun_device.h"
+#include "orchestrator/agent/direct_peers.h"
+#include "orchestrator/agent/dns_responder.h"
+#include "orchestrator/agent/early_packets.h"
+#include "orchestrator/agent/traffic.h"
+#include "tunnel/driver.h"
+
+namespace im::agent {
+
+inline constexpr uint16_t kControlPort = 1;
+inline constexpr uint16_t kDnsPort = 53;
+
+// `inside` of the tunnel's Driver.
+class DataPath final : public PacketSink {
+ public:
+  // Packets that came before the TUN device was there. The sandbox needs
+  // about 2 ms, and the gateway holds no more for one host.
+  static constexpr size_t kBeforeTunMax = 1024;
+
+  class Delegate {
+   public:
+    virtual ~Delegate() = default;
+    // The packet shows use; it is handed to the program after this returns.
+    virtual void OnInboundUse(Use use, const IpView& packet) = 0;
+    virtual void OnOutboundUse() = 0;
+    // After the packets of the same batch were delivered.
+    virtual void OnControl(std::span<const uint8_t> payload) = 0;
+  };
+
+  struct Options {
+    IpAddress host;
+    IpAddress gateway;
+    Duration hold_for{0};  // EarlyPackets
+    Instant started_at;    // for first_answer
+  };
+
+  // All must outlive it.
+  DataPath(const Options& options, EventLoop& loop, DnsResponder& dns, Delegate& delegate)
+      : options_(options), loop_(loop), dns_(dns), delegate_(delegate), early_(options.hold_for) {}
+
+  // Must come before packets do.
+  void SetTunnel(tunnel::Driver& driver, DirectPeers& peers) {
+    driver_ = &driver;
+    peers_ = &peers;
+  }
+  void SetTun(TunDevice tun);
+
+  // From the tunnel.
+  void Write(PacketBatch batch) override;
+  void SendControl(const tunnel::PublicKey& gateway, absl::string_view payload);
+
+  EarlyPackets& early() { return early_; }
+  void RunEarlyTimer();
+  // The program has ended: takes what its kernel still has to say, and refuses
+  // what was held for it.
+  void OnProgramEnd();
+
+  uint64_t rx_bytes() const { return rx_bytes_; }  // to the program
+  uint64_t tx_bytes() const { return tx_bytes_; }
+  bool listening() const { return listening_; }
+  std::optional<Duration> first_answer() const { return first_answer_; }
+  const DropCounters& drops() const { return drops_; }
+
+ private:
+  void OnTunReadable();
+  // Whether the packet goes on. `answers` takes what we say to the program.
+  bool FromProgram(const Packet& packet, PacketBatch& answers);
+  bool FromTunnel(const Packet& packet);
+  void AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers);
+  void ToProgram(PacketBatch batch);
+
+  const Options options_;
+  EventLoop& loop_;
+  DnsResponder& dns_;
+  Delegate& delegate_;
+  tunnel::Driver* driver_ = nullptr;
+  DirectPeers* peers_ = nullptr;
+  std::optional<TunDevice> tun_;
+  EventLoop::Watch watch_;
+  PacketBatch before_tun_;
+  std::vector<std::vector<uint8_t>> controls_;  // of the batch in work
+  EarlyPackets early_;
+  Traffic traffic_;
+  DropCounters drops_;
+  uint64_t rx_bytes_ = 0;
+  uint64_t tx_bytes_ = 0;
+  bool listening_ = false;
+  std::optional<Duration> first_answer_;
+};
+
+}  // namespace im::agent
+
+#endif  // IM_ORCHESTRATOR_AGENT_DATA_PATH_H_

@@ -1,0 +1,73 @@
+// Pauser: freezes the host when it is idle, thaws it before it is needed.
+//
+// Running → Paused   the idle detector says so, or `im suspend`
+// Paused → Running   a packet that shows use, an exec session, `im wake`, a
+//                    stop; always before the packet is delivered
+//
+// While paused it has no timer. What comes in the meantime is seen by the
+// agent, which is never frozen.
+
+#ifndef IM_ORCHESTRATOR_AGENT_PAUSER_H_
+#define IM_ORCHESTRATOR_AGENT_PAUSER_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "base/clock.h"
+#include "orchestrator/agent/cgroup.h"
+#include "orchestrator/agent/idle_detector.h"
+#include "orchestrator/agent/idle_probe.h"
+#include "proto/agent.pb.h"
+
+namespace im::agent {
+
+class Pauser final : public IdleDetector::Delegate {
+ public:
+  class Delegate {
+   public:
+    virtual ~Delegate() = default;
+    // paused() has changed.
+    virtual void OnPausedOrThawed() = 0;
+  };
+
+  // All must outlive it.
+  Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgroup, pid_t init,
+         Delegate& delegate);
+
+  // The program runs (counts as a wake).
+  void OnProgramStarted(Instant now);
+  // Never pauses again; thaws.
+  void Stop(const proto::WakeCause& cause);
+
+  // OK also if it is paused already. FailedPrecondition before the start.
+  absl::Status Pause();
+  void Thaw(const proto::WakeCause& cause);
+  bool paused() const { return paused_; }
+  uint64_t thaws() const { return thaws_; }
+
+  IdleDetector& detector() { return detector_; }
+  const IdleDetector& detector() const { return detector_; }
+
+  // Puts what it knows into `status`.
+  void Describe(Instant now, proto::InstanceStatus& status) const;
+
+  // IdleDetector::Delegate:
+  IdleEvidence LookAtProcesses(Look what) override { return probe_.Look(what); }
+  void OnIdle() override;
+
+ private:
+  const Clock& clock_;
+  Cgroup& cgroup_;
+  Delegate& delegate_;
+  IdleProbe probe_;
+  IdleDetector detector_;
+  bool may_pause_ = false;
+  bool paused_ = false;
+  proto::WakeCause cause_;
+  uint64_t thaws_ = 0;
+  Duration last_thaw_{0};
+};
+
+}  // namespace im::agent
+
+#endif  // IM_ORCHESTRATOR_AGENT_PAUSER_H_

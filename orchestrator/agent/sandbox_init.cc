@@ -1,0 +1,241 @@
+#include "orchestrator/agent/sandbox_init.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "orchestrator/agent/cgroup.h"
+#include "orchestrator/agent/inside.h"
+#include "orchestrator/agent/seq_packet.h"
+#include "orchestrator/agent/spawn.h"
+
+namespace im::agent {
+namespace {
+
+constexpr int kFirstFreeFd = 3;
+// Descriptors are moved above all that can be open before they are put into
+// their places.
+constexpr int kScratchFd = 200;
+
+class Init {
+ public:
+  explicit Init(const InitOptions& options) : options_(options) {}
+  [[noreturn]] void Run();
+
+ private:
+  void KeepOnlyOurDescriptors();
+  void MakeInside();
+  void StartProgram();
+  void StartSession(uint32_t id, absl::string_view text, std::vector<FileDescriptor> fds);
+  void Signal(uint32_t id, int signal);
+  void Reap();
+  void OnMessages();
+  void Tell(const InitMessage& message, absl::string_view text = {}, std::span<const int> fds = {},
+            pid_t pid = 0);
+  [[noreturn]] void CleanUp();
+
+  InitOptions options_;
+  int children_ = -1;               // signalfd of SIGCHLD
+  std::map<pid_t, uint32_t> ids_;  // of what runs
+};
+
+void Init::Run() {
+  prctl(PR_SET_NAME, "im-init");
+  // A program that runs as root could read our memory. The key is not for it.
+  std::string& key = *options_.request->mutable_private_key();
+  explicit_bzero(key.data(), key.size());
+  KeepOnlyOurDescriptors();
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  children_ = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+  MakeInside();
+  StartProgram();
+  while (true) {
+    pollfd fds[] = {{options_.socket, POLLIN, 0}, {children_, POLLIN, 0}};
+    if (poll(fds, 2, -1) < 0 && errno != EINTR) _exit(1);
+    if (fds[1].revents != 0) Reap();
+    if (fds[0].revents != 0) OnMessages();
+  }
+}
+
+void Init::KeepOnlyOurDescriptors() {
+  std::vector<int*> kept = {&options_.socket, &options_.stdio[0], &options_.stdio[1],
+                            &options_.stdio[2], &options_.cgroup_fd, &options_.thaw_fd};
+  for (int& fd : options_.cgroup_joins) kept.push_back(&fd);
+  for (int* fd : kept)
+    if (*fd >= 0) *fd = fcntl(*fd, F_DUPFD_CLOEXEC, kScratchFd);
+  int next = kFirstFreeFd;
+  for (int* fd : kept)
+    if (*fd >= 0) *fd = dup3(*fd, next++, O_CLOEXEC);
+  syscall(SYS_close_range, next, ~0u, 0);
+  const int flags = fcntl(options_.socket, F_GETFL);
+  fcntl(options_.socket, F_SETFL, flags | O_NONBLOCK);
+}
+
+void Init::MakeInside() {
+  if (unshare(CLONE_NEWNET) != 0) {
+    Tell({InitMessage::Kind::kSandbox},
+         absl::StrCat("make a network namespace: ", std::strerror(errno)));
+    _exit(1);
+  }
+  const std::string& name = options_.request->hostname();
+  absl::StatusOr<TunDevice> tun = MakeInsideNetwork(*options_.request);
+  if (!tun.ok()) {
+    Tell({InitMessage::Kind::kSandbox}, tun.status().message());
+    _exit(1);
+  }
+  const int fds[] = {tun->fd()};
+  Tell({InitMessage::Kind::kTun}, {}, fds);
+  absl::Status status = sethostname(name.data(), name.size()) == 0
+                            ? MakeInsideFiles(*options_.request)
+                            : ErrnoStatus("set hostname");
+  if (!status.ok()) {
+    Tell({InitMessage::Kind::kSandbox}, status.message());
+    _exit(1);
+  }
+}
+
+void Init::StartProgram() {
+  SpawnOptions spawn = OptionsFor(options_.request->program());
+  spawn.stdio = options_.stdio;
+  spawn.new_session = options_.stdio[1] >= 0;
+  spawn.cgroup_fd = options_.cgroup_fd;
+  spawn.cgroup_joins = options_.cgroup_joins;
+  const absl::StatusOr<pid_t> pid = Spawn(spawn);
+  if (!pid.ok()) {
+    Tell({InitMessage::Kind::kNotStarted}, pid.status().message());
+    _exit(1);
+  }
+  // Only the program holds these now: their other ends see when it closes.
+  for (int& fd : options_.stdio) {
+    if (fd >= 0) close(fd);
+    fd = -1;
+  }
+  ids_[*pid] = 0;
+  Tell({InitMessage::Kind::kStarted}, {}, {}, *pid);
+}
+
+void Init::StartSession(uint32_t id, absl::string_view text, std::vector<FileDescriptor> fds) {
+  proto::ExecRequest request;
+  if (!request.ParseFromArray(text.data(), static_cast<int>(text.size())) || fds.size() != 3) {
+    Tell({InitMessage::Kind::kNotStarted, id}, "malformed request");
+    return;
+  }
+  SpawnOptions spawn = OptionsFor(options_.request->program());
+  spawn.argv.assign(request.argv().begin(), request.argv().end());
+  for (const auto& [name, value] : request.environment()) spawn.environment[name] = value;
+  if (!request.working_dir().empty()) spawn.working_dir = request.working_dir();
+  if (!request.inherit_user()) {
+    spawn.uid = request.uid();
+    spawn.gid = request.gid();
+    spawn.groups.clear();
+  }
+  for (int i = 0; i < 3; ++i) spawn.stdio[i] = fds[i].get();
+  spawn.cgroup_fd = options_.cgroup_fd;
+  spawn.cgroup_joins = options_.cgroup_joins;
+  const absl::StatusOr<pid_t> pid = Spawn(spawn);
+  if (!pid.ok()) {
+    Tell({InitMessage::Kind::kNotStarted, id}, pid.status().message());
+    return;
+  }
+  ids_[*pid] = id;
+  Tell({InitMessage::Kind::kStarted, id}, {}, {}, *pid);
+}
+
+void Init::Signal(uint32_t id, int signal) {
+  for (const auto& [pid, of] : ids_) {
+    if (of != id) continue;
+    // The program alone gets its stop signal; a session's command is the
+    // leader of its group, and the signal is the terminal's.
+    kill(id == 0 ? pid : -pid, signal);
+    return;
+  }
+}
+
+void Init::Reap() {
+  signalfd_siginfo info;
+  while (read(children_, &info, sizeof(info)) > 0) {
+  }
+  int status = 0;
+  pid_t pid = 0;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    auto found = ids_.find(pid);
+    if (found == ids_.end()) continue;  // an orphan of the host
+    Tell({InitMessage::Kind::kEnded, found->second, status});
+    ids_.erase(found);
+  }
+}
+
+void Init::OnMessages() {
+  while (true) {
+    absl::StatusOr<std::optional<SeqPacket>> packet = ReceiveSeqPacket(options_.socket);
+    if (!packet.ok()) CleanUp();  // the agent has ended
+    if (!packet->has_value()) return;
+    absl::string_view text;
+    const std::optional<InitMessage> message = InitMessage::Decode((*packet)->bytes, text);
+    if (!message) continue;
+    if (message->kind == InitMessage::Kind::kRun)
+      StartSession(message->id, text, std::move((*packet)->fds));
+    if (message->kind == InitMessage::Kind::kSignal) Signal(message->id, message->value);
+  }
+}
+
+void Init::Tell(const InitMessage& message, absl::string_view text, std::span<const int> fds,
+                pid_t pid) {
+  // The agent reads as fast as it can, and what we say is little: a full
+  // socket means that it hangs or has ended.
+  for (int i = 0; i < 100; ++i) {
+    const absl::Status status = SendSeqPacket(options_.socket, message.Encode(text), fds, pid);
+    if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) return;
+    pollfd writable = {options_.socket, POLLOUT, 0};
+    poll(&writable, 1, 100);
+  }
+}
+
+void Init::CleanUp() {
+  kill(-1, SIGKILL);
+  // Frozen processes of version 1 end when they are thawed.
+  if (options_.thaw_fd >= 0) {
+    [[maybe_unused]] const ssize_t n = pwrite(options_.thaw_fd, "THAWED", 6, 0);
+  }
+  while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
+  }
+  for (const std::string& directory : options_.cgroup_directories)
+    Cgroup::RemoveDirectory(directory);
+  _exit(0);
+}
+
+}  // namespace
+
+std::string InitMessage::Encode(absl::string_view text) const {
+  std::string bytes(reinterpret_cast<const char*>(this), sizeof(*this));
+  absl::StrAppend(&bytes, text);
+  return bytes;
+}
+
+std::optional<InitMessage> InitMessage::Decode(absl::string_view bytes, absl::string_view& text) {
+  InitMessage message;
+  if (bytes.size() < sizeof(message)) return std::nullopt;
+  std::memcpy(&message, bytes.data(), sizeof(message));
+  text = bytes.substr(sizeof(message));
+  return message;
+}
+
+void RunInit(const InitOptions& options) { Init(options).Run(); }
+
+}  // namespace im::agent

@@ -1,0 +1,88 @@
+#include "orchestrator/agent/start_request.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "base/ip_address.h"
+#include "orchestrator/agent/spawn.h"
+#include "tunnel/keys.h"
+
+namespace im::agent {
+namespace {
+
+constexpr uint32_t kMtuMin = 576;
+constexpr uint32_t kMtuDefault = 1420;
+constexpr uint32_t kStartTimeoutDefaultMs = 30'000;
+constexpr uint32_t kStopGraceDefaultMs = 10'000;
+
+bool IsAddress(const std::string& bytes) { return bytes.size() == 4 || bytes.size() == 16; }
+
+absl::Status Wrong(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("start request: ", what));
+}
+
+}  // namespace
+
+absl::StatusOr<proto::StartRequest> ReadStartRequest(FileDescriptor fd) {
+  proto::StartRequest request;
+  struct stat info = {};
+  if (fstat(fd.get(), &info) != 0) return ErrnoStatus("read the start request");
+  bool parsed = false;
+  if (S_ISREG(info.st_mode) && info.st_size > 0) {
+    // Mapped, so that no copy of the key stays in freed memory.
+    const size_t size = static_cast<size_t>(info.st_size);
+    void* bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+    if (bytes == MAP_FAILED) return ErrnoStatus("map the start request");
+    parsed = request.ParseFromArray(bytes, static_cast<int>(size));
+    munmap(bytes, size);
+  } else {
+    parsed = request.ParseFromFileDescriptor(fd.get());
+  }
+  if (!parsed) return Wrong("cannot be parsed");
+  IM_RETURN_IF_ERROR(CheckStartRequest(request));
+  return request;
+}
+
+absl::Status CheckStartRequest(proto::StartRequest& request) {
+  if (request.instance_dir().empty()) return Wrong("no instance_dir");
+  if (request.private_key().size() != tunnel::kKeyBytes) return Wrong("no private key");
+  if (request.gateway_public_key().size() != tunnel::kKeyBytes) return Wrong("no gateway key");
+  const auto gateway = Endpoint::Parse(request.gateway_endpoint());
+  if (!gateway) return Wrong("no gateway endpoint");
+  if (!IsAddress(request.address()) || request.address().size() != request.gateway_address().size())
+    return Wrong("no address, or none of the gateway in the same family");
+  if (request.prefix_length() > request.address().size() * 8) return Wrong("prefix length");
+  if (!request.listen_address().empty() && !IpAddress::Parse(request.listen_address()))
+    return Wrong("listen address");
+  if (request.mtu() == 0) request.set_mtu(kMtuDefault);
+  if (request.mtu() < kMtuMin || request.mtu() > 65535) return Wrong("MTU");
+  proto::Program& program = *request.mutable_program();
+  if (program.argv().empty() || program.argv(0).empty()) return Wrong("no command");
+  if (program.stop_signal().empty()) program.set_stop_signal("SIGTERM");
+  if (SignalOf(program.stop_signal()) == 0)
+    return Wrong(absl::StrCat("unknown stop signal ", program.stop_signal()));
+  if (program.stop_grace_ms() == 0) program.set_stop_grace_ms(kStopGraceDefaultMs);
+  if (request.start_timeout_ms() == 0) request.set_start_timeout_ms(kStartTimeoutDefaultMs);
+  if (request.hostname().empty()) request.set_hostname(request.host());
+  return absl::OkStatus();
+}
+
+absl::Status WriteExitReport(const std::string& instance_dir, const proto::ExitReport& report) {
+  const std::string path = absl::StrCat(instance_dir, "/exit");
+  const std::string next = absl::StrCat(path, ".tmp");
+  {
+    const FileDescriptor fd(open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
+    const std::string bytes = report.SerializeAsString();
+    if (!fd.valid() ||
+        write(fd.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+      return ErrnoStatus(absl::StrCat("write ", next));
+  }
+  if (rename(next.c_str(), path.c_str()) != 0) return ErrnoStatus(absl::StrCat("write ", path));
+  return absl::OkStatus();
+}
+
+}  // namespace im::agent
