@@ -57,8 +57,7 @@ absl::StatusOr<proto::ExecRequest> MakeRequest(const Options& options) {
   return request;
 }
 
-int Run(const Context& context, Options options) {
-  options.command.insert(options.command.end(), context.trailing.begin(), context.trailing.end());
+int Run(const Context& context, const Options& options) {
   if (options.command.empty()) {
     PrintError("no command; write: im exec HOST -- COMMAND");
     return kExitBadInput;
@@ -104,10 +103,9 @@ void AddExec(CLI::App& app, Context& context) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   verb->add_option("-w,--workdir", options->working_directory,
                    "Working directory inside the host; default: the host's own");
-  verb->prefix_command();
   verb->footer("Exits with the command's own code, or 128 and its signal's number.");
-  verb->callback([&context, options, verb] {
-    options->command = verb->remaining();
+  verb->callback([&context, options] {
+    options->command = context.trailing;
     context.run = [&context, options] { return Run(context, *options); };
   });
 }

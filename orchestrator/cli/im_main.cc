@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "orchestrator/cli/command_line.h"
 #include "orchestrator/cli/context.h"
 #include "orchestrator/cli/exit_code.h"
 #include "orchestrator/cli/version.h"
+#include "orchestrator/spec/diagnostic_sink.h"
 
 namespace im::orchestrator::cli {
 namespace {
@@ -34,16 +36,18 @@ constexpr char kFooter[] =
     "runs already, or does not run; 4 not permitted on this machine. im run and im exec pass\n"
     "on their program's own code.\n";
 
-// "im run A -- B": what stands behind the first "--" is the program's alone.
-std::vector<std::string> SplitTrailing(std::vector<std::string>& words) {
-  const auto dashes = std::find(words.begin(), words.end(), "--");
-  const bool takes_command =
-      std::any_of(words.begin(), dashes,
-                  [](const std::string& word) { return word == "run" || word == "exec"; });
-  if (dashes == words.end() || !takes_command) return {};
-  std::vector<std::string> trailing(dashes + 1, words.end());
-  words.erase(dashes, words.end());
-  return trailing;
+std::vector<std::string> Verbs(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* known : app.get_subcommands({})) names.push_back(known->get_name());
+  return names;
+}
+
+int RefuseVerb(const std::vector<std::string>& names, const std::string& verb) {
+  const absl::string_view nearest = Nearest(verb, {names.begin(), names.end()});
+  PrintError(absl::StrCat("there is no command ", verb,
+                          nearest.empty() ? "; see im --help"
+                                          : absl::StrCat("; did you mean im ", nearest, "?")));
+  return kExitBadInput;
 }
 
 int Main(int argc, char** argv) {
@@ -51,7 +55,8 @@ int Main(int argc, char** argv) {
   if (std::filesystem::path(argv[0]).filename() == "im-up") words.insert(words.begin(), "up");
   Context context;
   context.terminal = Terminal::OfStdout();
-  context.trailing = SplitTrailing(words);
+  CommandLine line = SplitCommandLine(std::move(words));
+  context.trailing = std::move(line.trailing);
 
   CLI::App app(kDescription, "im");
   app.require_subcommand(1);
@@ -73,13 +78,17 @@ int Main(int argc, char** argv) {
   AddWait(app, context);
   AddValidate(app, context);
 
-  if (words.empty()) {
+  if (line.words.empty()) {
     std::fputs(app.help().c_str(), stderr);
     return kExitBadInput;
   }
+  const std::vector<std::string> verbs = Verbs(app);
+  if (!line.verb.empty() && std::find(verbs.begin(), verbs.end(), line.verb) == verbs.end()) {
+    return RefuseVerb(verbs, line.verb);
+  }
   try {
-    std::reverse(words.begin(), words.end());  // as CLI11 wants them
-    app.parse(words);
+    std::reverse(line.words.begin(), line.words.end());  // as CLI11 wants them
+    app.parse(line.words);
   } catch (const CLI::ParseError& error) {
     // --help and --version are "errors" with code 0.
     if (error.get_exit_code() == 0) return app.exit(error);

@@ -20,8 +20,7 @@ struct Options {
   std::vector<std::string> command;
 };
 
-int Run(const Context& context, Options options) {
-  options.command.insert(options.command.end(), context.trailing.begin(), context.trailing.end());
+int Run(const Context& context, const Options& options) {
   if (options.command.empty()) {
     PrintError("no command; write: im run -- COMMAND");
     return kExitBadInput;
@@ -67,13 +66,12 @@ void AddRun(CLI::App& app, Context& context) {
       app.add_subcommand("run", "Run a program inside the cluster's network: im run -- COMMAND");
   auto options = std::make_shared<Options>();
   verb->add_option("--name", options->name, "Its name in the network; default: run-1, run-2, ...");
-  verb->prefix_command();
   verb->footer(
       "The program is one of this machine, with your user, directory and environment; only its\n"
       "network is the cluster's: im run -- redis-cli -h db ping\n"
       "Exits with the program's own code, or 128 and its signal's number.");
-  verb->callback([&context, options, verb] {
-    options->command = verb->remaining();
+  verb->callback([&context, options] {
+    options->command = context.trailing;
     context.run = [&context, options] { return Run(context, *options); };
   });
 }
