@@ -3,11 +3,28 @@
 import http.server
 import os
 import socket
+import time
 
 REDIS_HOST, REDIS_PORT = os.environ["REDIS"].split(":")
 
 
+# A redis that has only just started says -LOADING while it reads its file.
+LOADING_BOUND_S = 30
+
+
 def redis(*words):
+    """Like redis_once, but waits for a redis that still reads its file."""
+    end = time.monotonic() + LOADING_BOUND_S
+    while True:
+        try:
+            return redis_once(*words)
+        except RuntimeError as error:
+            if "LOADING" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.005)
+
+
+def redis_once(*words):
     """Sends one command and returns its integer reply (RESP, redis.io/docs/reference/protocol-spec)."""
     request = b"*%d\r\n" % len(words)
     for word in words:

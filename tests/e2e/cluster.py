@@ -41,7 +41,8 @@ class Cluster:
 
     def __init__(self, spec, name="t", state_root=None):
         self.name = name
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="im-e2e-"))
+        # Not in /tmp: hosts may have a /tmp of their own.
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="im-e2e-", dir="/var/tmp"))
         self.state_root = pathlib.Path(state_root or self.dir / "run")
         self.spec = self.dir / "cluster.yaml"
         self.spec.write_text(f"name: {name}\n" + spec)

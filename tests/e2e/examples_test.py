@@ -1,0 +1,85 @@
+"""The examples, as they are, on real programs."""
+
+import os
+import pathlib
+import re
+import subprocess
+import time
+import unittest
+import urllib.request
+
+from cluster import DEADLINE_S, Cluster, ClusterTest, wait_until
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+ZK_CLIENT = "/usr/share/zookeeper/bin/zkCli.sh"
+
+
+class ExampleCluster(Cluster):
+    """Like Cluster, but of a cluster.yaml of the tree; volumes are the test's own."""
+
+    def __init__(self, name, change=lambda text: text):
+        super().__init__("", name)
+        self.spec.unlink()
+        example = self.dir / name
+        subprocess.run(["cp", "-r", str(EXAMPLES / name), str(example)], check=True)
+        self.dir.chmod(0o755)  # for hosts with a `user:`
+        self.spec = example / "cluster.yaml"
+        self.spec.write_text(change(self.spec.read_text()))
+        self.env["IM_DATA_DIR"] = str(self.dir / "data")
+
+
+class Quickstart(ClusterTest):
+    def get(self):
+        with urllib.request.urlopen("http://127.0.0.1:8080/", timeout=DEADLINE_S) as answer:
+            self.assertEqual(answer.status, 200)
+            return int(re.search(r"visitor (\d+)", answer.read().decode()).group(1))
+
+    def test_one_request_starts_all_three_by_their_own_packets(self):
+        def hurry(text):
+            changed = text.replace("{after: 5s, release_after: 15s}", "{after: 1s, release_after: 1s}")
+            self.assertNotEqual(changed, text)
+            return changed
+
+        c = ExampleCluster("quickstart", hurry)
+        self.addCleanup(self.assert_nothing_left, c)
+        self.addCleanup(c.close)
+        c.up_in_front()
+        self.assertEqual({h["state"] for h in c.ps().values()}, {"imaginary"})
+        first = self.get()
+        self.assertEqual(self.get(), first + 1)
+        for host in ("web", "app", "db"):
+            c.wait_state(host, "paused")
+        self.assertEqual(self.get(), first + 2)
+        for round in range(2):
+            for host in ("web", "app", "db"):
+                c.wait_state(host, "imaginary")
+            self.assertEqual(self.get(), first + 3 + round)
+        lines = "\n".join(c.front_lines)
+        for pattern in (r"web +imaginary (→|->) starting +.*127\.0\.0\.1:8080",
+                        r"app +imaginary (→|->) starting +SYN from web:\d+ to :8000",
+                        r"db +imaginary (→|->) starting +SYN from app:\d+ to :6379",
+                        r"db +running (→|->) paused"):
+            self.assertRegex(lines, pattern)
+
+
+class ZooKeeper(ClusterTest):
+    @unittest.skipUnless(os.path.exists(ZK_CLIENT), "Debian's zookeeper is not installed")
+    def test_a_client_wakes_one_server_and_its_election_the_others(self):
+        c = ExampleCluster("zookeeper")
+        self.addCleanup(self.assert_nothing_left, c)
+        self.addCleanup(c.close)
+        c.up()
+        self.assertEqual({h["state"] for h in c.ps().values()}, {"imaginary"})
+        made = c.im("run", "--", ZK_CLIENT, "-waitforconnection", "-server", "zk-1:2181", "create",
+                    "/a", "b", timeout=3 * DEADLINE_S)
+        self.assertIn("Created /a", made.stdout + made.stderr)
+        read = c.im("run", "--", ZK_CLIENT, "-waitforconnection", "-server", "zk-3:2181", "get", "/a",
+                    timeout=3 * DEADLINE_S)
+        self.assertIn("\nb\n", read.stdout)
+        causes = {name: host["cause_text"] for name, host in c.ps().items()}
+        self.assertRegex(causes["zk-2"], r"SYN from zk-\d:\d+ to :\d+")
+        self.assertRegex(causes["zk-3"], r"SYN from zk-\d:\d+ to :\d+")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
