@@ -19,11 +19,16 @@ duration() {
   if [ "$1" -ge 60 ]; then printf '%d min %d s' $(($1 / 60)) $(($1 % 60)); else printf '%d s' "$1"; fi
 }
 
+# The last "[12/345]" (Ninja) or "12/34 " (ctest) of a log.
+progress() {
+  tail -c 4000 "$1" 2> /dev/null | grep -oE '^ *[0-9]+/[0-9]+ |^\[[0-9]+/[0-9]+\]' | tail -n 1
+}
+
 # step "What it does" LOG COMMAND…: runs COMMAND with its output in LOG; one
-# line of progress, with the last "[12/345]" of the log on a terminal. On
-# failure the end of the log is shown; returns the command's status.
+# line of progress that moves on a terminal. On failure the last STEP_TAIL lines
+# of the log are shown. Returns the command's status.
 step() {
-  local what=$1 log=$2 start=$SECONDS pid status=0
+  local what=$1 log=$2 start=$SECONDS pid status=0 told=0
   shift 2
   mkdir -p "$(dirname "$log")"
   # A process group of its own, so that Ctrl-C ends all of it.
@@ -32,15 +37,16 @@ step() {
   pid=$!
   set +m
   STEP_PID=$pid
-  if interactive; then
-    while kill -0 "$pid" 2> /dev/null; do
-      printf '\r\033[K%s … %s %s' "$what" \
-        "$(tail -c 4000 "$log" | tr '\r' '\n' | grep -oE '^ *[0-9]+/[0-9]+ |^\[[0-9]+/[0-9]+\]' | tail -n 1)" \
-        "$(duration $((SECONDS - start)))"
-      sleep 0.2
-    done
-    printf '\r\033[K'
-  fi
+  while [ -d "/proc/$pid" ]; do
+    if interactive; then
+      printf '\r\033[K%s … %s %s' "$what" "$(progress "$log")" "$(duration $((SECONDS - start)))"
+    elif [ $told -eq 0 ] && [ $((SECONDS - start)) -gt 1 ]; then
+      printf '%s …\n' "$what"
+      told=1
+    fi
+    sleep 0.1
+  done
+  ! interactive || printf '\r\033[K'
   wait "$pid" || status=$?
   STEP_PID=
   if [ $status -eq 0 ]; then
@@ -48,7 +54,7 @@ step() {
     [ $((SECONDS - start)) -le 1 ] || printf '%s: done, %s\n' "$what" "$(duration $((SECONDS - start)))"
   else
     printf '%s: FAILED after %s. The end of %s:\n\n' "$what" "$(duration $((SECONDS - start)))" "$log"
-    tail -n 30 "$log"
+    tail -n "${STEP_TAIL:-30}" "$log"
     printf '\n'
   fi
   return $status

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Counts test cases: count_cases.py JUNIT.xml → "PASSED FAILED SKIPPED".
+With --failures, prints what the failed ones said instead.
 
 JUNIT.xml is what `ctest --output-junit` writes: one entry a program, with its
 output. What GoogleTest and unittest say there of their cases is believed;
@@ -63,8 +64,41 @@ def count(root):
     return passed, failed, skipped, reasons
 
 
+# Of a failed program's output, this many lines around each failure and at the
+# end are shown.
+FAILURE_LINES = 12
+END_LINES = 25
+FAILURE = re.compile(r"Failure$|^\[  FAILED  \] .*ms\)$|^(?:FAIL|ERROR): |Sanitizer:|check failed:")
+
+
+def excerpt(output):
+    lines = output.splitlines()
+    shown = set(range(max(0, len(lines) - END_LINES), len(lines)))
+    for i, line in enumerate(lines):
+        if FAILURE.search(line):
+            shown.update(range(max(0, i - 2), min(len(lines), i + FAILURE_LINES)))
+    text, previous = [], -1
+    for i in sorted(shown):
+        if i != previous + 1:
+            text.append("  …")
+        text.append("  " + lines[i])
+        previous = i
+    return "\n".join(text[:400])
+
+
+def failures(root):
+    for test in root.iter("testcase"):
+        if test.get("status") == "fail":
+            yield test.get("name"), excerpt(test.findtext("system-out") or "")
+
+
 def main():
-    *counts, reasons = count(xml.etree.ElementTree.parse(sys.argv[1]).getroot())
+    root = xml.etree.ElementTree.parse(sys.argv[-1]).getroot()
+    if "--failures" in sys.argv:
+        for name, text in failures(root):
+            print(f"---- {name} failed:\n{text}\n")
+        return
+    *counts, reasons = count(root)
     for reason in reasons:
         print(reason, file=sys.stderr)
     print(*counts)

@@ -53,6 +53,14 @@ class CountTest(unittest.TestCase):
         missing = ("a", "notrun", "", '<skipped message="Unable to find executable"/>')
         self.assertEqual(self.count(missing)[:3], (0, 1, 0))
 
+    def test_failures_are_shown_with_what_stands_around_them(self):
+        output = "".join(f"line {i}\n" for i in range(100)) + "x.cc:5: Failure\nwanted 1\n" + \
+                 "".join(f"more {i}\n" for i in range(100))
+        text = count_cases.excerpt(output)
+        self.assertIn("x.cc:5: Failure\n  wanted 1", text)
+        self.assertIn("more 99", text)
+        self.assertNotIn("line 50", text)
+
 
 class ScriptTest(unittest.TestCase):
 
