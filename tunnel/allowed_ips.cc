@@ -73,6 +73,13 @@ void PrefixTrie<Key>::SetOwner(uint32_t i, Owner owner) {
   }
   node.owner = owner;
   node.list_previous = node.list_next = kNone;
+  if (node.length == kBits) {
+    if (owner == kNobody) {
+      hosts_.erase(HostKey(node.key));
+    } else {
+      hosts_[HostKey(node.key)] = owner;
+    }
+  }
   if (owner == kNobody) return;
   if (owner >= lists_.size()) lists_.resize(owner + 1);
   List& list = lists_[owner];

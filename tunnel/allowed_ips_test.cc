@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "base/random.h"
@@ -117,6 +118,34 @@ TEST(AllowedIpsTest, NodesAreGivenBack) {
     EXPECT_EQ(trie.size(), 0u);
     EXPECT_EQ(trie.nodes(), 0u);
   }
+}
+
+TEST(AllowedIpsTest, ManyHostRoutesAreStillSkippedAndTakenAway) {
+  AllowedIps ips;
+  ips.Insert(Prefix("10.0.0.0/8"), 0);
+  ips.Insert(Prefix("fd00::/8"), 0);
+  std::array<uint8_t, 16> six{0xfd};
+  const auto v4 = [](uint32_t i) { return IpAddress::V4(0x0a000000 + i * 7); };
+  const auto v6 = [&](uint32_t i) {
+    six[14] = static_cast<uint8_t>(i >> 8);
+    six[15] = static_cast<uint8_t>(i);
+    return IpAddress::FromBytes(six);
+  };
+  for (uint32_t i = 1; i <= 1000; ++i) {
+    ips.Insert(IpPrefix::Host(v4(i)), i);
+    ips.Insert(IpPrefix::Host(v6(i)), i);
+  }
+  ips.RemoveOwner(3);
+  ips.Insert(IpPrefix::Host(v4(4)), 5);
+  ips.Insert(IpPrefix::Host(v6(4)), 5);
+  for (uint32_t i = 1; i <= 1000; ++i) {
+    const uint32_t expected = i == 3 ? 0 : i == 4 ? 5 : i;
+    EXPECT_EQ(ips.Lookup(v4(i)), expected);
+    EXPECT_EQ(ips.Lookup(v6(i)), expected);
+    EXPECT_EQ(ips.Lookup(v4(i), [=](uint32_t o) { return o != expected; }),
+              expected == 0 ? kNobody : 0u);
+  }
+  EXPECT_EQ(ips.Lookup(IpAddress::V4(0x0a000001)), 0u);
 }
 
 // Slow and simple: a list, searched through.
