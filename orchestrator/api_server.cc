@@ -28,8 +28,8 @@ absl::Status CheckSocketPath(const std::string& path) {
   if (path.empty()) return absl::InvalidArgumentError("the path of the API socket is empty");
   if (path.size() > kSocketPathBytesMax)
     return absl::InvalidArgumentError(
-        absl::StrCat("the path of the API socket has ", path.size(), " bytes, and the system takes ",
-                     kSocketPathBytesMax, ": ", path));
+        absl::StrCat("the path of the API socket has ", path.size(),
+                     " bytes, and the system takes ", kSocketPathBytesMax, ": ", path));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   memcpy(address.sun_path, path.data(), path.size());

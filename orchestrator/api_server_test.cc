@@ -13,94 +13,20 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <future>
-#include <map>
 #include <mutex>
-#include <set>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/file_descriptor.h"
+#include "orchestrator/fake_api_backend.h"
 #include "proto/api.grpc.pb.h"
 
 namespace im::orchestrator {
 namespace {
 
 constexpr std::chrono::seconds kDeadline(20);
-
-// Lives on the loop's thread, except Await().
-class FakeBackend final : public ApiBackend {
- public:
-  proto::Cluster Cluster() override {
-    proto::Cluster cluster;
-    cluster.set_name("shop");
-    return cluster;
-  }
-  absl::StatusOr<proto::ListHostsReply> Hosts(const proto::ListHostsRequest& request) override {
-    proto::ListHostsReply reply;
-    for (const std::string& name : request.names())
-      if (name != "db") return absl::NotFoundError("there is no host " + name);
-    reply.add_hosts()->set_name("db");
-    return reply;
-  }
-  absl::StatusOr<proto::WhyReply> Why(const std::string& host) override {
-    proto::WhyReply reply;
-    reply.mutable_host()->set_name(host);
-    reply.add_keeps_up("cpu 12%");
-    return reply;
-  }
-  EventLog& events() override { return log; }
-  void Wake(const proto::WakeRequest& request, HostDone done) override {
-    Note("wake " + request.name());
-    waiting.push_back(std::move(done));
-  }
-  void Suspend(const std::string& host, HostDone done) override {
-    done(absl::FailedPreconditionError(host + " does not run"));
-  }
-  void Release(const std::string& host, HostDone done) override {
-    proto::HostInfo info;
-    info.set_name(host);
-    info.set_state("imaginary");
-    done(info);
-  }
-  absl::StatusOr<proto::JoinReply> Join(const proto::JoinRequest& request, Done on_end) override {
-    if (request.name() == "db") return absl::AlreadyExistsError("there is a host db already");
-    proto::JoinReply reply;
-    reply.set_name(request.name().empty() ? "run-1" : request.name());
-    guests[reply.name()] = std::move(on_end);
-    Note("join " + reply.name());
-    return reply;
-  }
-  void Leave(const std::string& host) override {
-    guests.erase(host);
-    Note("leave " + host);
-  }
-  void Down(bool force, Done done) override {
-    Note(force ? "down by force" : "down");
-    down = std::move(done);
-  }
-
-  void Note(const std::string& what) {
-    std::lock_guard<std::mutex> lock(mutex);
-    notes.insert(what);
-    changed.notify_all();
-  }
-  // Any thread: until the backend was told.
-  bool Await(const std::string& what) {
-    std::unique_lock<std::mutex> lock(mutex);
-    return changed.wait_for(lock, kDeadline, [&] { return notes.contains(what); });
-  }
-
-  EventLog log;
-  std::vector<HostDone> waiting;
-  std::map<std::string, Done> guests;
-  Done down;
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::set<std::string> notes;
-};
 
 class ApiServerTest : public ::testing::Test {
  protected:
@@ -176,7 +102,7 @@ class ApiServerTest : public ::testing::Test {
   RealClock clock_;
   std::unique_ptr<EventLoop> loop_;
   std::thread thread_;
-  FakeBackend backend_;
+  FakeApiBackend backend_;
   std::unique_ptr<ApiServer> server_;
   std::unique_ptr<proto::Orchestrator::Stub> stub_;
 };
@@ -468,7 +394,8 @@ TEST_F(ApiServerTest, AStoppedLoopDoesNotKeepShutdownWaiting) {
     status = stub_->GetCluster(&context, {}, &cluster);
   });
   const auto end = std::chrono::steady_clock::now() + kDeadline;
-  while (server_->open_calls() == 0 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+  while (server_->open_calls() == 0 && std::chrono::steady_clock::now() < end)
+    std::this_thread::yield();
   EXPECT_EQ(server_->open_calls(), 1u);
   server_.reset();
   client.join();

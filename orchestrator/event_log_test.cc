@@ -54,7 +54,8 @@ TEST_F(EventLineTest, DurationsStandBehindTheText) {
   event.set_duration_ns(4'230'000);
   EXPECT_EQ(EventLine(event, 2), "12:03:04.512  db  starting → running     in 4.2ms");
   event.set_text("ping from app");
-  EXPECT_EQ(EventLine(event, 2), "12:03:04.512  db  starting → running     ping from app, in 4.2ms");
+  EXPECT_EQ(EventLine(event, 2),
+            "12:03:04.512  db  starting → running     ping from app, in 4.2ms");
   event.set_text("");
   event.set_duration_ns(0);
   EXPECT_EQ(EventLine(event, 2), "12:03:04.512  db  starting → running");

@@ -53,7 +53,8 @@ TEST(HeldPackets, KeepsTheMarksOfASuperPacket) {
 TEST(HeldPackets, ARepeatedSynIsHeldOnce) {
   HeldPackets held;
   EXPECT_EQ(Put(held, kDb, Syn(1, kDb, 77)), Result::kHeld);
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(Put(held, kDb, Syn(1, kDb, 77), kLater), Result::kDuplicate);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(Put(held, kDb, Syn(1, kDb, 77), kLater), Result::kDuplicate);
   EXPECT_EQ(held.packets(kDb), 1u);
   EXPECT_EQ(held.NextDeadline(), kSoon);
 }

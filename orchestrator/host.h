@@ -28,7 +28,7 @@ inline constexpr HostId kNoHost = UINT32_MAX;
 //               user, wake_with)   asked               status              failed, timed out
 //  Imaginary    Starting           –                   –                   –
 //  Starting     hold               Releasing (user)    Running; deliver    Imaginary, back-off;
-//                                                                          timeout: Releasing (kill)
+//                                                                          timed out: Releasing
 //  Running      forward            Releasing (user)    Paused              Imaginary, or restart
 //  Paused       forward: the       Releasing           Running (thawed)    Imaginary, or restart
 //               agent thaws

@@ -1,0 +1,135 @@
+// Releases: of idle hosts, by users, of all; and what follows if an instance
+// does not end.
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "orchestrator/activation.h"
+#include "orchestrator/activator.h"
+
+namespace im::orchestrator {
+
+void Activator::SetGoal(HostId host, Goal goal, const Cause& cause) {
+  Get(host).goal = goal;
+  effects_.push_back({Effect::NewGoal{host, table_[host].incarnation, goal, cause}});
+}
+
+void Activator::BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error) {
+  Activation& activation = Get(host);
+  LeaveStarting(activation);
+  activation.kept = false;
+  activation.kills = goal == Goal::kKill ? 1 : 0;
+  activation.stage_deadline =
+      now_ + (goal == Goal::kKill ? limits_.kill_retry_first : table_.policy(host).stop_timeout);
+  if (table_[host].state != HostState::kReleasing)
+    Move(host, HostState::kReleasing, Cause(), reason, error);
+  SetGoal(host, goal, MakeCause(Cause::Kind::kUnknown, reason));
+}
+
+// Paused for release_after, or Releasing for stop_timeout.
+void Activator::OnReleaseDeadline(HostId host) {
+  Activation& activation = Get(host);
+  const HostPolicy& policy = table_.policy(host);
+  if (table_[host].state == HostState::kPaused) {
+    if (LeaderUp(host)) {
+      activation.kept = true;  // Move() of the leader comes back to it
+      return;
+    }
+    BeginRelease(host, Goal::kReleaseIfIdle,
+                 absl::StrCat("idle for ", DurationText(*policy.release_after)), false);
+    return;
+  }
+  const std::string late = DurationText(policy.stop_timeout);
+  switch (activation.goal) {
+    case Goal::kReleaseIfIdle:
+      BeginRelease(host, Goal::kRelease, absl::StrCat("no answer within ", late), false);
+      return;
+    case Goal::kRun:
+      BeginRelease(host, Goal::kKill, absl::StrCat("no answer within ", late), false);
+      return;
+    case Goal::kRelease:
+      BeginRelease(host, Goal::kKill, absl::StrCat("did not stop within ", late), false);
+      return;
+    case Goal::kKill: {
+      Duration wait = limits_.kill_retry_first;
+      for (uint32_t i = 0; i < activation.kills && wait < limits_.kill_retry_max; ++i) wait *= 2;
+      ++activation.kills;
+      activation.stage_deadline = now_ + std::min(wait, limits_.kill_retry_max);
+      SetGoal(host, Goal::kKill, MakeCause(Cause::Kind::kUnknown, "still there"));
+      return;
+    }
+  }
+}
+
+absl::Status Activator::Release(HostId host, absl::string_view reason, Instant now) {
+  Scope scope(*this, now);
+  switch (table_[host].state) {
+    case HostState::kImaginary:
+      if (const auto it = activations_.find(host);
+          it != activations_.end() && it->second->wanted)
+        GiveUp(host, reason);
+      break;
+    case HostState::kStarting:
+      BeginRelease(host, Goal::kKill, reason, /*error=*/false);
+      RefuseHeld(host, reason, /*wake_over=*/true);
+      break;
+    case HostState::kRunning:
+    case HostState::kPaused:
+      BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
+      break;
+    case HostState::kReleasing:
+      if (Get(host).goal == Goal::kReleaseIfIdle || Get(host).goal == Goal::kRun)
+        BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
+      break;
+    case HostState::kCheckpointed:
+    case HostState::kRestoring:
+      return absl::UnimplementedError("checkpoints cannot be released yet");
+  }
+  Settle(host);
+  return absl::OkStatus();
+}
+
+void Activator::Shutdown(absl::string_view reason, bool force, Instant now) {
+  Scope scope(*this, now);
+  shutdown_reason_ = std::string(reason);
+  std::vector<HostId> hosts;
+  for (const auto& [host, activation] : activations_) hosts.push_back(host);
+  std::sort(hosts.begin(), hosts.end());
+  const Goal goal = force ? Goal::kKill : Goal::kRelease;
+  for (const HostId host : hosts) {
+    const HostState state = table_[host].state;
+    if (state == HostState::kStarting) {
+      BeginRelease(host, Goal::kKill, reason, /*error=*/false);
+    } else if (state == HostState::kRunning || state == HostState::kPaused) {
+      BeginRelease(host, goal, reason, /*error=*/false);
+    } else if (state == HostState::kReleasing && Get(host).goal < goal) {
+      BeginRelease(host, goal, reason, /*error=*/false);
+    }
+    if (state == HostState::kStarting || Get(host).wanted || held_.Has(host))
+      GiveUp(host, reason);
+    Settle(host);
+  }
+}
+
+void Activator::RemoveGuest(HostId host) {
+  IM_CHECK(depth_ == 0);  // what was decided about it may not be told yet
+  IM_CHECK(table_[host].guest && table_[host].state == HostState::kImaginary);
+  IM_CHECK(!held_.Has(host));
+  const auto it = activations_.find(host);
+  if (it != activations_.end()) {
+    if (it->second->deadline != kNever) deadlines_.erase({it->second->deadline, host});
+    activations_.erase(it);
+  }
+  table_.RemoveGuest(host);
+}
+
+std::optional<HostId> Activator::LeaderUp(HostId host) const {
+  for (const HostId leader : table_.leaders(host)) {
+    const HostState state = table_[leader].state;
+    if (state == HostState::kStarting || state == HostState::kRunning) return leader;
+  }
+  return std::nullopt;
+}
+
+}  // namespace im::orchestrator
