@@ -1,5 +1,9 @@
 # Shared by ./setup and ./test: CMake presets. Needs steps.sh.
 
+# Clones of this tree share what the compiler cache knows: paths in it are
+# relative, and the folder's own name does not count.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 # Where a preset builds.
 build_folder() { if [ "$1" = release ]; then echo build; else echo "build-$1"; fi; }
 
