@@ -1,134 +1,158 @@
 #include "orchestrator/imd.h"
 
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "orchestrator/host_setup.h"
+#include "orchestrator/providers/process_provider.h"
 
 namespace im::orchestrator {
+namespace {
 
-absl::StatusOr<std::unique_ptr<Imd>> Imd::Start(ClusterSpec spec, StateDir dir) {
-  std::unique_ptr<Imd> imd(new Imd(std::move(spec), std::move(dir)));
+// Instances of the process provider are on this machine.
+const IpAddress kTunnelAddress = IpAddress::V4(0x7f000001);
+
+std::string PortName(const ClusterSpec& spec, const HostSpec& host, const PublishedPort& port) {
+  return absl::StrCat(spec.path, ":", port.at.line, ":", port.at.column, ": ports of ", host.name,
+                      ": ", port.listen.ToString());
+}
+
+}  // namespace
+
+Imd::Imd(Options options, EventLoop& loop, Random& random)
+    : options_(std::move(options)),
+      loop_(loop),
+      random_(random),
+      store_(options_.state_dir.state_file()) {}
+
+Imd::~Imd() {
+  // What comes in while the parts go finds nobody.
+  inside_.SetGateway(nullptr);
+  server_.reset();
+  api_.reset();
+  ports_.clear();
+  if (controller_ != nullptr) controller_->gateway().SetStack(nullptr);
+  stack_.reset();
+  provider_.reset();
+}
+
+absl::StatusOr<std::unique_ptr<Imd>> Imd::Start(Options options, EventLoop& loop,
+                                                Random& random) {
+  std::unique_ptr<Imd> imd(new Imd(std::move(options), loop, random));
   IM_RETURN_IF_ERROR(imd->Init());
   return imd;
 }
 
-Imd::Imd(ClusterSpec spec, StateDir dir)
-    : spec_(std::move(spec)), dir_(std::move(dir)), store_(dir_.state_file()) {}
-
-Imd::~Imd() {
-  // What the tunnel still holds goes nowhere any more.
-  inside_.gateway = nullptr;
-  server_.reset();
-}
-
 absl::Status Imd::Init() {
-  IM_ASSIGN_OR_RETURN(loop_, EventLoop::Create(clock_));
+  const ClusterSpec& spec = options_.spec;
   IM_ASSIGN_OR_RETURN(const std::optional<proto::SavedState> saved, store_.Load());
-  IM_RETURN_IF_ERROR(AddHosts(spec_, clock_.Now(), hosts_));
-  IM_RETURN_IF_ERROR(OpenTunnel(saved.has_value() ? &*saved : nullptr));
+  IM_RETURN_IF_ERROR(AddHosts(spec, loop_.now(), hosts_));
+  IM_RETURN_IF_ERROR(OpenTunnel(saved));
 
   Controller::Options options;
-  options.state_dir = dir_.path();
+  options.state_dir = options_.state_dir.path();
   options.gateway_key = driver_->device().public_key();
-  options.gateway_endpoint = driver_->local_endpoint();
-  if (saved.has_value()) options.first_incarnation = saved->next_incarnation() + kIncarnationGap;
-  options.limits.starting_max = spec_.limits.max_starting;
-  edge_ = std::make_unique<DriverEdge>(*driver_);
-  controller_ = std::make_unique<Controller>(options, spec_, hosts_, *loop_, random_, *edge_);
-  provider_ = std::make_unique<ProcessProvider>(*loop_, DefaultAgentPath(), *controller_);
+  options.gateway_endpoint = {kTunnelAddress, driver_->local_endpoint().port};
+  if (saved) options.first_incarnation = saved->next_incarnation() + kIncarnationGap;
+  options.limits.starting_max = spec.limits.max_starting;
+  controller_ = std::make_unique<Controller>(options, spec, hosts_, loop_, random_, *edge_);
+  provider_ = std::make_unique<ProcessProvider>(loop_, options_.agent_path, *controller_);
   controller_->SetProvider(provider_.get());
-  controller_->SetSave([this](const proto::SavedState& state) {
-    proto::SavedState complete = state;
-    complete.set_format(kStateFormat);
-    complete.set_cluster(spec_.name);
-    complete.set_spec_path(spec_.path);
-    complete.set_gateway_private_key(std::string(driver_->device().private_key().raw()));
-    complete.set_gateway_port(driver_->local_endpoint().port);
-    if (absl::Status status = store_.Save(complete); !status.ok()) {
-      IM_LOG(kError, "the state is not saved: ", status.message());
-    }
-  });
-  inside_.gateway = &controller_->gateway();
+  controller_->SetSave([this](const proto::SavedState& state) { Save(state); });
   IM_RETURN_IF_ERROR(OpenStack());
-  IM_RETURN_IF_ERROR(OpenPorts());
-
+  IM_RETURN_IF_ERROR(OpenPublishedPorts());
   api_ = std::make_unique<ClusterApi>(*controller_);
-  api_->SetOnDown([this] {
-    if (absl::Status status = store_.Remove(); !status.ok()) {
-      IM_LOG(kWarning, status.message());
-    }
-    // In a later turn: whoever asked for it is answered first.
-    loop_->Post([this] {
-      server_->Shutdown();
-      loop_->Stop();
-    });
-  });
-  IM_ASSIGN_OR_RETURN(server_, ApiServer::Start({.socket_path = dir_.api_socket()}, *loop_, *api_));
-  if (saved.has_value()) controller_->Restore(*saved);
-  controller_->Begin();
-  // The key and the port must be on disk before the first agent has them.
+  api_->SetOnDown([this] { options_.on_down(); });
+  IM_ASSIGN_OR_RETURN(server_, ApiServer::Start({.socket_path = options_.state_dir.api_socket()},
+                                                loop_, *api_));
+  // From here on nothing fails.
+  inside_.SetGateway(&controller_->gateway());
+  if (saved) controller_->Restore(*saved);
+  // First of all on disk: incarnations that will not be used again.
   controller_->Save();
+  controller_->Begin();
   return absl::OkStatus();
 }
 
-absl::Status Imd::OpenTunnel(const proto::SavedState* saved) {
-  tunnel::PrivateKey key = tunnel::GeneratePrivateKey(random_);
+absl::Status Imd::OpenTunnel(const std::optional<proto::SavedState>& saved) {
   tunnel::Driver::Options options;
-  options.device.mtu = static_cast<int>(kInnerMtu);
-  options.listen = {IpAddress::V4(0x7f000001), 0};
-  if (saved != nullptr) {
-    const auto saved_key = tunnel::PrivateKey::FromBytes(saved->gateway_private_key());
-    if (!saved_key.has_value()) {
-      return absl::DataLossError(
-          absl::StrCat(store_.path(), ": holds no gateway key; remove the file to start anew"));
+  options.listen = {kTunnelAddress, 0};
+  options.device.mtu = kInnerMtu;
+  if (saved) {
+    const auto key = tunnel::PrivateKey::FromBytes(saved->gateway_private_key());
+    if (!key || saved->gateway_port() == 0 || saved->gateway_port() > 65535) {
+      return absl::DataLossError(absl::StrCat(store_.path(), " lacks the gateway's key or port"));
     }
-    key = *saved_key;
+    key_ = *key;
     options.listen.port = static_cast<uint16_t>(saved->gateway_port());
+  } else {
+    key_ = tunnel::GeneratePrivateKey(random_);
   }
-  auto driver = tunnel::Driver::Create(key, options, *loop_, random_, inside_, nullptr);
-  if (!driver.ok()) return Annotate(driver.status(), "the gateway's UDP socket");
+  auto driver =
+      tunnel::Driver::Create(key_, options, loop_, random_, inside_, /*delegate=*/nullptr);
+  // Instances that live know this port alone; if there are none, any will do.
+  if (!driver.ok() && saved && saved->instances().empty()) {
+    options.listen.port = 0;
+    driver = tunnel::Driver::Create(key_, options, loop_, random_, inside_, nullptr);
+  }
+  if (!driver.ok()) {
+    return Annotate(driver.status(), absl::StrCat("gateway's UDP port ", options.listen.ToString()));
+  }
   driver_ = *std::move(driver);
+  edge_.emplace(*driver_);
   return absl::OkStatus();
 }
 
 absl::Status Imd::OpenStack() {
-  stack_ = std::make_unique<netstack::Stack>(*loop_);
+  const ClusterSpec& spec = options_.spec;
+  stack_ = std::make_unique<netstack::Stack>(loop_);
   IM_ASSIGN_OR_RETURN(netstack::Interface* const nic,
-                      stack_->AddInterface({.name = "gw",
-                                            .address = spec_.gateway,
-                                            .prefix_length = spec_.network.length(),
-                                            .mtu = static_cast<int>(kInnerMtu)},
+                      stack_->AddInterface({.name = "gateway",
+                                            .address = spec.gateway,
+                                            .prefix_length = spec.network.length(),
+                                            .mtu = kInnerMtu},
                                            controller_->gateway().from_stack()));
   controller_->gateway().SetStack(nic);
   return absl::OkStatus();
 }
 
-absl::Status Imd::OpenPorts() {
-  for (HostId id = 0; id < spec_.hosts.size(); ++id) {
-    const HostSpec& host = spec_.hosts[id];
+absl::Status Imd::OpenPublishedPorts() {
+  const ClusterSpec& spec = options_.spec;
+  for (HostId id = 0; id < spec.hosts.size(); ++id) {
+    const HostSpec& host = spec.hosts[id];
     for (const PublishedPort& port : host.ports) {
-      auto publisher = PortPublisher::Open(
-          *loop_, *stack_, port.listen, {host.address, port.target},
-          [this, id, listen = port.listen](const Endpoint& client) {
+      const std::string listen = port.listen.ToString();
+      auto opened = PortPublisher::Open(
+          loop_, *stack_, port.listen, {host.address, port.target},
+          [this, id, listen](const Endpoint& client) {
             controller_->OnPublishedClient(
-                id, absl::StrCat(listen.ToString(), " from ", client.ToString()));
+                id, absl::StrCat(listen, " from ", client.ToString()));
           },
-          [name = host.name](const absl::Status& status) {
-            IM_LOG(kInfo, "published port of ", name, ": ", status.message());
-          });
-      if (!publisher.ok()) {
-        return Annotate(publisher.status(), absl::StrCat("hosts.", host.name, ".ports"));
-      }
-      ports_.push_back(*std::move(publisher));
+          [](const absl::Status& status) { IM_LOG(kInfo, std::string(status.message())); });
+      if (!opened.ok()) return Annotate(opened.status(), PortName(spec, host, port));
+      ports_.push_back(*std::move(opened));
     }
   }
   return absl::OkStatus();
 }
 
-void Imd::Down(bool force) {
+void Imd::Save(proto::SavedState state) {
+  state.set_format(kStateFormat);
+  state.set_cluster(options_.spec.name);
+  state.set_gateway_private_key(std::string(key_.raw()));
+  state.set_gateway_port(driver_->local_endpoint().port);
+  state.set_spec_path(options_.spec.path);
+  const absl::Status status = store_.Save(state);
+  if (!status.ok() && !save_failed_) {
+    IM_LOG(kError, "state is not saved, a restarted imd will not find what runs: ",
+           std::string(status.message()));
+  }
+  save_failed_ = !status.ok();
+}
+
+void Imd::Down(absl::string_view reason, bool force) {
+  IM_LOG(kInfo, "going down: ", reason);
   api_->Down(force, [](const absl::Status&) {});
 }
 

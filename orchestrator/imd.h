@@ -1,17 +1,20 @@
-// Imd: the orchestrator of one cluster, put together.
+// Imd: one cluster's orchestrator, put together out of its parts.
 //
-// One loop, one thread: tunnel, gateway, lwIP for what the gateway itself
-// says, controller, provider, published ports. The API's threads only post to
-// it.
+// It owns everything that is real: the UDP socket of the gateway's tunnel, the
+// network stack with the gateway's address, the published ports, the process
+// provider, the state file and the API socket. What decides is Controller.
+//
+// All on the loop's thread (gRPC's threads only post to it).
 
 #ifndef IM_ORCHESTRATOR_IMD_H_
 #define IM_ORCHESTRATOR_IMD_H_
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
 #include "base/event_loop.h"
 #include "base/random.h"
 #include "netstack/net.h"
@@ -19,9 +22,8 @@
 #include "orchestrator/cluster_api.h"
 #include "orchestrator/cluster_spec.h"
 #include "orchestrator/controller.h"
-#include "orchestrator/host_table.h"
 #include "orchestrator/port_publisher.h"
-#include "orchestrator/providers/process_provider.h"
+#include "orchestrator/provider.h"
 #include "orchestrator/state_dir.h"
 #include "orchestrator/store.h"
 #include "orchestrator/tunnel_edge.h"
@@ -31,50 +33,68 @@ namespace im::orchestrator {
 
 class Imd {
  public:
-  // Ready to serve when it returns: tunnel and published ports are bound, the
-  // API answers, and the instances of an earlier imd are being taken back.
-  static absl::StatusOr<std::unique_ptr<Imd>> Start(ClusterSpec spec, StateDir dir);
+  struct Options {
+    ClusterSpec spec;
+    StateDir state_dir;
+    std::string agent_path;
+    // Called when everything is down after `im down`.
+    std::function<void()> on_down;
+  };
+
+  // Takes over what an earlier imd left running. Fails without having started
+  // or changed anything, with an error that names the field of the spec where
+  // one is to blame. `loop` and `random` must outlive it.
+  static absl::StatusOr<std::unique_ptr<Imd>> Start(Options options, EventLoop& loop,
+                                                    Random& random);
   ~Imd();
   Imd(const Imd&) = delete;
   Imd& operator=(const Imd&) = delete;
 
-  // Until the cluster is down.
-  void Run() { loop_->Run(); }
-  // Releases all hosts, then ends Run(). Thread: the loop's.
-  void Down(bool force);
-  EventLoop& loop() { return *loop_; }
+  // Releases all instances, then calls `on_down`; with `force`, kills them.
+  // May be called again to force.
+  void Down(absl::string_view reason, bool force);
+  // Everything is down: the next imd has nothing to take over.
+  absl::Status RemoveState() { return store_.Remove(); }
+
+  Controller& controller() { return *controller_; }
 
  private:
-  // The tunnel exists before the gateway that takes what comes out of it.
-  struct Inside final : PacketSink {
+  // The tunnel must exist before the controller, which is told its port, and
+  // delivers to the controller's gateway.
+  class InsideSink final : public PacketSink {
+   public:
     void Write(PacketBatch batch) override {
-      if (gateway != nullptr) gateway->Write(std::move(batch));
+      if (gateway_ != nullptr) gateway_->Write(std::move(batch));
     }
-    Gateway* gateway = nullptr;
+    void SetGateway(Gateway* gateway) { gateway_ = gateway; }
+
+   private:
+    Gateway* gateway_ = nullptr;
   };
 
-  Imd(ClusterSpec spec, StateDir dir);
+  Imd(Options options, EventLoop& loop, Random& random);
   absl::Status Init();
-  absl::Status OpenTunnel(const proto::SavedState* saved);
+  absl::Status OpenTunnel(const std::optional<proto::SavedState>& saved);
   absl::Status OpenStack();
-  absl::Status OpenPorts();
+  absl::Status OpenPublishedPorts();
+  void Save(proto::SavedState state);
 
-  const ClusterSpec spec_;
-  const StateDir dir_;
-  const Store store_;
-  RealClock clock_;
-  SecureRandom random_;
-  std::unique_ptr<EventLoop> loop_;
+  Options options_;
+  EventLoop& loop_;
+  Random& random_;
+  Store store_;
   HostTable hosts_;
-  Inside inside_;
+  tunnel::PrivateKey key_;
+  InsideSink inside_;
   std::unique_ptr<tunnel::Driver> driver_;
-  std::unique_ptr<DriverEdge> edge_;
+  std::optional<DriverEdge> edge_;
   std::unique_ptr<Controller> controller_;
-  std::unique_ptr<ProcessProvider> provider_;
+  std::unique_ptr<Provider> provider_;
   std::unique_ptr<netstack::Stack> stack_;
   std::vector<std::unique_ptr<PortPublisher>> ports_;
   std::unique_ptr<ClusterApi> api_;
   std::unique_ptr<ApiServer> server_;
+  bool save_failed_ = false;
 };
 
 }  // namespace im::orchestrator

@@ -1,111 +1,196 @@
 // imd: the orchestrator of one cluster. Normally started by `im up`.
-//
-// SIGTERM and SIGINT release all hosts and end it; a second one does so by
-// force. After a SIGKILL the instances live on, and the next imd takes them
-// back.
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <string>
+#include <utility>
 
+#include "CLI/CLI.hpp"
+#include "base/event_loop.h"
 #include "base/log.h"
-#include "orchestrator/cluster_spec.h"
+#include "base/random.h"
 #include "orchestrator/imd.h"
-#include "orchestrator/state_dir.h"
+#include "orchestrator/providers/process_provider.h"
 #include "orchestrator/version.h"
 
 namespace im::orchestrator {
 namespace {
 
-constexpr int kExitFailure = 1;
-constexpr int kExitBadInput = 2;
-constexpr int kExitAlreadyRunning = 3;
+constexpr int kExitError = 1;
+constexpr int kExitBadInput = 2;  // the spec or the command line
+constexpr int kExitRunning = 3;   // another imd has the state directory
+
+// Descriptors for all but instances and published ports.
+constexpr rlim_t kOtherDescriptors = 256;
+
+// After which imd ends even if instances are left (the next one takes them
+// back): their own bounds and a little more.
+constexpr Duration kDownMargin = std::chrono::seconds(30);
 
 struct Arguments {
   std::string spec;
   std::string state_dir;
+  std::string agent;
   int ready_fd = -1;
   bool debug = false;
 };
 
-int Fail(int code, absl::string_view text) {
-  std::fprintf(stderr, "imd: %s\n", std::string(text).c_str());
+// A running instance costs a descriptor, a client of a published port another.
+// The limit is raised only where it is too low, because programs inherit it.
+void RaiseDescriptorLimit(const ClusterSpec& spec) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  rlim_t needed = kOtherDescriptors + spec.hosts.size();
+  for (const HostSpec& host : spec.hosts) needed += host.ports.size() * kPublishedConnectionsMax;
+  if (needed <= limit.rlim_cur) return;
+  limit.rlim_cur = std::min(needed, limit.rlim_max);
+  if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < needed) {
+    IM_LOG(kWarning, "at most ", limit.rlim_cur, " descriptors, but ", needed,
+           " may be needed; raise the limit (ulimit -Hn)");
+  }
+}
+
+Duration DownBound(const ClusterSpec& spec) {
+  Duration longest(0);
+  for (const HostSpec& host : spec.hosts) longest = std::max(longest, host.stop_grace_period);
+  return longest + kDownMargin;
+}
+
+int Fail(const absl::Status& status, int code) {
+  std::fprintf(stderr, "imd: %s\n", std::string(status.message()).c_str());
   return code;
 }
 
-// Before any thread is made, so that all of them leave the signals to the loop.
-absl::StatusOr<FileDescriptor> CatchSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  sigprocmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  FileDescriptor fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd.valid()) return ErrnoStatus("signalfd");
-  return fd;
-}
+// SIGTERM or SIGINT: release all; a second one: kill them.
+class Signals {
+ public:
+  // Before any thread begins, so that all inherit the mask.
+  static void Block() {
+    const sigset_t set = Set();
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+  }
 
-int Serve(const Arguments& arguments) {
-  const absl::StatusOr<FileDescriptor> signals = CatchSignals();
-  if (!signals.ok()) return Fail(kExitFailure, signals.status().message());
+  Signals(EventLoop& loop, Imd& imd, Duration bound)
+      : loop_(loop), imd_(imd), bound_(bound) {
+    const sigset_t set = Set();
+    fd_ = FileDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    watch_ = loop.WatchFd(fd_.get(), EPOLLIN, [this](uint32_t) { OnReadable(); });
+  }
+
+ private:
+  static sigset_t Set() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return set;
+  }
+
+  void OnReadable() {
+    signalfd_siginfo info;
+    while (read(fd_.get(), &info, sizeof info) == sizeof info) {
+      imd_.Down(strsignal(static_cast<int>(info.ssi_signo)), /*force=*/count_++ > 0);
+    }
+    bound_timer_ = loop_.After(bound_, [this] {
+      IM_LOG(kError, "instances are left that did not end in time");
+      loop_.Stop();
+    });
+  }
+
+  EventLoop& loop_;
+  Imd& imd_;
+  const Duration bound_;
+  FileDescriptor fd_;
+  EventLoop::Watch watch_;
+  EventLoop::Timer bound_timer_;
+  int count_ = 0;
+};
+
+int Run(const Arguments& arguments) {
+  InitLog("imd", arguments.debug ? LogLevel::kDebug : LogLevel::kInfo);
+  Signals::Block();
   ParsedClusterSpec parsed = LoadClusterSpec(arguments.spec);
   for (const Diagnostic& error : parsed.errors) {
     std::fprintf(stderr, "%s\n", error.ToString().c_str());
   }
-  if (!parsed.spec.has_value()) return kExitBadInput;
-  absl::StatusOr<StateDir> dir = StateDir::Open(arguments.state_dir);
-  if (!dir.ok()) {
-    return Fail(absl::IsFailedPrecondition(dir.status()) ? kExitAlreadyRunning : kExitFailure,
-                dir.status().message());
+  if (!parsed.spec) return kExitBadInput;
+  absl::StatusOr<StateDir> state_dir = StateDir::Open(arguments.state_dir);
+  if (!state_dir.ok()) {
+    const bool taken = state_dir.status().code() == absl::StatusCode::kFailedPrecondition;
+    return Fail(state_dir.status(), taken ? kExitRunning : kExitError);
   }
-  absl::StatusOr<std::unique_ptr<Imd>> imd = Imd::Start(*std::move(parsed.spec), *std::move(dir));
-  if (!imd.ok()) return Fail(kExitFailure, imd.status().message());
+  RaiseDescriptorLimit(*parsed.spec);
+  const Duration down_bound = DownBound(*parsed.spec);
 
-  bool asked = false;
-  EventLoop::Watch watch =
-      (*imd)->loop().WatchFd(signals->get(), EPOLLIN, [&](uint32_t) {
-        signalfd_siginfo info;
-        while (read(signals->get(), &info, sizeof info) == sizeof info) {
-          (*imd)->Down(/*force=*/std::exchange(asked, true));
-        }
-      });
-  if (arguments.ready_fd >= 0) {
-    const FileDescriptor ready(arguments.ready_fd);
-    constexpr char kReady[] = "ready\n";
-    if (write(ready.get(), kReady, sizeof kReady - 1) < 0) {
-      IM_LOG(kWarning, "nobody waits for readiness");
+  RealClock clock;
+  SecureRandom random;
+  absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create(clock);
+  if (!loop.ok()) return Fail(loop.status(), kExitError);
+  EventLoop& events = **loop;
+  bool down = false;
+  absl::StatusOr<std::unique_ptr<Imd>> imd =
+      Imd::Start({.spec = *std::move(parsed.spec),
+                  .state_dir = *std::move(state_dir),
+                  .agent_path = arguments.agent.empty() ? DefaultAgentPath() : arguments.agent,
+                  .on_down =
+                      [&] {
+                        down = true;
+                        events.Stop();
+                      }},
+                 events, random);
+  if (!imd.ok()) return Fail(imd.status(), kExitError);
+  {
+    const Signals signals(events, **imd, down_bound);
+    if (arguments.ready_fd >= 0) {
+      FileDescriptor ready(arguments.ready_fd);
+      // Whoever started us may have gone; that is no reason to end.
+      [[maybe_unused]] const ssize_t n = write(ready.get(), "ready\n", 6);
     }
+    events.Run();
   }
-  IM_LOG(kInfo, "serves ", arguments.spec);
-  (*imd)->Run();
-  watch.Reset();
-  IM_LOG(kInfo, "is down");
-  return 0;
+  if (!down) return kExitError;
+  const absl::Status removed = (*imd)->RemoveState();
+  imd->reset();
+  return removed.ok() ? 0 : Fail(removed, kExitError);
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("The orchestrator of one cluster; `im up` starts it.", "imd");
+  CLI::App app(
+      "The orchestrator of one cluster: starts its hosts on their first packet and releases\n"
+      "them when they are idle. Normally started by `im up`.",
+      "imd");
   Arguments arguments;
-  app.add_option("--spec", arguments.spec, "the cluster.yaml")->required();
-  app.add_option("--state-dir", arguments.state_dir, "directory of its state and sockets")
+  app.add_option("--spec", arguments.spec, "The cluster.yaml")->required();
+  app.add_option("--state-dir", arguments.state_dir,
+                 "Directory of this cluster's sockets, state and logs; made if missing")
       ->required();
+  app.add_option("--agent", arguments.agent,
+                 "im-agent to run instances with; default: $IM_AGENT, or the one beside imd");
   app.add_option("--ready-fd", arguments.ready_fd,
-                 "descriptor to which \"ready\" is written when hosts can be reached");
-  app.add_flag("--debug", arguments.debug, "log more");
+                 "Descriptor that \"ready\" is written to; closed without it on failure");
+  app.add_flag("--debug", arguments.debug, "Log more");
   app.set_version_flag("--version", std::string("imd ") + kVersion);
+  app.footer(
+      "SIGTERM or SIGINT releases all instances and ends; a second one kills them. SIGKILL\n"
+      "leaves them running: imd takes them back when it is started again.\n"
+      "Exit codes: 1 error, 2 bad command line or cluster.yaml, 3 the cluster is up already.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitBadInput;
   }
-  InitLog("imd", arguments.debug ? LogLevel::kDebug : LogLevel::kInfo);
-  return Serve(arguments);
+  if (arguments.ready_fd >= 0) fcntl(arguments.ready_fd, F_SETFD, FD_CLOEXEC);
+  return Run(arguments);
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
-// The version of imd and im.
+// The version of imd.
 
 #ifndef IM_ORCHESTRATOR_VERSION_H_
 #define IM_ORCHESTRATOR_VERSION_H_
 
 namespace im::orchestrator {
 
-inline constexpr char kVersion[] = "0.1.0";
+inline constexpr char kVersion[] = IM_VERSION;  // of the project, by CMake
 
 }  // namespace im::orchestrator
 
