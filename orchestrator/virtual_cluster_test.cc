@@ -3,9 +3,8 @@
 
 #include "orchestrator/virtual_cluster.h"
 
-#include <sys/stat.h>
-
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <chrono>
 #include <filesystem>

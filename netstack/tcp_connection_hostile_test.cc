@@ -1,0 +1,125 @@
+// Odd input, and handlers that do what they may.
+
+#include "netstack/tcp_connection.h"
+
+#include "lwip/priv/tcp_priv.h"
+#include "netstack/tcp_connection_fixture.h"
+
+namespace im::netstack {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+TEST_F(TcpConnectionTest, OutOfOrderDataBeyondTheWindowIsDropped) {
+  Establish();
+  handler_.read_at_once = false;
+  // Ends beyond the window, begins in it.
+  Peer ahead = *peer_;
+  ahead.sequence += TCP_WND - 10;
+  Deliver(ahead.Packet(kTcpAck, std::string(1000, 'z')));
+  EXPECT_TRUE(Next().Is(kTcpAck));
+  // Fill the gap: lwIP must not come to trust the segment that it had.
+  for (uint32_t left = TCP_WND - 10; left > 0;) {
+    const uint32_t n = std::min<uint32_t>(left, 1380);
+    Deliver(peer_->Packet(kTcpAck, std::string(n, 'x')));
+    left -= n;
+  }
+  EXPECT_EQ(handler_.connection->ReadableBytes(), size_t{TCP_WND} - 10);
+}
+
+TEST_F(TcpConnectionTest, OptionsInMidConnectionAreIgnored) {
+  Establish();
+  handler_.connection->SetNoDelay(false);
+  handler_.connection->Write(Bytes(std::string(20'000, 'q')));
+  Turn();
+  wire_.sent.clear();
+  // MSS 1, window scale 14.
+  const std::vector<uint8_t> options = {2, 4, 0, 1, 1, 3, 3, 14};
+  Deliver(peer_->Packet(kTcpAck, "x", options));
+  handler_.connection->Write(Bytes(std::string(5000, 'r')));
+  Turn();
+  EXPECT_EQ(handler_.events, "");
+}
+
+TEST_F(TcpConnectionTest, TinySegmentSizeIsRaised) {
+  Dial();
+  peer_->Got(Next());
+  const std::vector<uint8_t> options = {2, 4, 0, 1};
+  Deliver(peer_->Packet(kTcpSyn | kTcpAck, "", options));
+  Next();
+  handler_.connection->Write(Bytes(std::string(10'000, 'q')));
+  EXPECT_EQ(Next().payload.size(), kLeastMss);
+}
+
+TEST_F(TcpConnectionTest, SynInMidConnectionChangesNothing) {
+  Establish();
+  Peer other = *peer_;
+  other.sequence = 5;
+  Deliver(other.Packet(kTcpSyn, "", kSynOptions));
+  EXPECT_EQ(handler_.events, "");
+  wire_.sent.clear();
+  Deliver(peer_->Packet(kTcpAck, "still here"));
+  EXPECT_EQ(handler_.data, "still here");
+}
+
+// ---- the handler may do anything ----
+
+TEST_F(TcpConnectionTest, MayBeDestroyedInEachCallback) {
+  struct Destroyer final : TcpConnection::Handler {
+    explicit Destroyer(int event) : which(event) {}
+    void At(int event) {
+      if (event == which) connection.reset();
+    }
+    void OnConnected() override { At(0); }
+    void OnReadable() override { At(1); }
+    void OnReadClosed() override { At(2); }
+    void OnClosed(const absl::Status&) override { At(3); }
+    std::unique_ptr<TcpConnection> connection;
+    int which;
+  };
+  for (int which = 0; which < 4; ++which) {
+    Destroyer destroyer(which);
+    destroyer.connection = stack_->Dial({.remote = kRemote}, &destroyer).value();
+    Peer peer(kRemote, destroyer.connection->local());
+    peer.Got(Next());
+    Deliver(peer.Packet(kTcpSyn | kTcpAck, "", kSynOptions));
+    if (destroyer.connection) Deliver(peer.Packet(kTcpFin | kTcpAck, "data"));
+    if (destroyer.connection) {
+      Deliver(peer.Packet(kTcpRst | kTcpAck));
+      Turn();
+    }
+    EXPECT_EQ(destroyer.connection, nullptr) << which;
+    wire_.sent.clear();
+  }
+}
+
+TEST_F(TcpConnectionTest, HandlerMaySetAnother) {
+  Establish();
+  RecordingHandler second;
+  second.read_at_once = false;
+  handler_.read_at_once = false;
+  Deliver(peer_->Packet(kTcpAck, "for whom"));
+  EXPECT_EQ(handler_.events, "readable");
+  handler_.connection->SetHandler(&second);
+  Turn();
+  EXPECT_EQ(second.events, "readable");
+  handler_.connection->SetHandler(nullptr);
+  Deliver(peer_->Packet(kTcpRst | kTcpAck));
+  EXPECT_EQ(handler_.events + second.events, "readablereadable");
+}
+
+TEST_F(TcpConnectionTest, OutlivesItsStack) {
+  Establish();
+  nic_ = nullptr;
+  stack_.reset();
+  EXPECT_TRUE(Next().Is(kTcpRst | kTcpAck));
+  EXPECT_EQ(handler_.connection->Write(Bytes("x")), 0u);
+  handler_.connection->CloseWrite();
+  handler_.connection->Abort();
+  Turn();
+  EXPECT_EQ(handler_.events, "");
+}
+
+}  // namespace
+}  // namespace im::netstack
