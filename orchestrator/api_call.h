@@ -6,6 +6,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -45,6 +46,7 @@ struct ApiCore {
   std::mutex mutex;  // guards what follows
   bool refusing = false;
   absl::flat_hash_set<std::shared_ptr<ApiCall>> calls;
+  std::condition_variable drained;  // calls has become empty
 };
 
 // Kept alive by ApiCore::calls until gRPC's OnDone, and by whatever is posted.

@@ -87,6 +87,7 @@ void ApiCall::Done() {
   const std::shared_ptr<ApiCall> self = shared_from_this();
   std::lock_guard<std::mutex> lock(core_->mutex);
   core_->calls.erase(self);
+  if (core_->calls.empty()) core_->drained.notify_all();
   // Once the server is shut down, which also ran the cleanups, the loop may be
   // gone.
   if (core_->refusing) return;
@@ -134,6 +135,12 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
     }
     calls.clear();
     if (!server_) return;
+    {
+      // A connection that is closed takes with it what its last calls were
+      // told, unless that was sent before.
+      std::unique_lock<std::mutex> lock(core_->mutex);
+      core_->drained.wait_for(lock, kShutdownGrace, [this] { return core_->calls.empty(); });
+    }
     server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
     server_->Wait();
     server_.reset();

@@ -344,7 +344,8 @@ TEST_F(ApiServerTest, DownTellsItsProgressToTheEnd) {
   ASSERT_TRUE(reader->Read(&event));
   EXPECT_EQ(event.text(), "db is released");
   EXPECT_FALSE(reader->Read(&event));
-  EXPECT_TRUE(reader->Finish().ok());
+  const grpc::Status status = reader->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_code() << " " << status.error_message();
 }
 
 TEST_F(ApiServerTest, ShutdownEndsOpenCallsAndStreams) {
