@@ -159,18 +159,25 @@ void DataPath::SendControl(const tunnel::PublicKey& gateway, absl::string_view p
 
 void DataPath::RunEarlyTimer() {
   if (early_.NextDeadline() > loop_.now()) return;
+  // What the kernel refused it had refused before our write returned: a late
+  // turn must not take silence for consent.
+  DrainTun();
   PacketBatch offers, refusals;
   early_.OnTimer(loop_.now(), offers, refusals);
   ToProgram(std::move(offers));
   if (!refusals.empty()) driver_->Write(std::move(refusals));
 }
 
-void DataPath::OnProgramEnd() {
+void DataPath::DrainTun() {
   for (int i = 0; tun_ && watch_.active() && i < kLastReadsMax; ++i) {
     const uint64_t before = tx_bytes_;
     OnTunReadable();
     if (tx_bytes_ == before) break;
   }
+}
+
+void DataPath::OnProgramEnd() {
+  DrainTun();
   PacketBatch refusals;
   early_.OnProgramExit(refusals);
   if (!refusals.empty()) driver_->Write(std::move(refusals));

@@ -88,6 +88,8 @@ class DataPath final : public PacketSink {
 
  private:
   void OnTunReadable();
+  // Reads what the kernel has answered so far.
+  void DrainTun();
   // Whether the packet goes on. `answers` takes what we say to the program.
   bool FromProgram(const Packet& packet, PacketBatch& answers);
   bool FromTunnel(const Packet& packet);
