@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 import unittest
 
+import check_headers
 import check_layout
 
 
@@ -97,6 +98,12 @@ class LayoutTest(unittest.TestCase):
         self.assertEqual(self.rules_broken(), [])
         self.write("base/build/a.cc", "// TO" + "DO\n")
         self.assertEqual(self.rules_broken(), [("base/build/a.cc", "finished")])
+
+    def test_a_header_that_leans_on_others_is_found(self):
+        self.write("base/good.h", "#include <vector>\ninline std::vector<int> F() { return {}; }\n")
+        self.write("base/bad.h", "inline std::vector<int> F() { return {}; }\n")
+        self.assertEqual(check_headers.compile_alone(self.root, "base/good.h", ["c++", "-std=c++20"])[1], 0)
+        self.assertNotEqual(check_headers.compile_alone(self.root, "base/bad.h", ["c++", "-std=c++20"])[1], 0)
 
     def test_breaches_name_file_and_line(self):
         self.write("base/a.cc", '\n#include "tunnel/device.h"\n')
