@@ -10,6 +10,9 @@
 
 #include "base/check.h"
 
+// Null unless the program links libssl.
+extern "C" int OPENSSL_init_ssl(uint64_t, const void*) __attribute__((weak));
+
 namespace im::tunnel {
 namespace {
 
@@ -70,8 +73,12 @@ void HashParts(std::span<uint8_t, kHashBytes> out, Bytes first,
 
 void InitCrypto() {
   static const bool once = [] {
-    IM_CHECK(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT, nullptr) ==
-             1);
+    uint64_t options = OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ATEXIT;
+    // The old tables of names, which fetching does not need, are two thirds of
+    // OpenSSL's start. TLS does need them.
+    if (OPENSSL_init_ssl == nullptr)
+      options |= OPENSSL_INIT_NO_ADD_ALL_CIPHERS | OPENSSL_INIT_NO_ADD_ALL_DIGESTS;
+    IM_CHECK(OPENSSL_init_crypto(options, nullptr) == 1);
     IM_CHECK(sodium_init() >= 0);
     return true;
   }();

@@ -12,8 +12,10 @@
 // Beyond [W], for Imaginary Machines (both off unless set; im-tunnel never
 // sets them):
 //  - PeerConfig::standby: the peer's AllowedIPs carry outbound packets only
-//    while it has a live session; until then the next shorter prefix does
-//    ("make before break").
+//    while it has a live session, one in which no initiation had to be repeated
+//    without an answer; until then the next shorter prefix does ("make before
+//    break"). A packet that is thus passed on starts a handshake with the
+//    standby peer, but not within kStandbyRetryTime after one was given up.
 //  - PeerConfig::relay: an inbound packet of this peer is accepted when its
 //    source lies in one of the peer's own AllowedIPs, even if another peer
 //    owns a longer prefix: a packet may still come by way of the gateway when
@@ -72,11 +74,14 @@ class Device {
    public:
     virtual ~Delegate() = default;
     // A session with the peer became usable in both directions (for the
-    // responder: its first authenticated data message came). Called before
-    // packets of that message are source-checked. The delegate may call
-    // AddPeer, UpdatePeer, RemovePeer of *other* peers.
+    // responder: its first authenticated data message came), and there was none
+    // before: renewals are not told. Called before packets of that message are
+    // source-checked. The delegate may configure, connect and remove peers, and
+    // send; it may not call OnDatagrams or OnTimer.
     virtual void OnSessionUp(const PublicKey& peer) = 0;
-    // The last session expired, or the handshake was given up ([W] 6.4).
+    // The last session expired, or the handshake was given up ([W] 6.4). Not
+    // called for what the owner itself ends: RemovePeer, SetPrivateKey, SetPeer
+    // with another preshared key. Comes out of OnTimer only.
     virtual void OnSessionDown(const PublicKey& peer) = 0;
   };
 

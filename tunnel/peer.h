@@ -71,6 +71,7 @@ struct Peer {
   int64_t last_handshake_unix_nanos = 0;
 
   // ---- scratch of Sender: the peer's packets in the batch at hand ----
+  uint64_t batch_number = 0;
   uint32_t batch_first = 0;
   uint32_t batch_last = 0;
 

@@ -38,6 +38,7 @@ size_t ExpectedBytes(std::span<const Packet> packets) {
 }  // namespace
 
 void Sender::SendInside(PacketBatch& batch, Instant now, Outbox& out) {
+  ++batch_number_;
   order_.clear();
   next_.assign(batch.size(), kEnd);
   // Packets of one flow follow each other: look once.
@@ -59,11 +60,10 @@ void Sender::SendInside(PacketBatch& batch, Instant now, Outbox& out) {
       state_.drops.Add(DropReason::kNoRoute);
       continue;
     }
-    const bool first = order_.empty() || (last_peer != order_.back() &&
-                       std::find(order_.begin(), order_.end(), last_peer) == order_.end());
-    if (first) {
-      order_.push_back(last_peer);
+    if (last_peer->batch_number != batch_number_) {
+      last_peer->batch_number = batch_number_;
       last_peer->batch_first = i;
+      order_.push_back(last_peer);
     } else {
       next_[last_peer->batch_last] = i;
     }

@@ -55,6 +55,7 @@ class Sender {
 
   DeviceState& state_;
   Handshaker& handshaker_;
+  uint64_t batch_number_ = 0;
   // Scratch, kept for its memory.
   std::vector<Peer*> order_;
   std::vector<uint32_t> next_;
