@@ -11,14 +11,6 @@
 namespace im::netstack {
 namespace {
 
-// First interval between SYNs (RFC 6298 2.1) and the longest. Linux goes on
-// doubling; a host that was only starting should not be kept waiting for it.
-constexpr Duration kSynIntervalFirst = std::chrono::seconds(1);
-constexpr Duration kSynIntervalMax = std::chrono::seconds(8);
-
-// More coarse ticks than lwIP's retransmission counter can reach.
-constexpr s16_t kRtoNever = 0x7fff;
-
 // Segments that a new connection sends at once (RFC 6928).
 constexpr uint32_t kInitialWindowSegments = 10;
 
@@ -105,7 +97,8 @@ absl::StatusOr<std::unique_ptr<TcpConnectionImpl>> TcpConnectionImpl::Dial(
   if (error != ERR_OK) return ConnectError(error, options.remote);  // ~TcpConnectionImpl frees
   connection->handler_ = handler;
   connection->NoteEndpoints();
-  connection->StartDial(options.timeout);
+  connection->syn_timer_ = std::make_unique<SynTimer>(
+      core, pcb, options.timeout, [self = connection.get()] { self->OnDialTimeout(); });
   return connection;
 }
 
@@ -135,7 +128,7 @@ TcpConnectionImpl::~TcpConnectionImpl() {
 void TcpConnectionImpl::OnStackGone() {
   if (pcb_ != nullptr) tcp_abort(Detach());
   events_ = 0;
-  dial_timer_.Reset();
+  syn_timer_.reset();
 }
 
 TcpConnectionImpl* TcpConnectionImpl::Of(const tcp_pcb* pcb) {
@@ -161,7 +154,7 @@ void TcpConnectionImpl::Abort() {
   events_ = 0;
   handler_ = nullptr;
   received_.Clear();
-  dial_timer_.Reset();
+  syn_timer_.reset();
   if (pcb_ == nullptr) return;
   core()->Enter();
   tcp_pcb* pcb = Detach();
@@ -176,32 +169,10 @@ void TcpConnectionImpl::Abort() {
 
 // ---- dialling ----
 
-void TcpConnectionImpl::StartDial(Duration timeout) {
-  pcb_->rto = kRtoNever;
-  dial_deadline_ =
-      timeout >= kNever - core()->loop().now() ? kNever : core()->loop().now() + timeout;
-  dial_interval_ = kSynIntervalFirst;
-  ArmDialTimer();
-}
-
-void TcpConnectionImpl::ArmDialTimer() {
-  const Instant next = std::min(core()->loop().now() + dial_interval_, dial_deadline_);
-  dial_interval_ = std::min(dial_interval_ * 2, kSynIntervalMax);
-  dial_timer_ = core()->loop().At(next, [this] { OnDialTimer(); });
-}
-
-void TcpConnectionImpl::OnDialTimer() {
-  if (pcb_ == nullptr || connected_) return;
+void TcpConnectionImpl::OnDialTimeout() {
   core()->Enter();
-  if (core()->loop().now() >= dial_deadline_) {
-    tcp_close(Detach());
-    Close(absl::DeadlineExceededError("connection timed out"));
-    return;
-  }
-  pcb_->rtime = 0;
-  tcp_rexmit_rto(pcb_);
-  pcb_->nrtx = 0;  // lwIP counts tries; we count time
-  ArmDialTimer();
+  tcp_close(Detach());
+  Close(absl::DeadlineExceededError("connection timed out"));
 }
 
 void TcpConnectionImpl::OnEstablished() {
@@ -213,13 +184,8 @@ void TcpConnectionImpl::OnEstablished() {
 err_t TcpConnectionImpl::OnConnectedPcb(void* self, tcp_pcb* pcb, err_t) {
   auto* connection = static_cast<TcpConnectionImpl*>(self);
   connection->connected_ = true;
-  connection->dial_timer_.Reset();
-  // The SYN's round trip, which may hold the start of a host, must not become
-  // the estimate for data; and lwIP would go on measuring until the first ACK
-  // of data, however late.
-  pcb->rto = LWIP_TCP_RTO_TIME / TCP_SLOW_INTERVAL;
-  pcb->nrtx = 0;
-  pcb->rttest = 0;
+  connection->syn_timer_.reset();
+  SynTimer::HandBack(pcb);
   connection->Note(kConnected);
   return ERR_OK;
 }
@@ -294,7 +260,7 @@ void TcpConnectionImpl::OnSegment(tcp_pcb* pcb) {
 }
 
 void TcpConnectionImpl::Close(const absl::Status& status) {
-  dial_timer_.Reset();
+  syn_timer_.reset();
   status_ = status;
   Note(kClosed);
 }

@@ -9,10 +9,6 @@
 // of less than a segment leaves at the end of the turn, so that several of
 // them share one.
 //
-// Dialling: lwIP gives a SYN twelve tries at one interval. Here SYNs are sent
-// again after 1, 2, 4, then every 8 s until DialOptions::timeout is over; lwIP's
-// own timer is set beyond reach until the connection is up.
-//
 // The pcb's life: lwIP frees it on error (OnError), when both sides are closed,
 // or long after, from TIME_WAIT. We let go of it (Detach) as soon as it is in
 // TIME_WAIT, and never touch it after any of these.
@@ -36,6 +32,7 @@
 #include "netstack/input_filter.h"
 #include "netstack/net.h"
 #include "netstack/pbuf.h"
+#include "netstack/syn_timer.h"
 
 namespace im::netstack {
 
@@ -89,9 +86,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   // Calls the handler for each noted event; false if that destroyed *this.
   bool TellHandler();
 
-  void StartDial(Duration timeout);
-  void OnDialTimer();
-  void ArmDialTimer();
+  void OnDialTimeout();
   // The pcb is up: what lwIP measured of the handshake is put right.
   void OnEstablished();
   void SendFin();
@@ -118,10 +113,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   bool fin_sent_ = false;
   bool want_writable_ = false;
   bool output_waits_ = false;  // small writes since the last segment
-  // Dialling only.
-  EventLoop::Timer dial_timer_;
-  Instant dial_deadline_;
-  Duration dial_interval_{};
+  std::unique_ptr<SynTimer> syn_timer_;  // while dialling
 };
 
 }  // namespace im::netstack
