@@ -169,9 +169,10 @@ TEST_F(AgentTest, APacketBehindTheQuestionRefusesTheRelease) {
   desired.set_suspend_requests(1);
   agent->Desire(desired);
   ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+  // Both leave in the gateway's next turn, the question first.
+  const FileDescriptor fd = StartConnect(agent->address());
   desired.set_goal(proto::DesiredState::RELEASE_IF_IDLE);
   agent->Desire(desired);
-  const FileDescriptor fd = StartConnect(agent->address());  // leaves in the same turn or the next
   ASSERT_EQ(FinishConnect(fd), 0);
   EXPECT_EQ(Echo(fd, "alive"), "alive");
   EXPECT_FALSE(agent->Wait(milliseconds(1)).has_value());

@@ -40,7 +40,8 @@ class Cluster:
     """One cluster: brought up by the constructor's owner, ended by close()."""
 
     def __init__(self, spec, name="t", state_root=None):
-        self.name = name
+        # cgroups are the machine's: another run of this test may be under way.
+        self.name = name = f"{name}-{os.getpid()}"
         # Not in /tmp: hosts may have a /tmp of their own.
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="im-e2e-", dir="/var/tmp"))
         self.state_root = pathlib.Path(state_root or self.dir / "run")

@@ -21,10 +21,13 @@ class ExampleCluster(Cluster):
         super().__init__("", name)
         self.spec.unlink()
         example = self.dir / name
+        own_name = f"name: {self.name}"
         subprocess.run(["cp", "-r", str(EXAMPLES / name), str(example)], check=True)
         self.dir.chmod(0o755)  # for hosts with a `user:`
         self.spec = example / "cluster.yaml"
-        self.spec.write_text(change(self.spec.read_text()))
+        text = self.spec.read_text()
+        assert f"name: {name}\n" in text
+        self.spec.write_text(change(text.replace(f"name: {name}\n", f"{own_name}\n")))
         self.env["IM_DATA_DIR"] = str(self.dir / "data")
 
 
