@@ -267,6 +267,7 @@ void Agent::OnProgramStarted(pid_t pid) {
   pauser_->OnProgramStarted(now);
   refresh_at_ = now + ControlClient::kRefresh;
   Publish();
+  JoinControl();
   // Nobody waits for this.
   cgroup_->RemoveStale();
 }
@@ -403,7 +404,12 @@ void Agent::OnSessionUp(const tunnel::PublicKey& peer) {
   }
   gateway_seen_ = true;
   // The device is in the middle of its work.
-  loop_->AtEndOfTurn([this] { control_.OnConnected(loop_->now()); });
+  loop_->AtEndOfTurn([this] { JoinControl(); });
+}
+
+void Agent::JoinControl() {
+  // The first status means "running": a program that cannot be started never was.
+  if (gateway_seen_ && program_ != 0) control_.OnConnected(loop_->now());
 }
 
 void Agent::OnSessionDown(const tunnel::PublicKey& peer) {

@@ -76,6 +76,7 @@ class Agent final : public Sandbox::Delegate,
   void End(proto::ExitReport::Reason reason, int wait_status, const std::string& message);
   proto::InstanceStatus MakeStatus() const;
   void Publish() { control_.Publish(MakeStatus(), loop_->now()); }
+  void JoinControl();
 
   // Sandbox::Delegate:
   void OnTun(FileDescriptor tun) override;

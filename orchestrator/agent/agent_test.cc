@@ -68,6 +68,7 @@ TEST_F(AgentTest, ACommandThatDoesNotExistIsReported) {
   ASSERT_EQ(agent->Wait(), 0);
   EXPECT_EQ(agent->Report().reason(), proto::ExitReport::EXEC_FAILED);
   EXPECT_EQ(agent->Report().message(), "exec nginxx: No such file or directory");
+  EXPECT_TRUE(agent->host().statuses.empty()) << "it never ran";
 }
 
 TEST_F(AgentTest, WhatCannotBeSetUpIsReported) {

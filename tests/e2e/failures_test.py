@@ -33,12 +33,16 @@ class Refusals(ClusterTest):
     def test_a_program_that_exits_at_once(self):
         c = self.cluster(BAD).up()
         self.refused(c, c.drive(), "exits", 2.5)
-        self.assertIn("7", c.ps()["exits"]["last_error"])
+        # The caller hears of it first, by the packet itself.
+        wait_until(lambda: "7" in c.ps()["exits"]["last_error"], "the exit code is known")
         self.assertIn(c.ps()["exits"]["last_error"], c.im("why", "exits").stdout)
 
     def test_a_command_that_does_not_exist(self):
         c = self.cluster(BAD).up()
         self.refused(c, c.drive(), "missing", 2.5)
+        events = wait_until(
+            lambda: (t := c.im("events").stdout) and "start failed" in t and t, "the end is known")
+        self.assertNotRegex(events, "missing .*running")
         for text in (c.im("why", "missing").stdout, c.im("events").stdout):
             self.assertIn("/no/such/program", text)
             self.assertIn("No such file", text)
