@@ -3,17 +3,23 @@
 //
 //  - takes options out of all segments but SYNs: lwIP would apply an MSS or a
 //    window scale that comes in mid-connection, and assert on it later;
-//  - raises a SYN's MSS to kLeastMss;
-//  - drops out-of-order data beyond the window, which lwIP would queue and
-//    assert on later;
+//  - keeps a SYN's MSS between kLeastMss and what the interface carries (lwIP
+//    forgets the latter when a SYN comes twice);
+//  - keeps what is queued out of order clear of the window's end: lwIP asserts
+//    that it fits, but queues the first segment unseen, and may add the FIN of
+//    another one to the last byte;
+//  - ends the probing of a closed window when data is acknowledged: lwIP goes on
+//    after the last of it, and asserts that there is some;
 //  - has a merged segment acknowledged as the several that it was, at both
 //    ends: at once, and counted in full by slow start.
 
 #include "lwip/hooks.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/big_endian.h"
+#include "lwip/ip.h"
 #include "lwip/ip_addr.h"
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
@@ -27,17 +33,22 @@
 namespace im::netstack {
 namespace {
 
-void RaiseMss(std::span<uint8_t> options) {
-  // The filter saw that they are well-formed.
+// The largest segment that fits the interface which the packet came by.
+uint16_t InterfaceMss() {
+  const uint32_t headers = TCP_HLEN + (ip_current_is_v6() ? IP6_HLEN : IP_HLEN);
+  return static_cast<uint16_t>(ip_current_input_netif()->mtu - headers);
+}
+
+// `options` are well-formed: the filter saw them.
+void ClampMss(std::span<uint8_t> options) {
   while (!options.empty() && options[0] != LWIP_TCP_OPT_EOL) {
     if (options[0] == LWIP_TCP_OPT_NOP) {
       options = options.subspan(1);
       continue;
     }
     if (options.size() < 2 || options[1] < 2 || options[1] > options.size()) return;
-    if (options[0] == LWIP_TCP_OPT_MSS && options[1] == LWIP_TCP_OPT_LEN_MSS &&
-        LoadBig16(&options[2]) < kLeastMss)
-      StoreBig16(&options[2], kLeastMss);
+    if (options[0] == LWIP_TCP_OPT_MSS && options[1] == LWIP_TCP_OPT_LEN_MSS)
+      StoreBig16(&options[2], std::clamp(LoadBig16(&options[2]), kLeastMss, InterfaceMss()));
     options = options.subspan(options[1]);
   }
 }
@@ -58,11 +69,22 @@ err_t OnTcpSegment(tcp_pcb& pcb, const tcp_hdr& header, const pbuf& payload) {
     return (flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN ? ERR_VAL : ERR_OK;
   }
   const u32_t end = header.seqno + payload.tot_len + ((flags & TCP_FIN) != 0 ? 1 : 0);
-  if (TCP_SEQ_GT(header.seqno, pcb.rcv_nxt) && TCP_SEQ_GT(end, pcb.rcv_nxt + pcb.rcv_wnd) &&
-      (flags & TCP_RST) == 0) {
-    if (end != header.seqno) tcp_send_empty_ack(&pcb);  // RFC 9293 3.10.7.4
-    return ERR_VAL;
+  const u32_t window_end = pcb.rcv_nxt + pcb.rcv_wnd;
+  if ((flags & TCP_RST) == 0) {
+    if (end == header.seqno) {
+      if (TCP_SEQ_GT(end, window_end)) return ERR_VAL;
+    } else if (TCP_SEQ_GEQ(end, window_end)) {
+      if (TCP_SEQ_GT(header.seqno, pcb.rcv_nxt)) {
+        tcp_send_empty_ack(&pcb);  // RFC 9293 3.10.7.4
+        return ERR_VAL;
+      }
+      // It covers all that is queued.
+      tcp_free_ooseq(&pcb);
+    }
   }
+  if ((flags & TCP_ACK) != 0 && pcb.persist_backoff > 0 &&
+      TCP_SEQ_BETWEEN(header.ackno, pcb.lastack + 1, pcb.snd_nxt))
+    pcb.persist_backoff = 0;  // tcp_output() starts it anew
   // tcp_ack() acknowledges at once when one is due already.
   if (payload.tot_len >= 2 * u32_t{pcb.mss}) tcp_set_flags(&pcb, TF_ACK_DELAY);
   if ((flags & TCP_ACK) != 0) CountWholeAck(pcb, header);
@@ -81,7 +103,7 @@ err_t im_lwip_tcp_in(tcp_pcb* pcb, tcp_hdr* header, u16_t options_size, u16_t op
   if (options_size != options_size_1) return ERR_VAL;  // our packets are flat
   const std::span<uint8_t> options(reinterpret_cast<uint8_t*>(header + 1), options_size);
   if ((TCPH_FLAGS(header) & TCP_SYN) != 0) {
-    im::netstack::RaiseMss(options);
+    im::netstack::ClampMss(options);
   } else if (!options.empty()) {
     std::memset(options.data(), LWIP_TCP_OPT_NOP, options.size());
   }

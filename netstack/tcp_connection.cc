@@ -21,6 +21,13 @@ constexpr size_t kWritableLowWaterBytes = TCP_SND_BUF / 4;
 // lwIP would send what is unsent on every coarse tick; it never has to.
 constexpr u8_t kPollIntervalMax = 255;
 
+// lwIP cuts segments of at most half the largest window that was offered, but
+// full ones while that is 0, and asserts when the half then comes out smaller.
+// With a floor the size never shrinks; what does not fit a window is split.
+void RaiseLargestWindow(tcp_pcb& pcb) {
+  pcb.snd_wnd_max = std::max<tcpwnd_size_t>(pcb.snd_wnd_max, 2 * kLeastMss);
+}
+
 absl::Status ConnectError(err_t error, const Endpoint& remote) {
   switch (error) {
     case ERR_RTE:
@@ -104,6 +111,7 @@ absl::StatusOr<std::unique_ptr<TcpConnectionImpl>> TcpConnectionImpl::Dial(
 
 std::unique_ptr<TcpConnectionImpl> TcpConnectionImpl::Accept(Core& core, tcp_pcb* pcb) {
   std::unique_ptr<TcpConnectionImpl> connection(new TcpConnectionImpl(&core, pcb));
+  RaiseLargestWindow(*pcb);
   connection->connected_ = true;
   connection->NoteEndpoints();
   connection->Defer();  // for OnEstablished
@@ -186,6 +194,7 @@ err_t TcpConnectionImpl::OnConnectedPcb(void* self, tcp_pcb* pcb, err_t) {
   connection->connected_ = true;
   connection->syn_timer_.reset();
   SynTimer::HandBack(pcb);
+  RaiseLargestWindow(*pcb);
   connection->Note(kConnected);
   return ERR_OK;
 }

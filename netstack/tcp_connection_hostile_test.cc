@@ -52,6 +52,107 @@ TEST_F(TcpConnectionTest, TinySegmentSizeIsRaised) {
   EXPECT_EQ(Next().payload.size(), kLeastMss);
 }
 
+TEST_F(TcpConnectionTest, SecondSynDoesNotRaiseTheSegmentSize) {
+  RecordingHandler server;
+  auto listener = stack_->Listen({kOurs, 7}, [&](auto connection) {
+    server.connection = std::move(connection);
+    server.connection->SetHandler(&server);
+  });
+  Peer peer(kRemote, {kOurs, 7});
+  const Peer fresh = peer;
+  const std::vector<uint8_t> options = {2, 4, 0xff, 0xff};
+  for (int i = 0; i < 2; ++i) {
+    peer = fresh;
+    Deliver(peer.Packet(kTcpSyn, "", options));
+    peer.Got(Next());
+  }
+  Deliver(peer.Packet(kTcpAck));
+  ASSERT_NE(server.connection, nullptr);
+  server.connection->Write(Bytes(std::string(10'000, 'q')));
+  const SentPacket data = Next();
+  EXPECT_FALSE(data.view.fragment);
+  EXPECT_EQ(data.payload.size(), 1420u - 40);
+}
+
+TEST_F(TcpConnectionTest, WindowThatOpensFromNothingKeepsTheSegmentSize) {
+  Establish(0);
+  handler_.connection->SetNoDelay(true);
+  handler_.connection->Write(Bytes(std::string(5000, 'q')));
+  EXPECT_TRUE(Silent());
+  peer_->window = 1;  // 128 bytes
+  Deliver(peer_->Packet(kTcpAck));
+  EXPECT_EQ(handler_.connection->Write(Bytes(std::string(5000, 'r'))), 5000u);
+  peer_->window = 0xffff;
+  Deliver(peer_->Packet(kTcpAck));
+  size_t sent = 0;
+  while (!Silent()) sent += Next().payload.size();
+  EXPECT_EQ(sent, 10'000u);
+}
+
+// Reads nothing until `left` bytes of the window are open.
+class NarrowWindowTest : public TcpConnectionTest {
+ protected:
+  void Narrow(uint32_t left) {
+    Establish();
+    handler_.read_at_once = false;
+    for (uint32_t n; filled_ < TCP_WND - left; filled_ += n) {
+      n = std::min<uint32_t>(TCP_WND - left - filled_, 1380);
+      Deliver(peer_->Packet(kTcpAck, std::string(n, 'x')));
+    }
+    wire_.sent.clear();
+  }
+  // What is `offset` bytes ahead; the peer's own place does not move.
+  void DeliverAhead(uint32_t offset, uint8_t flags, size_t size) {
+    Peer ahead = *peer_;
+    ahead.sequence += offset;
+    Deliver(ahead.Packet(flags, std::string(size, 'z')));
+  }
+  uint32_t filled_ = 0;
+};
+
+TEST_F(NarrowWindowTest, FinIsNotMovedToDataAtTheWindowsEnd) {
+  Narrow(100);
+  DeliverAhead(20, kTcpFin | kTcpAck, 10);
+  DeliverAhead(10, kTcpAck, 90);  // covers it, to the last byte of the window
+  Deliver(peer_->Packet(kTcpAck, std::string(10, 'x')));
+  EXPECT_EQ(handler_.connection->ReadableBytes(), filled_ + 10);
+}
+
+TEST_F(NarrowWindowTest, FinIsNotAddedToDataThatFillsTheWindow) {
+  Narrow(100);
+  DeliverAhead(20, kTcpFin | kTcpAck, 10);
+  Deliver(peer_->Packet(kTcpAck, std::string(100, 'x')));
+  EXPECT_EQ(handler_.connection->ReadableBytes(), size_t{TCP_WND});
+}
+
+TEST_F(NarrowWindowTest, AcknowledgmentFromTheWindowsEndCounts) {
+  Narrow(100);
+  handler_.connection->Write(Bytes(std::string(1380, 'q')));
+  peer_->Got(Next());
+  DeliverAhead(100, kTcpAck, 0);
+  EXPECT_EQ(Next().payload, "");  // an acknowledgment, since it is outside
+  Advance(seconds(5));
+  EXPECT_TRUE(Silent());  // nothing is sent again
+}
+
+TEST_F(TcpConnectionTest, ProbingEndsWhenAllIsAcknowledged) {
+  Establish();
+  handler_.connection->Write(Bytes(std::string(1380, 'q')));
+  SentPacket data = Next();
+  // The window closes before the data is taken; it waits to be sent again.
+  peer_->window = 0;
+  Deliver(peer_->Packet(kTcpAck, "x"));
+  Advance(seconds(5));
+  peer_->Got(data);
+  Deliver(peer_->Packet(kTcpAck));
+  Advance(seconds(5));
+  wire_.sent.clear();
+  peer_->window = 0xffff;
+  Deliver(peer_->Packet(kTcpAck, "y"));
+  handler_.connection->Write(Bytes(std::string(1380, 'r')));
+  EXPECT_EQ(Next().payload.size(), 1380u);
+}
+
 TEST_F(TcpConnectionTest, SynInMidConnectionChangesNothing) {
   Establish();
   Peer other = *peer_;
