@@ -111,7 +111,9 @@ void HostTable::Apply(Transition& transition) {
     // Incarnations are never used twice.
     IM_CHECK(transition.incarnation > host.incarnation);
     host.incarnation = transition.incarnation;
-    MutableHistory(transition.host).cause = transition.cause;
+    History& history = MutableHistory(transition.host);
+    history.cause = transition.cause;
+    if (transition.to == HostState::kStarting) ++history.starts;
   } else {
     transition.incarnation = host.incarnation;
   }
@@ -125,7 +127,6 @@ void HostTable::Apply(Transition& transition) {
   history.wake_duration = transition.duration;
   if (transition.from == HostState::kStarting) {
     history.wake_kind = History::WakeKind::kCold;
-    ++history.starts;
   } else if (transition.from == HostState::kPaused) {
     history.wake_kind = History::WakeKind::kThaw;
     history.cause = transition.cause;

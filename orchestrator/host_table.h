@@ -39,7 +39,7 @@ struct History {
   enum class WakeKind : uint8_t { kNone, kCold, kThaw };
   WakeKind wake_kind = WakeKind::kNone;
   Duration wake_duration{0};  // of the last wake
-  uint64_t starts = 0;        // cold ones that came up
+  uint64_t starts = 0;        // cold ones, failed ones too
   uint64_t thaws = 0;
   std::string last_error;     // of the last failed start or unexpected end
 };

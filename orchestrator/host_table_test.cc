@@ -95,6 +95,12 @@ TEST(HostTable, AppliesTransitionsAndRemembers) {
   EXPECT_EQ(table[db].history->last_error, "exited with code 3");
   EXPECT_EQ(table.count(HostState::kImaginary), 1u);
   EXPECT_EQ(table.count(HostState::kRunning), 0u);
+
+  // A start that fails was one too.
+  start.incarnation = 8;
+  table.Apply(start);
+  table.Apply(end);
+  EXPECT_EQ(table[db].history->starts, 2u);
 }
 
 TEST(HostTableDeathTest, AnEdgeThatIsNotInTheTableIsABug) {
