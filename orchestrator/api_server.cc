@@ -117,6 +117,9 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
       return absl::UnavailableError(absl::StrCat("cannot listen at ", options_.socket_path));
     if (chmod(options_.socket_path.c_str(), 0600) != 0)
       return ErrnoStatus(absl::StrCat("chmod ", options_.socket_path));
+    if (options_.owner && lchown(options_.socket_path.c_str(), *options_.owner, -1) != 0)
+      return ErrnoStatus(absl::StrCat("give ", options_.socket_path, " to user ",
+                                      *options_.owner));
     return absl::OkStatus();
   }
 

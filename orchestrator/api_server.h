@@ -12,7 +12,10 @@
 #ifndef IM_ORCHESTRATOR_API_SERVER_H_
 #define IM_ORCHESTRATOR_API_SERVER_H_
 
+#include <sys/types.h>
+
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -29,6 +32,7 @@ class ApiServer {
  public:
   struct Options {
     std::string socket_path;  // replaced if it is there; mode 0600
+    std::optional<uid_t> owner;  // the socket's; nullopt: who runs this
     // Open calls and streams; further ones are told ResourceExhausted.
     size_t calls_max = 256;
     // Events that wait for one slow reader; beyond, its stream is ended.

@@ -161,6 +161,16 @@ TEST_F(ApiServerTest, TheSocketIsTheUsersAlone) {
   EXPECT_EQ(st.st_mode & 0777, 0600u);
 }
 
+TEST_F(ApiServerTest, TheSocketMayBeGivenToAnotherUser) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can give files away";
+  StartServer({.socket_path = path_, .owner = 1234});
+  struct stat info {};
+  ASSERT_EQ(stat(path_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+  EXPECT_EQ(info.st_uid, 1234u);
+  EXPECT_EQ(info.st_gid, getegid());
+}
+
 TEST_F(ApiServerTest, WakeAnswersWhenTheHostRuns) {
   std::thread client([this] {
     grpc::ClientContext context;

@@ -64,8 +64,9 @@ absl::Status Imd::Init() {
   IM_RETURN_IF_ERROR(OpenPublishedPorts());
   api_ = std::make_unique<ClusterApi>(*controller_);
   api_->SetOnDown([this] { options_.on_down(); });
-  IM_ASSIGN_OR_RETURN(server_, ApiServer::Start({.socket_path = options_.state_dir.api_socket()},
-                                                loop_, *api_));
+  const ApiServer::Options api{.socket_path = options_.state_dir.api_socket(),
+                               .owner = options_.api_owner};
+  IM_ASSIGN_OR_RETURN(server_, ApiServer::Start(api, loop_, *api_));
   // From here on nothing fails.
   inside_.SetGateway(&controller_->gateway());
   if (saved) controller_->Restore(*saved);

@@ -9,6 +9,8 @@
 #ifndef IM_ORCHESTRATOR_IMD_H_
 #define IM_ORCHESTRATOR_IMD_H_
 
+#include <sys/types.h>
+
 #include <functional>
 #include <memory>
 #include <optional>
@@ -36,6 +38,7 @@ class Imd {
   struct Options {
     ClusterSpec spec;
     StateDir state_dir;
+    std::optional<uid_t> api_owner;  // who may use the API besides our own user
     std::string agent_path;
     // Called when everything is down after `im down`.
     std::function<void()> on_down;

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -40,6 +41,7 @@ struct Arguments {
   std::string spec;
   std::string state_dir;
   std::string agent;
+  std::optional<uid_t> owner;
   int ready_fd = -1;
   bool debug = false;
 };
@@ -141,6 +143,7 @@ int Run(const Arguments& arguments) {
   absl::StatusOr<std::unique_ptr<Imd>> imd =
       Imd::Start({.spec = *std::move(parsed.spec),
                   .state_dir = *std::move(state_dir),
+                  .api_owner = arguments.owner,
                   .agent_path = arguments.agent.empty() ? DefaultAgentPath() : arguments.agent,
                   .on_down =
                       [&] {
@@ -176,6 +179,8 @@ int Main(int argc, char** argv) {
       ->required();
   app.add_option("--agent", arguments.agent,
                  "im-agent to run instances with; default: $IM_AGENT, or the one beside imd");
+  app.add_option("--owner", arguments.owner,
+                 "Number of a user who may use the API socket as well as imd's own user");
   app.add_option("--ready-fd", arguments.ready_fd,
                  "Descriptor that \"ready\" is written to; closed without it on failure");
   app.add_flag("--debug", arguments.debug, "Log more");

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -33,8 +34,13 @@ absl::StatusOr<StateDir> StateDir::Open(const std::string& path) {
   if (error) {
     return ErrnoStatus(absl::StrCat("make directory ", absolute, "/hosts"), error.value());
   }
+  // Others may pass through the directory, to the API socket, and no further.
+  // Even a lock that they could read they could take.
+  if (chmod((absolute + "/hosts").c_str(), 0700) < 0) {
+    return ErrnoStatus(absl::StrCat("chmod ", absolute, "/hosts"));
+  }
   const std::string lock_path = absolute + "/lock";
-  FileDescriptor lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  FileDescriptor lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid()) return ErrnoStatus(absl::StrCat("open ", lock_path));
   if (flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
     if (errno != EWOULDBLOCK) return ErrnoStatus(absl::StrCat("lock ", lock_path));

@@ -1,9 +1,13 @@
 #include "orchestrator/cli/client.h"
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "orchestrator/cli/cluster_choice.h"
 
 namespace im::orchestrator::cli {
@@ -16,11 +20,16 @@ constexpr auto kAnswerTimeout = std::chrono::seconds(10);
 
 absl::StatusOr<Client> Client::Connect(const std::string& state_directory) {
   const std::string socket = ApiSocket(state_directory);
-  if (!SocketAnswers(socket)) {
-    return absl::UnavailableError(
-        absl::StrCat("cluster ", std::filesystem::path(state_directory).filename().string(),
-                     " does not run (nobody listens at ", socket,
-                     "); start it with: im up CLUSTER.YAML"));
+  const std::string name = std::filesystem::path(state_directory).filename().string();
+  switch (ListenerAt(socket)) {
+    case Listener::kAnswers: break;
+    case Listener::kForbidden:
+      return absl::PermissionDeniedError(
+          absl::StrCat("cluster ", name, " was brought up by another user; run this with sudo"));
+    case Listener::kNone:
+      return absl::UnavailableError(absl::StrCat("cluster ", name,
+                                                 " does not run (nobody listens at ", socket,
+                                                 "); start it with: im up CLUSTER.YAML"));
   }
   Client client;
   client.state_directory_ = state_directory;
@@ -37,6 +46,14 @@ absl::StatusOr<Client> Client::Connect(const Context& context) {
   auto directory = context.ChosenStateDirectory();
   if (!directory.ok()) return directory.status();
   return Connect(*directory);
+}
+
+absl::Status Client::MayReachHosts() const {
+  const std::string hosts = absl::StrCat(state_directory_, "/hosts");
+  if (access(hosts.c_str(), X_OK) == 0) return absl::OkStatus();
+  if (errno != EACCES) return ErrnoStatus(absl::StrCat("look into ", hosts));
+  return absl::PermissionDeniedError(
+      "the hosts' programs and logs are root's on this machine; run this with sudo");
 }
 
 absl::StatusOr<proto::Cluster> Client::GetCluster() {

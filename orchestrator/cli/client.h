@@ -16,10 +16,15 @@ namespace im::orchestrator::cli {
 
 class Client {
  public:
-  // Unavailable if nobody listens there; the message says how to start it.
+  // Unavailable if nobody listens there, PermissionDenied if this user may not
+  // connect; the message says what to do.
   static absl::StatusOr<Client> Connect(const std::string& state_directory);
   // To the cluster that the command line means.
   static absl::StatusOr<Client> Connect(const Context& context);
+
+  // Whether this user may reach into the hosts (their sockets, their logs), and
+  // not only talk to imd; the message says what to do.
+  absl::Status MayReachHosts() const;
 
   proto::Orchestrator::Stub& stub() { return *stub_; }
   const std::string& state_directory() const { return state_directory_; }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -15,17 +16,9 @@
 
 namespace im::orchestrator::cli {
 
-std::string StateRoot(const Environment& environment, unsigned uid) {
-  const auto get = [&](const char* name) {
-    const char* value = environment(name);
-    return std::string(value == nullptr ? "" : value);
-  };
-  if (const std::string root = get("IM_STATE_DIR"); !root.empty()) return root;
-  if (uid == 0) return "/run/im";
-  if (const std::string runtime = get("XDG_RUNTIME_DIR"); !runtime.empty()) {
-    return absl::StrCat(runtime, "/im");
-  }
-  return absl::StrCat("/tmp/im-", uid);
+std::string StateRoot(const Environment& environment) {
+  const char* root = environment("IM_STATE_DIR");
+  return root == nullptr || *root == '\0' ? "/run/im" : root;
 }
 
 std::string StateDirectory(const std::string& root, const std::string& cluster) {
@@ -36,14 +29,17 @@ std::string ApiSocket(const std::string& state_directory) {
   return absl::StrCat(state_directory, "/api.sock");
 }
 
-bool SocketAnswers(const std::string& path) {
+Listener ListenerAt(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return false;
+  if (path.size() >= sizeof(address.sun_path)) return Listener::kNone;
   std::memcpy(address.sun_path, path.data(), path.size());
   const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return socket.valid() &&
-         connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  if (!socket.valid()) return Listener::kNone;
+  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+    return Listener::kAnswers;
+  }
+  return errno == EACCES ? Listener::kForbidden : Listener::kNone;
 }
 
 std::vector<std::string> RunningClusters(const std::string& root) {
@@ -51,7 +47,7 @@ std::vector<std::string> RunningClusters(const std::string& root) {
   std::error_code error;
   for (std::filesystem::directory_iterator it(root, error), end; !error && it != end;
        it.increment(error)) {
-    if (SocketAnswers(ApiSocket(it->path().string()))) {
+    if (ListenerAt(ApiSocket(it->path().string())) != Listener::kNone) {
       names.push_back(it->path().filename().string());
     }
   }

@@ -19,18 +19,22 @@ inline constexpr char kSpecFileName[] = "cluster.yaml";
 
 using Environment = std::function<const char*(const char* name)>;
 
-// $IM_STATE_DIR, else /run/im for root, $XDG_RUNTIME_DIR/im or /tmp/im-UID for
-// others.
-std::string StateRoot(const Environment& environment, unsigned uid);
+// $IM_STATE_DIR, else /run/im: clusters are root's, whoever looks at them.
+std::string StateRoot(const Environment& environment);
 
 // The cluster's directory below it, and the socket that imd listens on.
 std::string StateDirectory(const std::string& root, const std::string& cluster);
 std::string ApiSocket(const std::string& state_directory);
 
-// Whether somebody accepts connections at the socket.
-bool SocketAnswers(const std::string& path);
+enum class Listener {
+  kNone,
+  kAnswers,    // somebody accepts connections
+  kForbidden,  // there is a socket, which is not for this user
+};
+Listener ListenerAt(const std::string& path);
 
-// The clusters below `root` whose imd answers, sorted.
+// The clusters below `root` whose imd answers, or would if it were root who
+// asks; sorted.
 std::vector<std::string> RunningClusters(const std::string& root);
 
 struct ClusterQuery {

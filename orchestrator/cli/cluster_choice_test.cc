@@ -19,21 +19,18 @@ namespace {
 
 using testing::HasSubstr;
 
-std::string RootWith(std::map<std::string, std::string> variables, unsigned uid) {
-  return StateRoot(
-      [&](const char* name) -> const char* {
-        const auto it = variables.find(name);
-        return it == variables.end() ? nullptr : it->second.c_str();
-      },
-      uid);
+std::string RootWith(std::map<std::string, std::string> variables) {
+  return StateRoot([&](const char* name) -> const char* {
+    const auto it = variables.find(name);
+    return it == variables.end() ? nullptr : it->second.c_str();
+  });
 }
 
-TEST(StateRoot, DependsOnTheUser) {
-  EXPECT_EQ(RootWith({}, 0), "/run/im");
-  EXPECT_EQ(RootWith({{"XDG_RUNTIME_DIR", "/run/user/7"}}, 0), "/run/im");
-  EXPECT_EQ(RootWith({{"XDG_RUNTIME_DIR", "/run/user/7"}}, 7), "/run/user/7/im");
-  EXPECT_EQ(RootWith({}, 7), "/tmp/im-7");
-  EXPECT_EQ(RootWith({{"IM_STATE_DIR", "/x"}}, 0), "/x");
+TEST(StateRoot, IsOneForAllUsers) {
+  EXPECT_EQ(RootWith({}), "/run/im");
+  EXPECT_EQ(RootWith({{"XDG_RUNTIME_DIR", "/run/user/7"}}), "/run/im");
+  EXPECT_EQ(RootWith({{"IM_STATE_DIR", ""}}), "/run/im");
+  EXPECT_EQ(RootWith({{"IM_STATE_DIR", "/x"}}), "/x");
 }
 
 TEST(ChooseCluster, TheNearestWordDecides) {
@@ -72,7 +69,9 @@ TEST(RunningClusters, AreThoseWhoseSocketAnswers) {
   listen_at(ApiSocket(root + "/dead")).Reset();  // the file stays
   EXPECT_THAT(RunningClusters(root), testing::ElementsAre("alive"));
   EXPECT_THAT(RunningClusters(root + "/none"), testing::IsEmpty());
-  EXPECT_FALSE(SocketAnswers(root + "/" + std::string(200, 'x')));
+  EXPECT_EQ(ListenerAt(ApiSocket(root + "/alive")), Listener::kAnswers);
+  EXPECT_EQ(ListenerAt(ApiSocket(root + "/dead")), Listener::kNone);
+  EXPECT_EQ(ListenerAt(root + "/" + std::string(200, 'x')), Listener::kNone);
   std::filesystem::remove_all(root);
 }
 

@@ -1,7 +1,5 @@
 #include "orchestrator/cli/context.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -16,7 +14,7 @@ namespace im::orchestrator::cli {
 
 absl::StatusOr<std::string> Context::ChosenStateDirectory() const {
   const std::string root =
-      StateRoot([](const char* name) -> const char* { return std::getenv(name); }, geteuid());
+      StateRoot([](const char* name) -> const char* { return std::getenv(name); });
   ClusterQuery query;
   query.option = cluster_option;
   const char* variable = std::getenv("IM_CLUSTER");

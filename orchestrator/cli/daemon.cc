@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/file_descriptor.h"
@@ -73,6 +74,14 @@ Readiness WaitForByte(int fd) {
 
 }  // namespace
 
+std::optional<uid_t> SudoUser(uid_t effective, const char* sudo_uid) {
+  uid_t user = 0;
+  if (effective != 0 || sudo_uid == nullptr || !absl::SimpleAtoi(sudo_uid, &user) || user == 0) {
+    return std::nullopt;
+  }
+  return user;
+}
+
 std::string DaemonLog(const std::string& state_directory) {
   return absl::StrCat(state_directory, "/imd.log");
 }
@@ -90,7 +99,7 @@ absl::StatusOr<pid_t> StartDaemon(const DaemonOptions& options) {
   std::error_code error;
   std::filesystem::create_directories(
       std::filesystem::path(options.state_directory).parent_path(), error);
-  if (mkdir(options.state_directory.c_str(), 0700) != 0 && errno != EEXIST) {
+  if (mkdir(options.state_directory.c_str(), 0711) != 0 && errno != EEXIST) {
     return ErrnoStatus(absl::StrCat("make directory ", options.state_directory));
   }
   const std::string log_path = DaemonLog(options.state_directory);
@@ -106,9 +115,13 @@ absl::StatusOr<pid_t> StartDaemon(const DaemonOptions& options) {
   const FileDescriptor ready_read(ends[0]);
   FileDescriptor ready_write(ends[1]);
 
-  std::string words[] = {options.program, "--spec",     options.spec_path,
-                         "--state-dir",   options.state_directory, "--ready-fd",
-                         absl::StrCat(kReadyFd)};
+  std::vector<std::string> words = {options.program, "--spec",     options.spec_path,
+                                    "--state-dir",   options.state_directory, "--ready-fd",
+                                    absl::StrCat(kReadyFd)};
+  if (options.owner) {
+    words.push_back("--owner");
+    words.push_back(absl::StrCat(*options.owner));
+  }
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

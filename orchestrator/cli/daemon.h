@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -17,9 +18,13 @@ struct DaemonOptions {
   std::string program;  // imd
   std::string spec_path;
   std::string state_directory;  // made if it is not there
+  std::optional<uid_t> owner;   // who may talk to it besides its own user
   // It gets SIGTERM when the starting process ends, however that ends.
   bool ends_with_us = false;
 };
+
+// Who became root by sudo, out of $SUDO_UID; nullopt: nobody did.
+std::optional<uid_t> SudoUser(uid_t effective, const char* sudo_uid);
 
 std::string DaemonLog(const std::string& state_directory);
 

@@ -55,6 +55,30 @@ TEST_F(DaemonTest, IsReadyWhenItSaysSo) {
   EXPECT_TRUE(WaitForExit(*pid, std::chrono::seconds(1)));
 }
 
+TEST_F(DaemonTest, TheOneWhoUsedSudoIsTheOwner) {
+  DaemonOptions options = Script("echo \"args: $*\"\necho >&3\nexec sleep 1000\n");
+  options.owner = 1000;
+  const auto pid = StartDaemon(options);
+  ASSERT_TRUE(pid.ok()) << pid.status();
+  EXPECT_THAT(DaemonLogTail(options.state_directory), HasSubstr("--ready-fd 3 --owner 1000"));
+  kill(*pid, SIGKILL);
+  EXPECT_EQ(waitpid(*pid, nullptr, 0), *pid);
+  // Others pass through to the API socket, and read nothing on the way.
+  struct stat status{};
+  ASSERT_EQ(stat(options.state_directory.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0711u);
+  ASSERT_EQ(stat(DaemonLog(options.state_directory).c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+}
+
+TEST(SudoUser, IsBelievedOnlyAsRoot) {
+  EXPECT_EQ(SudoUser(0, "1000"), 1000u);
+  EXPECT_EQ(SudoUser(0, nullptr), std::nullopt);
+  EXPECT_EQ(SudoUser(0, "0"), std::nullopt);
+  EXPECT_EQ(SudoUser(0, "dev"), std::nullopt);
+  EXPECT_EQ(SudoUser(1000, "1000"), std::nullopt);
+}
+
 TEST_F(DaemonTest, AFailureShowsTheEndOfItsLog) {
   const auto pid = StartDaemon(Script("echo 'gateway: no port left' >&2\nexit 5\n"));
   EXPECT_THAT(std::string(pid.status().message()),

@@ -67,6 +67,7 @@ int Run(const Context& context, const Options& options) {
   SignalRelay signals;
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
+  if (const absl::Status may = client->MayReachHosts(); !may.ok()) return Fail(may);
   const auto host = WakeForExec(*client, options);
   if (!host.ok()) return Fail(host.status());
   auto agent = AgentSocket::Connect(host->instance_dir());

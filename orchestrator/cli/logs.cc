@@ -60,6 +60,7 @@ class Printer {
 int Run(const Context& context, const Options& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
+  if (const absl::Status may = client->MayReachHosts(); !may.ok()) return Fail(may);
   auto hosts = client->ListHosts(options.hosts);
   if (!hosts.ok()) return Fail(hosts.status());
   size_t width = 0;

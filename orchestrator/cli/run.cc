@@ -1,6 +1,8 @@
 // im run -- COMMAND: a program of this machine, inside the cluster's network
 // for as long as it runs. It sees the hosts by name; its packets wake them.
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <memory>
@@ -10,6 +12,7 @@
 #include "orchestrator/cli/context.h"
 #include "orchestrator/cli/exit_code.h"
 #include "orchestrator/cli/guest.h"
+#include "orchestrator/cli/preflight.h"
 #include "orchestrator/cli/signal_relay.h"
 
 namespace im::orchestrator::cli {
@@ -28,6 +31,11 @@ int Run(const Context& context, const Options& options) {
   SignalRelay signals;
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
+  if (geteuid() != 0 && ExplainPreflight(TryMachine())) {
+    PrintError("a program that joins the network gets namespaces and a TUN device, which only "
+               "root may make here; run this with sudo");
+    return kExitNotPermitted;
+  }
   // The guest is a member for as long as this stream is open.
   grpc::ClientContext call;
   proto::JoinRequest join;

@@ -36,7 +36,10 @@ std::string Absolute(const std::string& path) {
 
 int RefuseSecondUp(const std::string& name, const std::string& state_directory) {
   std::string who;
-  if (auto client = Client::Connect(state_directory); client.ok()) {
+  auto client = Client::Connect(state_directory);
+  if (absl::IsPermissionDenied(client.status())) {
+    who = " (another user's)";
+  } else if (client.ok()) {
     if (const auto cluster = client->GetCluster(); cluster.ok()) {
       who = absl::StrCat(" (imd has pid ", cluster->pid(), ", from ", cluster->spec_path(), ")");
     }
@@ -57,10 +60,11 @@ int Run(const Context& context, const Options& options) {
     return kExitBadInput;
   }
   const std::string directory = StateDirectory(
-      Absolute(StateRoot([](const char* name) -> const char* { return std::getenv(name); },
-                         geteuid())),
+      Absolute(StateRoot([](const char* name) -> const char* { return std::getenv(name); })),
       spec.name);
-  if (SocketAnswers(ApiSocket(directory))) return RefuseSecondUp(spec.name, directory);
+  if (ListenerAt(ApiSocket(directory)) != Listener::kNone) {
+    return RefuseSecondUp(spec.name, directory);
+  }
   if (const auto missing = ExplainPreflight(TryMachine())) {
     PrintError(*missing);
     return kExitNotPermitted;
@@ -70,6 +74,7 @@ int Run(const Context& context, const Options& options) {
   daemon.program = absl::StrCat(ProgramDirectory(), "/imd");
   daemon.spec_path = Absolute(options.file);
   daemon.state_directory = directory;
+  daemon.owner = SudoUser(geteuid(), std::getenv("SUDO_UID"));
   daemon.ends_with_us = !options.detach;
   const auto imd = StartDaemon(daemon);
   if (!imd.ok()) return Fail(imd.status());
@@ -98,6 +103,8 @@ void AddUp(CLI::App& app, Context& context) {
   verb->footer(
       "Each change of a host is shown as one line until Ctrl-C, which stops all hosts and\n"
       "ends the cluster; a second Ctrl-C kills them. With -d the cluster stays until im down.\n"
+      "Needs root. Brought up with sudo, it obeys the user who did so: im ps, why, events,\n"
+      "wake, suspend, release, wait and down then work without sudo.\n"
       "Nothing of this machine's own network is changed.");
   verb->callback([&context, options] {
     context.run = [&context, options] { return Run(context, *options); };

@@ -1,0 +1,79 @@
+"""A cluster that a user brought up with sudo: what that user may do without."""
+
+import os
+import shutil
+import subprocess
+import unittest
+
+from cluster import BIN, DEADLINE_S, PEER, ClusterTest
+
+# Users that need not exist.
+OWNER, STRANGER = 64321, 64322
+NOT_PERMITTED = 4
+
+SPEC = f"""
+network: {{cidr: 10.77.0.0/24}}
+hosts:
+  db: {{command: [{PEER}, serve, --echo, "7000"]}}
+"""
+
+
+class UserTest(ClusterTest):
+
+    def setUp(self):
+        self.shop = self.cluster(SPEC)
+        # The build folder may be where others cannot look.
+        self.im = self.shop.dir / "im"
+        shutil.copy(BIN / "im", self.im)
+        os.chmod(self.shop.dir, 0o711)
+        os.chmod(self.shop.spec, 0o644)
+
+    def bring_up(self):
+        self.shop.env["SUDO_UID"] = str(OWNER)
+        self.shop.up()
+
+    def as_user(self, user, *args):
+        return subprocess.run([str(self.im), *args], env=self.shop.env, text=True, user=user,
+                              group=user, extra_groups=[], cwd="/", stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEADLINE_S)
+
+    def assert_refused(self, result, reason):
+        self.assertIn(reason, result.stderr)
+        self.assertIn("sudo", result.stderr)
+        self.assertEqual((result.returncode, result.stdout), (NOT_PERMITTED, ""))
+
+    def test_who_brought_it_up_steers_it(self):
+        self.bring_up()
+        for command in [["wake", "db"], ["ps"], ["why", "db"], ["events"], ["suspend", "db"],
+                        ["release", "db"], ["down"]]:
+            with self.subTest(command=command[0]):
+                result = self.as_user(OWNER, *command)
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+
+    def test_what_reaches_into_hosts_says_that_it_needs_root(self):
+        self.bring_up()
+        for command in [["run", "--", "true"], ["exec", "db", "--", "true"], ["logs", "db"]]:
+            with self.subTest(command=command[0]):
+                self.assert_refused(self.as_user(OWNER, *command), "root")
+        self.assertEqual(self.shop.state("db"), "imaginary")  # nothing was started for it
+
+    def test_another_user_is_told_whose_it_is(self):
+        self.bring_up()
+        self.assert_refused(self.as_user(STRANGER, "ps"), "was brought up by another user")
+        again = self.as_user(STRANGER, "up", "-d", str(self.shop.spec))
+        self.assertEqual(again.returncode, 3)
+        self.assertIn("runs already", again.stderr)
+
+    def test_a_user_cannot_bring_it_up(self):
+        self.assert_refused(self.as_user(OWNER, "up", "-d", str(self.shop.spec)), "only root may make")
+
+    def test_nothing_else_in_its_directory_is_open(self):
+        self.bring_up()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in self.shop.state_dir.iterdir()}
+        self.assertEqual({name: mode for name, mode in modes.items() if mode & 0o077}, {})
+        owned = [path.name for path in self.shop.state_dir.iterdir() if path.stat().st_uid == OWNER]
+        self.assertEqual(owned, ["api.sock"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
