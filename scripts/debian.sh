@@ -71,11 +71,8 @@ install_packages() {
   [ ${#MISSING[@]} -gt 0 ] || return 0
   choose_packages
   if [ ${#CHOSEN[@]} -eq 0 ] && [ ${#UNAVAILABLE[@]} -eq 0 ]; then return 0; fi
+  [ -z "$SUDO" ] || say "To be installed with apt-get: ${CHOSEN[*]} ${UNAVAILABLE[*]:-}"
   need_root "install packages"
-  if [ -n "$SUDO" ]; then
-    say "To be installed (needs root): ${CHOSEN[*]} ${UNAVAILABLE[*]:-}"
-    $SUDO -v || die "sudo did not let us; install these packages yourself, then run this again."
-  fi
   if [ ${#UNAVAILABLE[@]} -gt 0 ]; then
     apt_update
     choose_packages
@@ -83,7 +80,8 @@ install_packages() {
 This was made for Debian 12 and 13 (main). See /etc/apt/sources.list*, then run this again."
   fi
   services_hold
-  local what="Installing ${#CHOSEN[@]} packages (${CHOSEN[*]:0:3}$([ ${#CHOSEN[@]} -le 3 ] || echo ' …'))" done=0
+  local what="Installing ${CHOSEN[*]:0:3}" done=0
+  [ ${#CHOSEN[@]} -le 3 ] || what+=" and $((${#CHOSEN[@]} - 3)) more packages"
   if step "$what" "$IM_LOGS/apt-install.log" apt_install; then done=1; fi
   if [ $done -eq 0 ]; then
     say "Once more, with new lists of packages:"

@@ -9,9 +9,41 @@ die() { printf '\n%s\n' "$*" >&2; exit 1; }
 
 # How to become root, for the few things that need it.
 if [ "$(id -u)" -eq 0 ]; then SUDO=""; else SUDO="sudo"; fi
+
+# sudo asks once, at the beginning, and is kept fresh until the script ends:
+# what needs it may come ten minutes later. Returns 1 if it does not let us.
+sudo_begin() {  # sudo_begin "what for"
+  [ -n "$SUDO" ] || return 0
+  command -v sudo > /dev/null || return 1
+  if ! sudo -n true 2> /dev/null; then
+    [ -t 0 ] || return 1
+    say "Root is needed to $1; sudo may ask for your password."
+    sudo -v || return 1
+  fi
+  [ -z "$SUDO_REFRESH" ] || return 0
+  sudo_refresh $$ &
+  SUDO_REFRESH=$!
+  disown
+}
+SUDO_REFRESH=
+sudo_refresh() {  # in the background, for as long as process $1 lives
+  exec > /dev/null 2>&1 < /dev/null
+  trap - INT TERM EXIT
+  while sleep 30 && kill -0 "$1"; do sudo -n -v || return; done
+}
+
+# Or ends here, and says what to do.
 need_root() {  # need_root "what for"
-  [ -z "$SUDO" ] || command -v sudo > /dev/null ||
-    die "Root is needed to $1, and there is no sudo. Run this as root, or install sudo."
+  sudo_begin "$1" && return 0
+  if ! command -v sudo > /dev/null; then
+    die "Root is needed to $1, and there is no sudo here.
+Run this as root; or let root install sudo and give it to you: adduser $(id -un) sudo"
+  elif [ ! -t 0 ]; then
+    die "Root is needed to $1, and sudo asks for a password, which cannot be typed here.
+Run 'sudo -v' on this terminal first, or run this as root."
+  fi
+  die "Root is needed to $1, and sudo did not let $(id -un).
+Run this as root; or let root give you sudo: adduser $(id -un) sudo"
 }
 
 # seconds → "2 min 3 s"

@@ -18,7 +18,9 @@ GTEST = {name: re.compile(rf"^\[  {word} \] (\d+) tests?[.,]", re.M)
          for name, word in [("passed", "PASSED "), ("failed", "FAILED "), ("skipped", "SKIPPED")]}
 UNITTEST_RAN = re.compile(r"^Ran (\d+) tests? in ", re.M)
 UNITTEST_RESULT = re.compile(r"^(?:OK|FAILED)(?: \(([^)]*)\))?\s*$", re.M)
-SKIP_REASON = re.compile(r"^(?:not run: |skipped: )(.*)$|^.* \.\.\. skipped '(.*)'$", re.M)
+SKIP_REASON = re.compile(r"^(?:not run: |skipped: )(.*)$"
+                         r"|^.* \.\.\. skipped '(.*)'$"  # unittest
+                         r"|^.*:\d+: Skipped\n(.+)$", re.M)  # GoogleTest
 
 
 def last(pattern, text):
@@ -48,7 +50,7 @@ def count(root):
         output = test.findtext("system-out") or ""
         told = cases(output)
         for match in SKIP_REASON.finditer(output):
-            reasons.append(f"{test.get('name')}: {match.group(1) or match.group(2)}")
+            reasons.append(f"{test.get('name')}: {match[match.lastindex]}")
         if status in ("notrun", "disabled"):
             # A missing program is no reason not to run; ctest calls it so, too.
             if test.find("skipped") is not None and "SKIP_" in (test.find("skipped").get("message") or ""):

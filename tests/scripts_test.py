@@ -7,6 +7,7 @@ in PATH: nothing is installed.
 
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -49,6 +50,12 @@ class CountTest(unittest.TestCase):
         skipped = ("a", "notrun", "not run: needs root\n", '<skipped message="SKIP_RETURN_CODE=77"/>')
         self.assertEqual(self.count(skipped), (0, 0, 1, ["a: needs root"]))
 
+    def test_gtest_tells_reasons_too(self):
+        output = ("[ RUN      ] A.b\n/x/a_test.cc:165: Skipped\nonly root can\n\n[  SKIPPED ] A.b (0 ms)\n"
+                  "[==========] 3 tests from 1 test suite ran. (5 ms total)\n"
+                  "[  PASSED  ] 2 tests.\n[  SKIPPED ] 1 test, listed below:\n")
+        self.assertEqual(self.count(("a", "run", output, "")), (2, 0, 1, ["a: only root can"]))
+
     def test_a_program_that_is_not_there_is_a_failure(self):
         missing = ("a", "notrun", "", '<skipped message="Unable to find executable"/>')
         self.assertEqual(self.count(missing)[:3], (0, 1, 0))
@@ -89,11 +96,11 @@ class ScriptTest(unittest.TestCase):
         path = self.folder / "asked"
         return path.read_text().splitlines() if path.exists() else []
 
-    def bash(self, script):
+    def bash(self, script, **variables):
         return subprocess.run(
-            ["bash", "-c", f"set -u; cd {ROOT}; . scripts/steps.sh; . scripts/debian.sh\n"
+            ["bash", "-c", f"set -u; cd {ROOT}; . scripts/steps.sh; . scripts/debian.sh; . scripts/report.sh\n"
              f"IM_LOGS={self.folder}; POLICY={self.folder}/policy-rc.d\n{script}"],
-            env=dict(os.environ, PATH=f"{self.folder}/bin:{os.environ['PATH']}"),
+            env=dict(os.environ, PATH=f"{self.folder}/bin:{os.environ['PATH']}") | variables,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
 
     def test_every_script_parses(self):
@@ -147,6 +154,51 @@ class ScriptTest(unittest.TestCase):
         self.bash("install_packages a")
         self.assertEqual((self.folder / "policy-rc.d").read_text(), "#!/bin/sh\nexit 101\n")
 
+    def as_user(self, sudo):
+        self.tool("id", '[ "$*" = -u ] && echo 1000 || echo dev')
+        self.tool("sudo", sudo)
+
+    def test_without_sudo_a_user_is_told_so(self):
+        self.as_user("exit 1")
+        (self.folder / "bin/sudo").unlink()
+        for name in ["dirname", "mkdir", "bash"]:
+            (self.folder / "bin" / name).symlink_to(shutil.which(name))
+        done = self.bash("need_root 'do it'; echo not reached", PATH=f"{self.folder}/bin")
+        self.assertIn("Root is needed to do it, and there is no sudo here.", done.stdout)
+        self.assertIn("adduser dev sudo", done.stdout)
+        self.assertNotIn("not reached", done.stdout)
+
+    def test_a_password_that_cannot_be_typed_is_said(self):
+        self.as_user("exit 1")
+        done = self.bash("need_root 'do it'; echo not reached")
+        self.assertIn("sudo asks for a password, which cannot be typed here", done.stdout)
+        self.assertNotIn("not reached", done.stdout)
+
+    def test_packages_are_named_before_sudo_is_asked(self):
+        self.packages(installed=[], available=["a"])
+        self.as_user("exit 1")
+        done = self.bash("install_packages a; echo not reached")
+        self.assertRegex(done.stdout, "(?s)To be installed with apt-get: a.*Root is needed to install packages")
+        self.assertEqual(self.asked(), [])
+
+    def test_sudo_is_kept_fresh_and_asked_once(self):
+        self.as_user(f'printf "%s\\n" "$*" >> {self.folder}/sudo; [ "$1" != -n ] || shift; [ "$1" = true ]')
+        done = self.bash("need_root 'do it'; need_root 'do more'; kill $SUDO_REFRESH && echo kept")
+        self.assertEqual(done.stdout, "kept\n")
+        self.assertEqual((self.folder / "sudo").read_text(), "-n true\n" * 2)
+
+    def test_what_did_not_run_is_told_by_its_reason(self):
+        clusters = "FAILED=0; NOT_RUN=('e2e_a: needs root; x: y' 'unit: no tool' 'e2e_b: needs root; x: y')"
+        done = self.bash(f"{clusters}; tell_not_run; echo failed $FAILED", CI="")
+        self.assertIn("NOT EVERYTHING WAS TESTED", done.stdout)
+        self.assertIn("  e2e_a, e2e_b\n    because: needs root; x: y\n  unit\n    because: no tool\n", done.stdout)
+        self.assertIn("whole clusters", done.stdout)
+        self.assertIn("failed 0", done.stdout)
+        self.assertIn("failed 1", self.bash(f"{clusters}; tell_not_run; echo failed $FAILED", CI="true").stdout)
+
+    def test_when_all_ran_nothing_is_told(self):
+        self.assertEqual(self.bash("NOT_RUN=(); tell_not_run").stdout, "")
+
     def test_package_files_may_have_comments(self):
         (self.folder / "packages").write_text("# all\na|b  # why\n\n ?c\n")
         done = self.bash(f"read_packages {self.folder}/packages; printf '<%s>' \"${{ENTRIES[@]}}\"")
@@ -161,6 +213,26 @@ class ScriptTest(unittest.TestCase):
     def test_a_quick_step_is_silent(self):
         done = self.bash(f"step 'Doing it' {self.folder}/log true")
         self.assertEqual((done.stdout, done.returncode), ("", 0))
+
+    def fuzz(self, script):
+        (self.folder / "tests/corpus/x_fuzz").mkdir(parents=True)
+        self.tool("x_fuzz", script)
+        return subprocess.run([ROOT / "scripts/fuzz_target.sh", "bin/x_fuzz", "3"], cwd=self.folder,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+
+    def test_a_fuzz_target_gets_its_seeds(self):
+        done = self.fuzz("echo $*")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        told = (self.folder / "build-fuzz/x_fuzz.log").read_text()
+        self.assertIn("-max_total_time=3 ", told)
+        self.assertIn(" build-fuzz/corpus/x_fuzz tests/corpus/x_fuzz\n", told)
+        self.assertFalse((self.folder / "build-fuzz/x_fuzz.failed").exists())
+
+    def test_a_fuzz_target_that_finds_something_shows_it(self):
+        done = self.fuzz("echo heap-buffer-overflow; exit 77")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("heap-buffer-overflow", done.stdout)
+        self.assertTrue((self.folder / "build-fuzz/x_fuzz.failed").exists())
 
     def test_run_without_a_cluster_says_how(self):
         done = subprocess.run([ROOT / "run"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
