@@ -23,6 +23,12 @@ PEER = str(BIN / "im-peer")
 # sanitizer builds on a shared machine are slow.
 DEADLINE_S = 60
 
+# By how much programs under test are slower than the release build: 1 for that
+# one, more for sanitizer builds (./test sets it). What a test demands of the
+# programs' own speed is multiplied by it; times that somebody configured, and
+# the order and number of things, are not.
+SLOW_FACTOR = float(os.environ.get("IM_SLOW_FACTOR") or 1)
+
 
 def wait_until(condition, what, deadline_s=DEADLINE_S, pause_s=0.01):
     """Polls `condition` until it is true; its last value is returned."""

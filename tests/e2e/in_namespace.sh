@@ -12,7 +12,7 @@ if [ "$(id -u)" -ne 0 ]; then
     not_run "needs root, and there is no sudo; run ./test as root"
   sudo -n true 2> /dev/null ||
     not_run "needs root, and sudo asks for a password; run 'sudo -v' first, or ./test as root"
-  exec sudo -n env "IM_LONG=${IM_LONG:-}" "ASAN_OPTIONS=${ASAN_OPTIONS:-}" \
+  exec sudo -n env "IM_LONG=${IM_LONG:-}" "IM_SLOW_FACTOR=${IM_SLOW_FACTOR:-}" "ASAN_OPTIONS=${ASAN_OPTIONS:-}" \
     "TSAN_OPTIONS=${TSAN_OPTIONS:-}" "UBSAN_OPTIONS=${UBSAN_OPTIONS:-}" "$0" "$@"
 fi
 shift
