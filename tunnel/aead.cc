@@ -3,10 +3,12 @@
 #include <openssl/evp.h>
 #include <sodium.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 
 #include "base/check.h"
+#include "tunnel/ipsec_mb.h"
 
 namespace im::tunnel {
 namespace {
@@ -19,8 +21,8 @@ Nonce NonceOf(uint64_t counter) {
   return nonce;
 }
 
-// The price of EVP's start has been paid.
-std::atomic<bool> evp_is_ready{false};
+// A library for bulk data has been started.
+std::atomic<bool> bulk_is_ready{false};
 
 const EVP_CIPHER* ChaCha20Poly1305() {
   static const EVP_CIPHER* const cipher = [] {
@@ -28,7 +30,6 @@ const EVP_CIPHER* ChaCha20Poly1305() {
     return EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr);
   }();
   IM_CHECK(cipher != nullptr);
-  evp_is_ready.store(true, std::memory_order_relaxed);
   return cipher;
 }
 
@@ -71,33 +72,64 @@ bool OpenWithSodium(const SecretKey& key, const AeadJob& job) {
 // EVP wipes its copy of the key.
 AeadKey::~AeadKey() { EVP_CIPHER_CTX_free(evp_); }
 
-bool AeadKey::UsesEvp(std::span<const AeadJob> jobs, bool seal) {
-  if (evp_ != nullptr) return true;
-  for (const AeadJob& job : jobs) bytes_ += job.size;
-  // Where it runs already, a context is cheap, but still a kilobyte.
-  const bool ready = evp_is_ready.load(std::memory_order_relaxed);
-  if (bytes_ < (ready ? kEvpBytes / 64 : kEvpBytes)) {
-    InitCrypto();
-    return false;
+AeadKey::Engine AeadKey::EngineFor(std::span<const AeadJob> jobs, bool seal) {
+  size_t size_max = 0;
+  for (const AeadJob& job : jobs) {
+    bytes_ += job.size;
+    size_max = std::max<size_t>(size_max, job.size);
   }
-  evp_ = EVP_CIPHER_CTX_new();
-  IM_CHECK(evp_ != nullptr);
-  const auto init = seal ? EVP_EncryptInit_ex2 : EVP_DecryptInit_ex2;
-  IM_CHECK(init(evp_, ChaCha20Poly1305(), key_.bytes().data(), nullptr, nullptr) == 1);
-  return true;
+  if (!bulk_) {
+    // Where they run already, a context is cheap, but still a kilobyte.
+    const bool ready = bulk_is_ready.load(std::memory_order_relaxed);
+    if (library_ == AeadLibrary::kAuto && bytes_ < (ready ? kBulkBytes / 64 : kBulkBytes)) {
+      InitCrypto();
+      return Engine::kSodium;
+    }
+    bulk_ = true;
+    bulk_is_ready.store(true, std::memory_order_relaxed);
+  }
+  if (library_ != AeadLibrary::kOpenSsl) {
+    const IpsecMb* const ipsec_mb = IpsecMb::OfThread();
+    if (ipsec_mb != nullptr &&
+        (size_max <= ipsec_mb->size_max() || library_ == AeadLibrary::kIpsecMb)) {
+      return Engine::kIpsecMb;
+    }
+  }
+  if (evp_ == nullptr) {
+    evp_ = EVP_CIPHER_CTX_new();
+    IM_CHECK(evp_ != nullptr);
+    const auto init = seal ? EVP_EncryptInit_ex2 : EVP_DecryptInit_ex2;
+    IM_CHECK(init(evp_, ChaCha20Poly1305(), key_.bytes().data(), nullptr, nullptr) == 1);
+  }
+  return Engine::kEvp;
 }
 
 void AeadSealer::Seal(std::span<const AeadJob> jobs) {
-  if (!UsesEvp(jobs, true)) {
-    for (const AeadJob& job : jobs) SealWithSodium(key_, job);
-    return;
+  switch (EngineFor(jobs, true)) {
+    case Engine::kSodium:
+      for (const AeadJob& job : jobs) SealWithSodium(key_, job);
+      break;
+    case Engine::kEvp:
+      for (const AeadJob& job : jobs) IM_CHECK(SealWithEvp(evp_, job));
+      break;
+    case Engine::kIpsecMb:
+      IpsecMb::OfThread()->Seal(key_, jobs);
+      break;
   }
-  for (const AeadJob& job : jobs) IM_CHECK(SealWithEvp(evp_, job));
 }
 
 void AeadOpener::Open(std::span<AeadJob> jobs) {
-  const bool evp = UsesEvp(jobs, false);
-  for (AeadJob& job : jobs) job.ok = evp ? OpenWithEvp(evp_, job) : OpenWithSodium(key_, job);
+  switch (EngineFor(jobs, false)) {
+    case Engine::kSodium:
+      for (AeadJob& job : jobs) job.ok = OpenWithSodium(key_, job);
+      break;
+    case Engine::kEvp:
+      for (AeadJob& job : jobs) job.ok = OpenWithEvp(evp_, job);
+      break;
+    case Engine::kIpsecMb:
+      IpsecMb::OfThread()->Open(key_, jobs);
+      break;
+  }
 }
 
 }  // namespace im::tunnel

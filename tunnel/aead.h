@@ -1,15 +1,16 @@
 // ChaCha20-Poly1305 for transport data, a batch of jobs at a time.
 //
-// The interface is a batch on purpose: a library that seals several packets in
-// the lanes of one vector unit can be put behind it without a change outside.
+// Bulk data goes through Intel's IPsec-MB where it is the faster one
+// (ipsec_mb.h), else through OpenSSL's EVP with one context for each key and
+// direction; a job sets nothing but the nonce. All give the same bytes. One of
+// them may be asked for (tuning.h); what cannot be used is never used.
 //
-// Bulk data goes through OpenSSL's EVP, with one context for each key and
-// direction; a job sets nothing but the nonce. But OpenSSL registers every
-// cipher that it has before it gives one out, which takes most of a
-// millisecond: longer than all else that a fresh instance does before its
+// Both take their time to start: OpenSSL registers every cipher that it has
+// before it gives one out, IPsec-MB tests itself. That is most of a
+// millisecond, longer than all else that a fresh instance does before its
 // first packet. So a process begins with libsodium, which is half as fast and
-// ready at once, and goes over to EVP when a key has seen kEvpBytes. A host
-// that is quiet never does.
+// ready at once, and goes over when a key has seen kBulkBytes. A host that is
+// quiet never does.
 
 #ifndef IM_TUNNEL_AEAD_H_
 #define IM_TUNNEL_AEAD_H_
@@ -19,14 +20,15 @@
 #include <span>
 
 #include "tunnel/crypto.h"
+#include "tunnel/tuning.h"
 
 struct evp_cipher_ctx_st;  // OpenSSL's EVP_CIPHER_CTX
 
 namespace im::tunnel {
 
-// Bytes under one key after which EVP is worth its start: libsodium takes as
-// long for a megabyte as EVP's start.
-inline constexpr uint64_t kEvpBytes = 1 << 20;
+// Bytes under one key after which a library for bulk data is worth its start:
+// libsodium takes as long for a megabyte.
+inline constexpr uint64_t kBulkBytes = 1 << 20;
 
 // One message under the nonce 0^32 || counter (little-endian), [W] 5.4.6.
 // `out` may be `in`.
@@ -38,19 +40,27 @@ struct AeadJob {
   uint64_t counter = 0;
 };
 
-// A key for one direction, and how it is used now.
+// A key for one direction, and how it is used now. Not for two threads at a
+// time.
 class AeadKey {
  public:
-  explicit AeadKey(const SecretKey& key) : key_(key) {}
+  // `library`: anything but kAuto is used from the first byte on, if it can be.
+  explicit AeadKey(const SecretKey& key, AeadLibrary library = Tuning::ByEnvironment().aead)
+      : key_(key), library_(library) {}
   ~AeadKey();
   AeadKey(const AeadKey&) = delete;
   AeadKey& operator=(const AeadKey&) = delete;
 
  protected:
-  // True if EVP is to be used for `jobs`; makes the context then.
-  bool UsesEvp(std::span<const AeadJob> jobs, bool seal);
+  enum class Engine { kSodium, kEvp, kIpsecMb };
+
+  // What is to be used for `jobs`; makes EVP's context if that is it. The
+  // manager of IPsec-MB is the thread's, so no key keeps it.
+  Engine EngineFor(std::span<const AeadJob> jobs, bool seal);
 
   SecretKey key_;
+  const AeadLibrary library_;
+  bool bulk_ = false;  // libsodium's time is over
   evp_cipher_ctx_st* evp_ = nullptr;
   uint64_t bytes_ = 0;
 };
