@@ -142,8 +142,12 @@ void GsoBatchWriter::Fill(const DatagramBatch& batch, Cursor& cursor) {
   for (size_t i = cursor.run; i < runs.size(); ++i) {
     const DatagramRun& run = runs[i];
     const bool first = i == cursor.run;
-    const bool trains = gso_ && !(first && run_singly_) && !Singly(run.peer);
     const size_t segment = SegmentSize(run);
+    if (!asked_ && gso_ && run.bytes.size() > segment) {
+      asked_ = true;
+      gso_ = sender_.CanSendTrains();
+    }
+    const bool trains = gso_ && !(first && run_singly_) && !Singly(run.peer);
     const size_t bytes_max =
         trains ? std::max<size_t>(1, std::min(kGsoSegmentsMax, kGsoBytesMax / segment)) * segment
                : segment;

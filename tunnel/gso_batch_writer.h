@@ -59,6 +59,8 @@ class GsoBatchWriter {
    public:
     virtual ~Sender() = default;
     virtual int Send(mmsghdr* messages, unsigned count) = 0;
+    // Whether UDP_SEGMENT may be used at all; asked before the first train.
+    virtual bool CanSendTrains() { return true; }
   };
 
   // `v6_socket`: addresses are given to the kernel v4-mapped.
@@ -109,6 +111,7 @@ class GsoBatchWriter {
   const bool v6_socket_;
   DropCounters& drops_;
   bool gso_ = true;
+  bool asked_ = false;  // whether trains can be sent
   std::unique_ptr<Messages> messages_;
   std::deque<Unsent> unsent_;
   size_t unsent_bytes_ = 0;

@@ -76,6 +76,13 @@ class FakeSender final : public GsoBatchWriter::Sender {
     return static_cast<int>(count);
   }
 
+  bool CanSendTrains() override {
+    ++asked;
+    return trains;
+  }
+
+  bool trains = true;
+  int asked = 0;
   std::function<int(const Sent&)> verdict = [](const Sent&) { return 0; };
   std::vector<Sent> sent;
   std::vector<Sent> refused;
@@ -123,6 +130,22 @@ TEST_F(GsoBatchWriterTest, ATrainIsOneMessageAndManyAreOneCall) {
   EXPECT_EQ(sender_.sent[1].segment_size, 0);   // a single datagram needs no cutting
   EXPECT_EQ(writer_.sent_bytes(), 3200u);
   EXPECT_EQ(drops_.total(), 0u);
+}
+
+TEST_F(GsoBatchWriterTest, WhereTrainsDoNotWorkDatagramsGoOneByOne) {
+  sender_.trains = false;
+  AddRun(Peer(1), 700, 700);
+  writer_.Write(batch_);
+  EXPECT_EQ(sender_.asked, 0) << "a test that a quiet instance does not need";
+  for (int i = 0; i < 2; ++i) {
+    AddRun(Peer(1), 2500, 1000);
+    writer_.Write(batch_);
+  }
+  EXPECT_EQ(sender_.asked, 1);
+  EXPECT_FALSE(writer_.gso());
+  ASSERT_EQ(sender_.sent.size(), 7u);
+  for (const Sent& message : sender_.sent) EXPECT_EQ(message.segment_size, 0);
+  EXPECT_EQ(SentBytes(), 5700u);
 }
 
 TEST_F(GsoBatchWriterTest, ALongRunIsCutToTheKernelsLimits) {

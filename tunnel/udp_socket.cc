@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "tunnel/udp_offload.h"
 
 namespace im::tunnel {
 namespace {
@@ -132,7 +133,7 @@ UdpSocket::UdpSocket(FileDescriptor fd, bool v6, DropCounters& drops)
 UdpSocket::~UdpSocket() = default;
 
 void UdpSocket::SetOptions(const Options& options) {
-  SetFlag(fd(), SOL_UDP, UDP_GRO);
+  if (UdpOffload::GroIsThinkable(Tuning::ByEnvironment())) SetFlag(fd(), SOL_UDP, UDP_GRO);
   SetFlag(fd(), IPPROTO_IP, IP_RECVTOS);  // also of IPv4 packets to an IPv6 socket
   if (v6_) {
     SetFlag(fd(), IPPROTO_IPV6, IPV6_RECVPKTINFO);
@@ -192,10 +193,21 @@ bool UdpSocket::Receive(DatagramBatch& batch) {
     run.bytes = {buffers.bytes[i], size};
     run.segment_size = static_cast<uint32_t>(size);
     ReadControl(buffers.headers[i].msg_hdr, run);
+    if (!gro_tested_ && run.segment_size < size) TestGro();
     batch.Add(run);
   }
   return count > 0;
 }
+
+// What was mangled already fails its authentication.
+void UdpSocket::TestGro() {
+  gro_tested_ = true;
+  if (UdpOffload::OfProcess().gro) return;
+  const int off = 0;
+  static_cast<void>(setsockopt(fd(), SOL_UDP, UDP_GRO, &off, sizeof(off)));
+}
+
+bool UdpSocket::CanSendTrains() { return UdpOffload::OfProcess().gso; }
 
 int UdpSocket::Send(mmsghdr* messages, unsigned count) {
   return sendmmsg(fd(), messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);

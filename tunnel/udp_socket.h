@@ -2,7 +2,8 @@
 //
 // Receiving: recvmmsg into buffers of this object, with UDP_GRO (Linux 5.0), so
 // that a train of datagrams of one peer arrives as one run. Sending: see
-// gso_batch_writer.h.
+// gso_batch_writer.h. Both are used as the self-test of udp_offload.h allows,
+// which is made when the first train is there.
 //
 // Errors of the network (a peer that is gone, no route) are never errors of
 // the socket: they are counted and forgotten.
@@ -66,6 +67,9 @@ class UdpSocket final : private GsoBatchWriter::Sender {
   static absl::StatusOr<std::unique_ptr<UdpSocket>> OpenFamily(const Options& options, int family,
                                                                DropCounters& drops);
   int Send(mmsghdr* messages, unsigned count) override;
+  bool CanSendTrains() override;
+  // A train has come: is UDP_GRO to be trusted?
+  void TestGro();
   void SetOptions(const Options& options);
   void SetBuffer(int option, int force_option, int bytes, const char* name);
 
@@ -75,6 +79,7 @@ class UdpSocket final : private GsoBatchWriter::Sender {
   GsoBatchWriter writer_;
   std::unique_ptr<ReceiveBuffers> buffers_;
   uint64_t received_bytes_ = 0;
+  bool gro_tested_ = false;
 };
 
 }  // namespace im::tunnel
