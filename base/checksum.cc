@@ -28,6 +28,34 @@ uint64_t AddCarry(uint64_t a, uint64_t b) {
   return __builtin_add_overflow(a, b, &sum) ? sum + 1 : sum;
 }
 
+#if defined(__x86_64__)
+
+const bool has_avx2 = __builtin_cpu_supports("avx2");
+// From there on the wide sum is the faster one, in bytes.
+constexpr size_t kWideBytesMin = 128;
+
+// The sum of the 32-bit words of `blocks` times 64 bytes. Lanes of 64 bits take
+// the carries: no packet is long enough to fill one.
+__attribute__((target("avx2"))) uint64_t SumBlocks(const uint8_t* p, size_t blocks) {
+  using Lanes = uint64_t __attribute__((vector_size(32)));
+  constexpr uint64_t kLow = 0xffffffff;
+  const Lanes low = {kLow, kLow, kLow, kLow};
+  Lanes a = {}, b = {}, c = {}, d = {};
+  for (; blocks > 0; --blocks, p += 64) {
+    Lanes x, y;
+    std::memcpy(&x, p, sizeof(x));
+    std::memcpy(&y, p + sizeof(x), sizeof(y));
+    a += x & low;
+    b += x >> 32;
+    c += y & low;
+    d += y >> 32;
+  }
+  a += b + c + d;
+  return a[0] + a[1] + a[2] + a[3];
+}
+
+#endif
+
 // The offset of the checksum in the transport header; 0 if there is none.
 size_t ChecksumOffset(const IpView& view) {
   if (view.transport_offset == 0 || view.fragment) return 0;
@@ -58,6 +86,14 @@ uint64_t TransportSum(std::span<const uint8_t> packet, const IpView& view) {
 uint64_t SumBytes(std::span<const uint8_t> bytes, uint64_t sum) {
   const uint8_t* p = bytes.data();
   size_t left = bytes.size();
+  uint64_t own = 0;
+#if defined(__x86_64__)
+  if (left >= kWideBytesMin && has_avx2) {
+    own = SumBlocks(p, left / 64);
+    p += left / 64 * 64;
+    left %= 64;
+  }
+#endif
   // Four sums that do not wait for one another.
   uint64_t a = 0, b = 0, c = 0, d = 0;
   for (; left >= 32; p += 32, left -= 32) {
@@ -66,7 +102,7 @@ uint64_t SumBytes(std::span<const uint8_t> bytes, uint64_t sum) {
     c = AddCarry(c, Load64(p + 16));
     d = AddCarry(d, Load64(p + 24));
   }
-  uint64_t own = AddCarry(AddCarry(a, b), AddCarry(c, d));
+  own = AddCarry(own, AddCarry(AddCarry(a, b), AddCarry(c, d)));
   for (; left >= 8; p += 8, left -= 8) own = AddCarry(own, Load64(p));
   if (left > 0) {
     uint64_t rest = 0;  // an odd end is padded with zeros

@@ -1,4 +1,5 @@
-// The Internet checksum (RFC 1071), 8 bytes at a time.
+// The Internet checksum (RFC 1071), 64 bytes at a time where the processor can,
+// else 32.
 
 #ifndef IM_BASE_CHECKSUM_H_
 #define IM_BASE_CHECKSUM_H_

@@ -89,7 +89,10 @@ class Driver::Impl {
       WatchWritable();
     }
     if ((events & ~uint32_t{EPOLLOUT}) == 0) return;
-    for (int i = 0; i < kReceivesPerTurn && socket_->Receive(received_); ++i) {
+    bool more = true;
+    for (int i = 0; i < kReceivesPerTurn && more && socket_->Receive(received_); ++i) {
+      // Where fewer came, nothing is left: epoll says it if there is.
+      more = received_.runs().size() == kMessagesPerReceive;
       Use([this](Device& device, Instant now, Outbox& out) {
         device.OnDatagrams(received_, now, out);
       });

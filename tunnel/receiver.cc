@@ -8,6 +8,13 @@
 #include "tunnel/message.h"
 
 namespace im::tunnel {
+namespace {
+
+// Messages that are opened together: so few of them are still in the
+// first-level cache when their headers and checksums are looked at.
+constexpr size_t kJobsPerOpen = 16;
+
+}  // namespace
 
 void Receiver::OnDatagrams(DatagramBatch& batch, Instant now, Outbox& out) {
   IM_CHECK(!busy_);
@@ -55,6 +62,10 @@ void Receiver::OnTransport(std::span<uint8_t> datagram, const DatagramRun& run, 
       return;
     }
     session_ = entry->session;
+  } else if (jobs_.size() >= kJobsPerOpen) {
+    // What a delegate does meanwhile may end the session.
+    FlushGroup(now, out);
+    return OnTransport(datagram, run, now, out);
   }
   if (!session_->MayAccept(header.counter)) {
     state_.drops.Add(DropReason::kReplayed);

@@ -14,6 +14,11 @@ namespace {
 
 constexpr uint32_t kEnd = UINT32_MAX;
 
+// Datagrams that are sealed together. A super-packet's segments are copied to
+// their places first; so few of them are still in the first-level cache when
+// they are sealed.
+constexpr size_t kJobsPerSeal = 16;
+
 // Largest inner packet that fits a datagram, in bytes.
 constexpr size_t kInnerBytesMax = kGsoBytesMax - kTransportOverhead;
 // Smallest IP header.
@@ -212,6 +217,10 @@ bool Sender::AddSuperPacket(Session& session, const Packet& packet, Instant now,
 
 uint8_t* Sender::AddJob(Session& session, size_t size, const uint8_t* in, uint8_t ecn,
                         RunBuilder& runs) {
+  if (jobs_.size() >= kJobsPerSeal) {
+    session.Seal(jobs_);
+    jobs_.clear();
+  }
   const std::span<uint8_t> datagram = runs.Next(size + kTransportOverhead, ecn);
   TransportHeader header;
   header.receiver = session.remote_index();

@@ -48,7 +48,8 @@ class Sender {
   bool Add(Session& session, Packet& packet, Instant now, RunBuilder& runs);
   bool AddSuperPacket(Session& session, const Packet& packet, Instant now, RunBuilder& runs);
   // Room for `size` bytes of plaintext, the header being written; the job
-  // reads them from `in`, or in place if that is null.
+  // reads them from `in`, or in place if that is null. What was added before
+  // may be sealed by it.
   uint8_t* AddJob(Session& session, size_t size, const uint8_t* in, uint8_t ecn,
                   RunBuilder& runs);
   size_t PaddedSize(size_t size) const;
