@@ -33,6 +33,7 @@ const std::vector<Scenario>& AllScenarios();
 Scenario TcpStream();
 Scenario ColdStart();
 Scenario Thaw();
+Scenario Tunnel();
 
 // The number `key` of an answer of im-peer; an error if the answer is one.
 absl::StatusOr<double> AskNumber(Process& driver, const std::string& command,

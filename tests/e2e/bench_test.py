@@ -16,12 +16,13 @@ class Bench(unittest.TestCase):
             subprocess.run([str(BIN / "im-bench"), "run", "--quick", "--json", str(report)], check=True,
                            timeout=4 * DEADLINE_S)
             results = json.loads(report.read_text())["results"]
-        self.assertEqual({r["scenario"] for r in results}, {"tcp_stream", "cold_start", "thaw"})
+        self.assertEqual({r["scenario"] for r in results}, {"tcp_stream", "cold_start", "thaw",
+                                                             "tunnel"})
         for result in results:
             self.assertGreater(result["min"], 0, result)
             self.assertLessEqual(result["min"], result["median"])
             self.assertLessEqual(result["median"], result["max"])
-            self.assertEqual(result["samples"], 2)
+            self.assertIn(result["samples"], (1, 2))
 
     def test_an_unknown_scenario_is_named(self):
         result = subprocess.run([str(BIN / "im-bench"), "run", "nonsense"], stderr=subprocess.PIPE,

@@ -1,0 +1,155 @@
+// tunnel: im-tunnel beside wireguard-go and a plain veth pair, at MTU 1420:
+// TCP in 1, 8 and 128 flows, UDP in datagrams of 1400 bytes, the round trip of
+// 64 bytes with and without a bulk flow beside it, processor time and memory.
+//
+// IM_BENCH_WIREGUARD_GO names another program to be compared with. Where there
+// is none, it is left out.
+
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "bench/scenario.h"
+#include "bench/tunnel_pair.h"
+
+namespace im::bench {
+namespace {
+
+constexpr int kFlows[] = {1, 8, 128};
+// UDP payload: an IP packet of 1400 bytes.
+constexpr char kDatagramBytes[] = "1372";
+
+// One way, brought up.
+struct Way {
+  std::string name;
+  std::unique_ptr<TunnelPair> pair;
+  std::vector<Process> servers;
+};
+
+// Rows in the order in which they first appear.
+class Table {
+ public:
+  void Add(const Way& way, const std::string& what, const std::string& unit, double value) {
+    const std::string name = absl::StrCat(what, ", ", way.name);
+    const auto [found, is_new] = places_.emplace(name, rows_.size());
+    if (is_new) rows_.push_back({"tunnel", name, unit, {}});
+    rows_[found->second].samples.Add(value);
+  }
+  std::vector<Row> Take() { return std::move(rows_); }
+
+ private:
+  std::map<std::string, size_t> places_;
+  std::vector<Row> rows_;
+};
+
+absl::StatusOr<Way> Start(const std::string& name, const std::string& program, int number,
+                          const std::string& peer) {
+  Way way;
+  way.name = name;
+  IM_ASSIGN_OR_RETURN(way.pair, TunnelPair::Up(program, number, peer));
+  for (const std::vector<std::string>& server :
+       {std::vector<std::string>{"iperf3", "-s"}, {peer, "serve", "--echo", "7001"}}) {
+    IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(server));
+    way.servers.push_back(std::move(process));
+  }
+  return way;
+}
+
+// iperf3 knows whole seconds only.
+std::string Seconds(const RunOptions& options) {
+  return absl::StrCat(std::max(1, static_cast<int>(options.duration_s)));
+}
+
+// Bytes that arrived, and how fast; with the tunnels' processor time for them.
+absl::Status Bulk(const Way& way, const std::string& what, std::vector<std::string> more,
+                  const RunOptions& options, Table& table) {
+  std::vector<std::string> argv = {"iperf3", "-J", "-c", way.pair->server(), "-t",
+                                   Seconds(options)};
+  argv.insert(argv.end(), more.begin(), more.end());
+  const double cpu_before_s = way.pair->CpuSeconds();
+  IM_ASSIGN_OR_RETURN(const std::string text, RunCommand(way.pair->AtNear(argv)));
+  const auto report = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto end = report.value("end", nlohmann::json::object());
+  const auto sum = end.value("sum_received", nlohmann::json::object());
+  const double gigabytes = sum.value("bytes", 0.0) / 1e9;
+  if (gigabytes <= 0) return absl::InternalError(absl::StrCat("iperf3: ", text.substr(0, 200)));
+  table.Add(way, what, "Gb/s", gigabytes * 8 / sum.value("seconds", 1.0));
+  if (way.pair->has_tunnels()) {
+    table.Add(way, what + " processor time", "s/GB",
+              (way.pair->CpuSeconds() - cpu_before_s) / gigabytes);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RoundTrips(const Way& way, const std::string& what, const RunOptions& options,
+                        Table& table) {
+  IM_ASSIGN_OR_RETURN(Process driver,
+                      Process::Start({.argv = way.pair->AtNear({options.bin + "/im-peer",
+                                                                "drive"})}));
+  IM_RETURN_IF_ERROR(AskUntilOk(driver, absl::StrCat("connect 1 ", way.pair->server(), " 7001")));
+  Samples trips;
+  const int count = static_cast<int>(options.duration_s * 1000);
+  for (int i = 0; i < count; ++i) {
+    IM_ASSIGN_OR_RETURN(const double us, AskNumber(driver, "ping 1 64", "us"));
+    trips.Add(us);
+  }
+  table.Add(way, what + " p50", "us", trips.Median());
+  table.Add(way, what + " p99", "us", trips.Percentile(99));
+  return absl::OkStatus();
+}
+
+absl::Status MeasureOnce(const Way& way, const RunOptions& options, Table& table) {
+  const bool quick = options.duration_s < 1;
+  for (const int flows : kFlows) {
+    if (quick && flows > 1) break;
+    IM_RETURN_IF_ERROR(
+        Bulk(way, absl::StrCat("TCP x", flows), {"-P", absl::StrCat(flows)}, options, table));
+  }
+  if (way.pair->has_tunnels())
+    table.Add(way, "memory under load", "MB", way.pair->ResidentMegabytes());
+  IM_RETURN_IF_ERROR(RoundTrips(way, "round trip", options, table));
+  if (quick) return absl::OkStatus();
+  IM_RETURN_IF_ERROR(Bulk(way, "UDP", {"-u", "-b", "0", "-l", kDatagramBytes}, options, table));
+  // The flow ends with the process.
+  IM_ASSIGN_OR_RETURN(Process beside,
+                      Process::Start({.argv = way.pair->AtNear({"iperf3", "-c", way.pair->server(),
+                                                                "-t", "3600"})}));
+  IM_RETURN_IF_ERROR(RoundTrips(way, "round trip, loaded", options, table));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
+  const std::string peer = options.bin + "/im-peer";
+  const char* const named = std::getenv("IM_BENCH_WIREGUARD_GO");
+  const std::string other = named == nullptr ? "wireguard-go" : named;
+  std::vector<std::pair<std::string, std::string>> programs = {
+      {"im-tunnel", options.bin + "/im-tunnel"}};
+  if (RunCommand({"sh", "-c", absl::StrCat("command -v ", other)}).ok())
+    programs.push_back({"wireguard-go", other});
+  programs.push_back({"plain veth", ""});
+
+  Table table;
+  std::vector<Way> ways;
+  for (const auto& [name, program] : programs) {
+    IM_ASSIGN_OR_RETURN(Way way, Start(name, program, static_cast<int>(ways.size()), peer));
+    if (way.pair->has_tunnels())
+      table.Add(way, "memory at start", "MB", way.pair->ResidentMegabytes());
+    ways.push_back(std::move(way));
+  }
+  for (int i = 0; i < options.repeat; ++i) {
+    for (const Way& way : ways) {
+      options.progress(absl::StrCat("tunnel ", i + 1, "/", options.repeat, " ", way.name));
+      IM_RETURN_IF_ERROR(MeasureOnce(way, options, table));
+    }
+  }
+  return table.Take();
+}
+
+}  // namespace
+
+Scenario Tunnel() {
+  return {"tunnel", "im-tunnel beside wireguard-go and a plain veth pair", 5, Run};
+}
+
+}  // namespace im::bench

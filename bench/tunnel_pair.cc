@@ -1,0 +1,155 @@
+#include "bench/tunnel_pair.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace im::bench {
+namespace {
+
+// TEST-NET-1 outside (RFC 5737), a private network inside.
+constexpr const char* kOuter[] = {"192.0.2.1", "192.0.2.2"};
+constexpr const char* kInner[] = {"10.99.0.1", "10.99.0.2"};
+constexpr char kPort[] = "51820";
+// What WireGuard has by default.
+constexpr char kMtu[] = "1420";
+
+std::vector<std::string> InNamespace(pid_t pid, const std::vector<std::string>& argv) {
+  std::vector<std::string> all = {"nsenter", "-t", absl::StrCat(pid), "-n"};
+  all.insert(all.end(), argv.begin(), argv.end());
+  return all;
+}
+
+absl::Status RunAll(const std::vector<std::vector<std::string>>& commands) {
+  for (const auto& command : commands) IM_RETURN_IF_ERROR(RunCommand(command).status());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> FirstLine(const std::string& shell_command) {
+  IM_ASSIGN_OR_RETURN(const std::string text, RunCommand({"sh", "-c", shell_command}));
+  return text.substr(0, text.find('\n'));
+}
+
+// A program that has just been started makes its socket in a moment.
+absl::Status AwaitFile(const std::string& path) {
+  constexpr int kAttemptsMax = 2000;
+  for (int i = 0; i < kAttemptsMax; ++i) {
+    if (std::filesystem::exists(path)) return absl::OkStatus();
+    usleep(1000);
+  }
+  return absl::DeadlineExceededError(absl::StrCat(path, " did not appear"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TunnelPair>> TunnelPair::Up(const std::string& program, int number,
+                                                           const std::string& peer) {
+  std::unique_ptr<TunnelPair> pair(new TunnelPair());
+  for (int end = 0; end < 2; ++end) {
+    // im-peer without a command to come: sleeps for as long as we live.
+    IM_ASSIGN_OR_RETURN(Process holder, Process::Start({.argv = {peer, "drive"},
+                                                        .new_network = true,
+                                                        .wait_for_go = true}));
+    holder.Go();
+    pair->ends_.push_back(std::move(holder));
+  }
+  IM_RETURN_IF_ERROR(pair->Join(number));
+  pair->server_ = program.empty() ? kOuter[1] : kInner[1];
+  if (!program.empty()) IM_RETURN_IF_ERROR(pair->StartTunnels(program, number));
+  return pair;
+}
+
+TunnelPair::~TunnelPair() {
+  tunnels_.clear();
+  std::error_code ignored;
+  for (const std::string& socket : sockets_) std::filesystem::remove(socket, ignored);
+}
+
+absl::Status TunnelPair::Join(int number) {
+  const std::string near = absl::StrCat("imp", number, "a");
+  const std::string far = absl::StrCat("imp", number, "b");
+  const pid_t pids[] = {ends_[0].pid(), ends_[1].pid()};
+  IM_RETURN_IF_ERROR(RunAll({{"ip", "link", "add", near, "netns", absl::StrCat(pids[0]), "type",
+                              "veth", "peer", "name", far, "netns", absl::StrCat(pids[1])}}));
+  for (int end = 0; end < 2; ++end) {
+    const std::string& name = end == 0 ? near : far;
+    const pid_t pid = pids[end];
+    IM_RETURN_IF_ERROR(RunAll({
+        InNamespace(pid, {"ip", "link", "set", "lo", "up"}),
+        InNamespace(pid, {"ip", "addr", "add", absl::StrCat(kOuter[end], "/24"), "dev", name}),
+        InNamespace(pid, {"ip", "link", "set", name, "up"}),
+    }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
+  std::string private_keys[2], public_keys[2];
+  for (int end = 0; end < 2; ++end) {
+    IM_ASSIGN_OR_RETURN(private_keys[end], FirstLine("wg genkey"));
+    IM_ASSIGN_OR_RETURN(public_keys[end],
+                        FirstLine(absl::StrCat("echo ", private_keys[end], " | wg pubkey")));
+  }
+  for (int end = 0; end < 2; ++end) {
+    const std::string name = absl::StrCat("imb", getpid(), "n", number, end == 0 ? "a" : "b");
+    const pid_t pid = ends_[end].pid();
+    IM_ASSIGN_OR_RETURN(Process tunnel,
+                        Process::Start({.argv = InNamespace(pid, {program, "-f", name}),
+                                        .environment = {"LOG_LEVEL=error"}}));
+    tunnels_.push_back(std::move(tunnel));
+    sockets_.push_back(absl::StrCat("/var/run/wireguard/", name, ".sock"));
+    IM_RETURN_IF_ERROR(AwaitFile(sockets_.back()));
+    IM_RETURN_IF_ERROR(RunAll({
+        {"sh", "-c",
+         absl::StrCat("echo ", private_keys[end], " | wg set ", name, " listen-port ", kPort,
+                      " private-key /dev/stdin peer ", public_keys[1 - end], " endpoint ",
+                      kOuter[1 - end], ":", kPort, " allowed-ips ", kInner[1 - end], "/32")},
+        InNamespace(pid, {"ip", "addr", "add", absl::StrCat(kInner[end], "/24"), "dev", name}),
+        InNamespace(pid, {"ip", "link", "set", name, "mtu", kMtu, "up"}),
+    }));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> TunnelPair::AtNear(const std::vector<std::string>& argv) const {
+  return InNamespace(ends_[0].pid(), argv);
+}
+
+absl::StatusOr<Process> TunnelPair::StartFar(const std::vector<std::string>& argv) const {
+  return Process::Start({.argv = InNamespace(ends_[1].pid(), argv)});
+}
+
+double TunnelPair::CpuSeconds() const {
+  double ticks = 0;
+  for (const Process& tunnel : tunnels_) {
+    std::ifstream file(absl::StrCat("/proc/", tunnel.pid(), "/stat"));
+    std::stringstream text;
+    text << file.rdbuf();
+    // Behind the name: state, then eleven fields, then utime and stime (proc(5)).
+    const std::string stat = text.str();
+    const size_t name_end = stat.rfind(") ");
+    if (name_end == std::string::npos) continue;
+    const std::vector<std::string> fields = absl::StrSplit(stat.substr(name_end + 2), ' ');
+    if (fields.size() > 12) ticks += std::stod(fields[11]) + std::stod(fields[12]);
+  }
+  return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+double TunnelPair::ResidentMegabytes() const {
+  double most = 0;
+  for (const Process& tunnel : tunnels_) {
+    std::ifstream file(absl::StrCat("/proc/", tunnel.pid(), "/statm"));
+    double all = 0, resident = 0;
+    if (file >> all >> resident) most = std::max(most, resident);
+  }
+  return most * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1e6;
+}
+
+}  // namespace im::bench

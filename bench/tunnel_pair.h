@@ -1,0 +1,50 @@
+// Two network namespaces joined by a veth pair, and a tunnel between them: a
+// program that speaks WireGuard in each, or none (the ceiling).
+
+#ifndef IM_BENCH_TUNNEL_PAIR_H_
+#define IM_BENCH_TUNNEL_PAIR_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "bench/process.h"
+
+namespace im::bench {
+
+class TunnelPair {
+ public:
+  // `program`: a userspace WireGuard with wireguard-go's command line; empty:
+  // the plain veth pair. `number`: of this pair, among those of one run.
+  // `peer`: im-peer. Needs `wg`.
+  static absl::StatusOr<std::unique_ptr<TunnelPair>> Up(const std::string& program, int number,
+                                                        const std::string& peer);
+  ~TunnelPair();
+
+  // Where the other end is, seen from the near one.
+  const std::string& server() const { return server_; }
+  // `argv` run at an end.
+  std::vector<std::string> AtNear(const std::vector<std::string>& argv) const;
+  absl::StatusOr<Process> StartFar(const std::vector<std::string>& argv) const;
+
+  bool has_tunnels() const { return !tunnels_.empty(); }
+  // Processor time of both tunnels' programs so far.
+  double CpuSeconds() const;
+  // The larger one's resident memory.
+  double ResidentMegabytes() const;
+
+ private:
+  TunnelPair() = default;
+  absl::Status Join(int number);
+  absl::Status StartTunnels(const std::string& program, int number);
+
+  std::string server_;
+  std::vector<Process> ends_;  // hold the namespaces: near, far
+  std::vector<Process> tunnels_;
+  std::vector<std::string> sockets_;  // that the programs leave behind
+};
+
+}  // namespace im::bench
+
+#endif  // IM_BENCH_TUNNEL_PAIR_H_
