@@ -11,7 +11,10 @@
 //  - ends the probing of a closed window when data is acknowledged: lwIP goes on
 //    after the last of it, and asserts that there is some;
 //  - has a merged segment acknowledged as the several that it was, at both
-//    ends: at once, and counted in full by slow start.
+//    ends: at once, and counted in full by slow start;
+//  - has data that fills a hole acknowledged at once (RFC 5681 4.2), before the
+//    peer takes it for lost;
+//  - tells TcpRecovery of acknowledgments.
 
 #include "lwip/hooks.h"
 
@@ -29,6 +32,7 @@
 #include "netstack/core.h"
 #include "netstack/input_filter.h"
 #include "netstack/tcp_connection.h"
+#include "netstack/tcp_recovery.h"
 
 namespace im::netstack {
 namespace {
@@ -62,7 +66,8 @@ void CountWholeAck(tcp_pcb& pcb, const tcp_hdr& header) {
   if (acked > by_lwip) pcb.cwnd = LWIP_MIN(pcb.cwnd + acked - by_lwip, pcb.ssthresh);
 }
 
-err_t OnTcpSegment(tcp_pcb& pcb, const tcp_hdr& header, const pbuf& payload) {
+err_t OnTcpSegment(tcp_pcb& pcb, const tcp_hdr& header, std::span<const uint8_t> options,
+                   const pbuf& payload) {
   const u8_t flags = TCPH_FLAGS(&header);
   if (pcb.state == SYN_SENT) {
     // No simultaneous open: lwIP does not have it, but takes the options.
@@ -86,8 +91,14 @@ err_t OnTcpSegment(tcp_pcb& pcb, const tcp_hdr& header, const pbuf& payload) {
       TCP_SEQ_BETWEEN(header.ackno, pcb.lastack + 1, pcb.snd_nxt))
     pcb.persist_backoff = 0;  // tcp_output() starts it anew
   // tcp_ack() acknowledges at once when one is due already.
-  if (payload.tot_len >= 2 * u32_t{pcb.mss}) tcp_set_flags(&pcb, TF_ACK_DELAY);
-  if ((flags & TCP_ACK) != 0) CountWholeAck(pcb, header);
+  if (payload.tot_len >= 2 * u32_t{pcb.mss} || (payload.tot_len > 0 && pcb.ooseq != nullptr))
+    tcp_set_flags(&pcb, TF_ACK_DELAY);
+  if ((flags & (TCP_ACK | TCP_SYN | TCP_RST)) == TCP_ACK) {
+    if (TcpRecovery* recovery = TcpRecovery::Of(pcb);
+        recovery != nullptr && TCP_SEQ_BETWEEN(header.ackno, pcb.lastack, pcb.snd_nxt))
+      recovery->OnAcknowledgment(header.ackno, options);
+    CountWholeAck(pcb, header);
+  }
   TcpConnectionImpl::OnSegment(&pcb);
   return ERR_OK;
 }
@@ -102,13 +113,25 @@ err_t im_lwip_tcp_in(tcp_pcb* pcb, tcp_hdr* header, u16_t options_size, u16_t op
                      u8_t*, pbuf* payload) {
   if (options_size != options_size_1) return ERR_VAL;  // our packets are flat
   const std::span<uint8_t> options(reinterpret_cast<uint8_t*>(header + 1), options_size);
-  if ((TCPH_FLAGS(header) & TCP_SYN) != 0) {
-    im::netstack::ClampMss(options);
-  } else if (!options.empty()) {
-    std::memset(options.data(), LWIP_TCP_OPT_NOP, options.size());
-  }
-  if (pcb->state == LISTEN || pcb->state == TIME_WAIT) return ERR_OK;
-  return im::netstack::OnTcpSegment(*pcb, *header, *payload);
+  const bool syn = (TCPH_FLAGS(header) & TCP_SYN) != 0;
+  if (syn) im::netstack::ClampMss(options);
+  err_t result = ERR_OK;
+  if (pcb->state != LISTEN && pcb->state != TIME_WAIT)
+    result = im::netstack::OnTcpSegment(*pcb, *header, options, *payload);
+  if (!syn && !options.empty()) std::memset(options.data(), LWIP_TCP_OPT_NOP, options.size());
+  return result;
+}
+
+u32_t* im_lwip_tcp_out(const pbuf* segment, const tcp_hdr* header, const tcp_pcb* pcb,
+                       u32_t* options) {
+  // While the window is closed only probes leave, which count as nothing sent.
+  if (pcb == nullptr || pcb->state < ESTABLISHED || pcb->persist_backoff > 0) return options;
+  const u32_t size = segment->tot_len - TCPH_HDRLEN_BYTES(header) +
+                     ((TCPH_FLAGS(header) & TCP_FIN) != 0 ? 1 : 0);
+  if (size == 0) return options;
+  if (im::netstack::TcpRecovery* recovery = im::netstack::TcpRecovery::Of(*pcb))
+    recovery->OnSent(lwip_ntohl(header->seqno), size);
+  return options;
 }
 
 u32_t im_lwip_isn(const ip_addr_t* local_ip, u16_t local_port, const ip_addr_t* remote_ip,

@@ -49,6 +49,22 @@ class Script {
   size_t left_;
 };
 
+// MSS 1380, window scale 7, SACK permitted.
+const std::vector<uint8_t> kSynOptions = {2, 4, 0x05, 0x64, 1, 3, 3, 7, 1, 1, 4, 2};
+
+// Blocks behind `acknowledged`, of up to 64 KB.
+std::vector<uint8_t> SackOption(Script& script, uint32_t acknowledged, int blocks) {
+  std::vector<uint8_t> option = {1, 1, 5, static_cast<uint8_t>(2 + 8 * blocks)};
+  for (int i = 0; i < blocks; ++i) {
+    const uint32_t begin = acknowledged + script.Byte() * 128u;
+    const uint32_t end = begin + script.Byte() * 256u;
+    for (const uint32_t edge : {begin, end})
+      for (int shift = 24; shift >= 0; shift -= 8)
+        option.push_back(static_cast<uint8_t>(edge >> shift));
+  }
+  return option;
+}
+
 // The far end: remembers what the stack sent on each flow.
 class Wire final : public PacketSink {
  public:
@@ -177,8 +193,20 @@ void Run(Script script) {
         if ((how & 4) != 0) acknowledgment -= script.Byte();
         if ((how & 8) != 0) acknowledgment = script.Word();
         const auto window = static_cast<uint16_t>((how & 16) != 0 ? script.Byte() : 0xffff);
-        std::vector<uint8_t> options = script.Take((how & 32) != 0 ? script.Byte() % 11 * 4 : 0);
-        options.resize(options.size() / 4 * 4);
+        std::vector<uint8_t> options;
+        if ((how & 32) != 0) {
+          const uint8_t kind = script.Byte();
+          if (kind >= 0xe0) {
+            options = kSynOptions;
+          } else if (kind >= 0xa0) {
+            // Some of what is in flight, with a hole before it.
+            acknowledgment -= script.Byte() * 256u;
+            options = SackOption(script, acknowledgment, 1 + kind % 4);
+          } else {
+            options = script.Take(kind % 11 * 4);
+            options.resize(options.size() / 4 * 4);
+          }
+        }
         std::vector<uint8_t> payload;
         if ((how & 64) != 0) payload.resize(script.Byte());
         if ((how & 128) != 0) payload.resize(script.Byte() * 256u);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "lwip/priv/tcp_priv.h"
 #include "netstack/address.h"
+#include "netstack/tcp_recovery.h"
 
 namespace im::netstack {
 namespace {
@@ -112,6 +113,7 @@ absl::StatusOr<std::unique_ptr<TcpConnectionImpl>> TcpConnectionImpl::Dial(
 std::unique_ptr<TcpConnectionImpl> TcpConnectionImpl::Accept(Core& core, tcp_pcb* pcb) {
   std::unique_ptr<TcpConnectionImpl> connection(new TcpConnectionImpl(&core, pcb));
   RaiseLargestWindow(*pcb);
+  TcpRecovery::Attach(core, pcb);
   connection->connected_ = true;
   connection->NoteEndpoints();
   connection->Defer();  // for OnEstablished
@@ -195,6 +197,7 @@ err_t TcpConnectionImpl::OnConnectedPcb(void* self, tcp_pcb* pcb, err_t) {
   connection->syn_timer_.reset();
   SynTimer::HandBack(pcb);
   RaiseLargestWindow(*pcb);
+  TcpRecovery::Attach(*connection->core(), pcb);
   connection->Note(kConnected);
   return ERR_OK;
 }

@@ -340,6 +340,15 @@ TEST_F(TcpConnectionTest, ReorderedSegmentsAreJoined) {
   EXPECT_EQ(handler_.events, "read-closed");
 }
 
+TEST_F(TcpConnectionTest, AFilledHoleIsAcknowledgedAtOnce) {
+  Establish();
+  const auto first = peer_->Packet(kTcpAck, "one ");
+  Deliver(peer_->Packet(kTcpAck, "two"));
+  Next();
+  Deliver(first);
+  EXPECT_EQ(Next().view.tcp_acknowledgment, peer_->sequence);
+}
+
 TEST_F(TcpConnectionTest, SuperPacketIsOneSegmentAcknowledgedAtOnce) {
   Establish();
   wire_.sent.clear();

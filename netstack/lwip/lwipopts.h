@@ -96,7 +96,7 @@
 #define TCP_SND_BUF (2 * 1024 * 1024)
 /* pbufs queued for sending; 2 MB of full segments at MSS 1380 are 1520. */
 #define TCP_SND_QUEUELEN 8192
-/* Sent, since Linux uses it. */
+/* Sent; what is received is read by tcp_recovery.cc. */
 #define LWIP_TCP_SACK_OUT 1
 #define TCP_QUEUE_OOSEQ 1
 /* Unbounded by default: a peer could fill the memory with one-byte segments.
@@ -105,11 +105,12 @@
 /* No backlog by lwIP: its count is 8 bits wide and overflow is silent. Half-open
  * connections are bounded in tcp_listener.cc. */
 #define TCP_LISTEN_BACKLOG 0
-#define LWIP_TCP_PCB_NUM_EXT_ARGS 1
+/* Half-open mark (tcp_listener.cc), loss recovery (tcp_recovery.cc). */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 2
 /* A server that is started anew binds although old connections linger. */
 #define SO_REUSE 1
-/* The fine timer (delayed ACKs); the coarse one (retransmission) is twice
- * this. lwIP's least retransmission timeout is three coarse ticks: 150 ms. */
+/* The fine timer (delayed ACKs); the coarse one (retransmission to peers
+ * without SACK) is twice this. Its least timeout is three ticks: 150 ms. */
 #define TCP_TMR_INTERVAL 25 /* ms */
 #define LWIP_TCP_RTO_TIME 1000 /* ms, RFC 6298 2.1; default 3000 */
 #define TCP_MSL 30000UL /* ms; TIME_WAIT lasts twice this, as in Linux */
