@@ -36,8 +36,9 @@ void LossRecovery::Grow(Window& window, uint32_t bytes, bool limited, uint32_t s
 
 void LossRecovery::OnAcknowledged(uint32_t acknowledged, std::span<const SackBlock> blocks,
                                   Instant now) {
+  const Duration rtt_min = rtt_min_ == Duration::max() ? Duration::zero() : rtt_min_;
   const SackScoreboard::Delivery delivery =
-      scoreboard_.OnAcknowledged(acknowledged, blocks, rtt_min_, now);
+      scoreboard_.OnAcknowledged(acknowledged, blocks, rtt_min, now);
   acknowledged_ = acknowledged;
   if (delivery.bytes == 0) return;
   delivered_ += delivery.bytes;
@@ -45,6 +46,7 @@ void LossRecovery::OnAcknowledged(uint32_t acknowledged, std::span<const SackBlo
   probed_ = false;
   timeouts_ = 0;
   if (delivery.reordered) reordering_ = true;
+  came_late_ += delivery.late_bytes;
   if (delivery.rtt.has_value()) Measure(*delivery.rtt);
   if (delivery.sent_at == kNever) return;
   rtt_youngest_ = now - delivery.sent_at;
@@ -100,14 +102,19 @@ Instant LossRecovery::Deadline() const {
 void LossRecovery::DetectLosses(Instant now) {
   reorder_deadline_ = kNever;
   if (youngest_sent_at_ == kNever || scoreboard_.empty()) return;
-  reorder_deadline_ = scoreboard_
-                          .DetectLosses(youngest_sent_at_, youngest_end_,
-                                        rtt_youngest_ + ReorderWindow(), now)
-                          .next;
+  const SackScoreboard::Losses losses = scoreboard_.DetectLosses(
+      youngest_sent_at_, youngest_end_, rtt_youngest_ + ReorderWindow(), now);
+  presumed_lost_ += losses.bytes;
+  reorder_deadline_ = losses.next;
 }
 
 LossRecovery::Action LossRecovery::Update(Window& window, uint32_t segment_bytes, uint32_t next,
                                           bool timer, Instant now) {
+  if (state_ == State::kRecovery && came_late_ >= presumed_lost_) {
+    window = before_;
+    cubic_ = cubic_before_;
+    state_ = State::kOpen;
+  }
   if (state_ != State::kOpen && !SequenceBefore(acknowledged_, recovery_end_)) {
     if (state_ == State::kRecovery) window.congestion = window.threshold;
     state_ = State::kOpen;
@@ -136,6 +143,10 @@ void LossRecovery::EnterRecovery(Window& window, uint32_t segment_bytes, uint32_
   recovery_end_ = next;
   prr_flight_ = std::max(scoreboard_.pipe_bytes() + scoreboard_.lost_bytes() + delivered_, 1u);
   prr_delivered_ = prr_sent_ = 0;
+  before_ = window;
+  cubic_before_ = cubic_;
+  presumed_lost_ = scoreboard_.lost_bytes();
+  came_late_ = 0;
   window.threshold = cubic_.OnLoss(window.congestion, segment_bytes);
 }
 

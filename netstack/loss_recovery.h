@@ -8,6 +8,8 @@
 //    when one sent later was delivered and the order can no longer explain it;
 //  - all that is lost is sent again at once, as far as the window allows, which
 //    shrinks along with the deliveries (PRR, RFC 6937), not by a stop;
+//  - what was lost only in appearance, and came late, costs nothing: the window
+//    is put back when the late segment is seen to have been the first sending;
 //  - a tail that nothing follows is probed after two round trips (TLP);
 //  - timeouts follow a round trip measured by the clock (RFC 6298), not by ticks.
 //
@@ -117,6 +119,13 @@ class LossRecovery {
   uint32_t prr_delivered_ = 0;
   uint32_t prr_sent_ = 0;
   uint32_t prr_flight_ = 1;      // under way when it began
+
+  // To undo it when nothing was lost: what there was before, and how much was
+  // taken for lost since, rightly or not.
+  Window before_;
+  Cubic cubic_before_;
+  uint32_t presumed_lost_ = 0;
+  uint32_t came_late_ = 0;
 
   Instant timer_base_;  // of the retransmission timer and the probe
   bool probed_ = false;

@@ -112,6 +112,40 @@ TEST_F(LossRecoveryTest, WhatComesLateIsNotLost) {
   EXPECT_EQ(recovery_.state(), State::kRecovery);
 }
 
+TEST_F(LossRecoveryTest, AFalseAlarmIsUndone) {
+  Measure();
+  Send(1, 10);
+  now_ += milliseconds(100);
+  Acknowledge(1, 3, 6);
+  Update();
+  EXPECT_EQ(recovery_.state(), State::kRecovery);
+  Send(1, 2);  // again
+  now_ += milliseconds(20);
+  Acknowledge(2, 3, 6);
+  Update();
+  EXPECT_EQ(recovery_.state(), State::kRecovery);  // the other may be lost
+  now_ += milliseconds(5);
+  Acknowledge(6);
+  Update();
+  EXPECT_EQ(recovery_.state(), State::kOpen);
+  EXPECT_EQ(window_.congestion, 20 * kSegment);
+  EXPECT_EQ(window_.threshold, 1'000 * kSegment);
+}
+
+TEST_F(LossRecoveryTest, AnAnswerToTheSecondSendingUndoesNothing) {
+  Measure();
+  Send(1, 10);
+  now_ += milliseconds(100);
+  Acknowledge(1, 3, 11);
+  Update();
+  Send(1, 2);
+  now_ += milliseconds(100);
+  Acknowledge(11);
+  Update();
+  EXPECT_EQ(recovery_.state(), State::kOpen);
+  EXPECT_EQ(window_.congestion, 14 * kSegment);
+}
+
 TEST_F(LossRecoveryTest, TheWindowShrinksAlongWithTheDeliveries) {
   Measure();
   Send(1, 20);

@@ -31,7 +31,6 @@ struct Case {
   int lost_per_million = 0;
   int late_per_million = 0;
   uint64_t bits_per_second = 200'000'000;
-  double least = 0.6;  // of what is expected
   uint64_t seed = 1;
 };
 
@@ -148,14 +147,15 @@ TEST_P(LossyPathTest, CarriesWhatALossyPathAllows) {
     expected = std::min(expected,
                         1.22 / std::sqrt(c.lost_per_million / 1e6) * kSegmentBits / rtt_s);
   const bool whole = std::getenv("IM_LONG") != nullptr;  // as long as kernel_path_test.cc
-  Duration time = c.rtt > milliseconds(10) ? seconds(whole ? 20 : 8) : seconds(whole ? 10 : 1);
-  if (c.rtt < milliseconds(1)) time = milliseconds(500);
+  Duration time = milliseconds(150);
+  if (c.rtt >= milliseconds(1)) time = milliseconds(whole ? 10'000 : 500);
+  if (c.rtt >= milliseconds(20)) time = seconds(whole ? 20 : 5);
   const double got = Transfer(time);
   std::printf("  %s: %7.2f Mb/s, %3.0f %% of what the model gives; %lu lost, %lu by overflow\n",
               Describe(c).c_str(), got / 1e6, 100 * got / expected,
               static_cast<unsigned long>(there_.counters().lost),
               static_cast<unsigned long>(there_.counters().overflow));
-  EXPECT_GT(got, c.least * expected);
+  EXPECT_GT(got, 0.6 * expected);
 }
 
 std::vector<Case> Sweep() {
@@ -166,9 +166,8 @@ std::vector<Case> Sweep() {
   for (const int lost : {0, 100, 1000})
     cases.push_back({.rtt = microseconds(200), .lost_per_million = lost,
                      .bits_per_second = 5'000'000'000});
-  // Nothing lost, but not in order. The first that comes late is taken for lost,
-  // which ends slow start before its time.
-  cases.push_back({.rtt = milliseconds(20), .late_per_million = 20'000, .least = 0.4});
+  // Nothing lost, but not in order.
+  cases.push_back({.rtt = milliseconds(20), .late_per_million = 20'000});
   return cases;
 }
 

@@ -8,6 +8,9 @@ namespace {
 // Room that a connection keeps when nothing is in flight, in segments.
 constexpr size_t kIdleCapacity = 32;
 
+// An answer sooner than the least round trip by this part of it is not one.
+constexpr int kSoonFraction = 4;
+
 }  // namespace
 
 SackScoreboard::Iterator SackScoreboard::Find(uint32_t sequence) {
@@ -76,14 +79,15 @@ void SackScoreboard::Deliver(const Segment& segment, Duration rtt_min, Instant n
                              Delivery& delivery) {
   delivery.bytes += segment.size();
   const Duration rtt = now - segment.sent_at;
-  if (segment.retransmitted) {
-    if (rtt < rtt_min) {
-      delivery.reordered = true;  // the first was only late
-      return;
-    }
-  } else if (sacked_ > 0 && SequenceBefore(segment.end, highest_sacked_)) {
+  if (segment.lost || (segment.retransmitted && rtt < rtt_min - rtt_min / kSoonFraction)) {
+    // Not the answer to the second sending: the first was only late.
+    delivery.reordered = true;
+    delivery.late_bytes += segment.size();
+  } else if (!segment.retransmitted && sacked_ > 0 &&
+             SequenceBefore(segment.end, highest_sacked_)) {
     delivery.reordered = true;
   }
+  if (segment.retransmitted && rtt < rtt_min) return;  // to which, nobody knows
   const bool younger = delivery.sent_at == kNever || segment.sent_at > delivery.sent_at ||
                        (segment.sent_at == delivery.sent_at &&
                         SequenceBefore(delivery.end, segment.end));

@@ -52,6 +52,7 @@ class SackScoreboard {
   struct Delivery {
     uint32_t bytes = 0;           // newly delivered, in order or not
     bool reordered = false;       // one came late: after others that were sent later
+    uint32_t late_bytes = 0;      // of those, what had been taken for lost
     std::optional<Duration> rtt;  // of the youngest one that was sent once
     // The youngest one that was delivered; sent at kNever if there is none.
     Instant sent_at = kNever;

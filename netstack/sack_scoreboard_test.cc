@@ -106,7 +106,14 @@ TEST_F(SackScoreboardTest, AnAnswerSoonerThanTheRoundTripIsToTheFirst) {
   const auto delivery = board_.OnAcknowledged(1100, {}, milliseconds(30), At(45));
   EXPECT_EQ(delivery.bytes, 100u);
   EXPECT_TRUE(delivery.reordered);
+  EXPECT_EQ(delivery.late_bytes, 100u);
   EXPECT_EQ(delivery.sent_at, kNever);
+  // One that is only a little sooner may be to either.
+  board_.OnSent(1100, 1200, At(50));
+  const auto unclear = board_.OnAcknowledged(1200, {}, milliseconds(30), At(79));
+  EXPECT_FALSE(unclear.reordered);
+  EXPECT_EQ(unclear.late_bytes, 0u);
+  EXPECT_EQ(unclear.sent_at, kNever);
 }
 
 TEST_F(SackScoreboardTest, SegmentsMayBeCutAnew) {
