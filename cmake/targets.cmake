@@ -32,12 +32,9 @@ function(im_tests name)
     return()
   endif()
   add_executable(im_${name}_tests ${sources})
-  target_compile_options(im_${name}_tests PRIVATE ${IM_WARNINGS})
-  if(IM_SANITIZE)
-    # What is tested is optimized. The tests themselves are as many lines, and
-    # compile in half the time without.
-    target_compile_options(im_${name}_tests PRIVATE -O0)
-  endif()
+  # What is tested is optimized. The tests themselves are as many lines, and
+  # compile in half the time without.
+  target_compile_options(im_${name}_tests PRIVATE ${IM_WARNINGS} -O0)
   target_link_libraries(im_${name}_tests PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   # One process for the folder: a start costs more than most of the tests.
   add_test(NAME ${name} COMMAND im_${name}_tests)

@@ -109,7 +109,8 @@ std::vector<pid_t> Descendants(pid_t root) {
   std::vector<pid_t> found = {root};
   for (size_t i = 0; i < found.size(); ++i) {
     auto of = children.find(found[i]);
-    if (of != children.end()) found.insert(found.end(), of->second.begin(), of->second.end());
+    if (of == children.end()) continue;
+    for (pid_t child : of->second) found.push_back(child);
   }
   found.erase(found.begin());
   return found;
