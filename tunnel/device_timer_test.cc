@@ -316,6 +316,30 @@ TEST_F(DeviceTimerTest, AWallClockThatIsSetBackDoesNotStopHandshakes) {
   EXPECT_EQ(b.device.drops()[DropReason::kStaleTimestamp], 0u);
 }
 
+TEST_F(DeviceTimerTest, AGatewayThatRestartsAfterMuchChurnIsNotTakenForAReplay) {
+  network.Introduce(a, b);
+  for (int i = 0; i < 1000; ++i) {
+    a.device.RemovePeer(b.key());
+    network.SetPeer(a, network.ConfigOf(b));
+    network.Connect(a, b);
+    network.DeliverAll();
+  }
+  network.clock.Advance(seconds(1));
+  network.Connect(a, b);
+  network.DeliverAll();
+  // The same key and place, and no memory of the stamps.
+  network.nodes.push_back(std::make_unique<Node>(a.endpoint, a.address, a.device.private_key(),
+                                                 Device::Options(), network.clock, network.random));
+  Node& again = *network.nodes.back();
+  a.endpoint.port = 1;
+  network.clock.Advance(seconds(1));
+  network.SetPeer(again, network.ConfigOf(b));
+  network.SendText(again, b, "here again");
+  network.DeliverAll();
+  EXPECT_EQ(b.device.drops()[DropReason::kStaleTimestamp], 0u);
+  EXPECT_THAT(b.texts(), ElementsAre("here again"));
+}
+
 TEST_F(DeviceTimerTest, ADivisorMakesEverythingFaster) {
   Device::Options options;
   options.time_divisor = 100;

@@ -9,9 +9,8 @@ namespace {
 // later ones do not matter here.
 constexpr uint64_t kUnixEpochLabel = 0x400000000000000aULL;
 constexpr int64_t kNanosPerSecond = 1'000'000'000;
-// Below the least time between two initiations to one peer that it accepts
-// (20 ms), so that no stamp has to run ahead of the clock.
-constexpr int64_t kTickNanos = 1 << 24;
+// What clock readings are rounded down to: 17 ms.
+constexpr int64_t kCoarseNanos = 1 << 24;
 
 }  // namespace
 
@@ -25,12 +24,12 @@ Tai64n Tai64n::FromUnixNanos(int64_t unix_nanos) {
 }
 
 Tai64n StampSource::Next(int64_t unix_nanos, int64_t& last) {
-  const int64_t coarse = std::max<int64_t>(unix_nanos, 0) / kTickNanos * kTickNanos;
+  const int64_t coarse = std::max<int64_t>(unix_nanos, 0) / kCoarseNanos * kCoarseNanos;
   floor_ = std::max(floor_, coarse);
-  last = std::max(floor_, last + kTickNanos);
+  last = std::max(floor_, last + 1);
   return Tai64n::FromUnixNanos(last);
 }
 
-void StampSource::Forget(int64_t last) { floor_ = std::max(floor_, last + kTickNanos); }
+void StampSource::Forget(int64_t last) { floor_ = std::max(floor_, last + 1); }
 
 }  // namespace im::tunnel

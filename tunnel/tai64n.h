@@ -24,8 +24,9 @@ struct Tai64n {
 // so a wall clock that was set back must not show. Coarse, so that they tell
 // nobody our exact time.
 //
-// A stamp is the greatest of: the wall clock, any clock reading before, and
-// what follows the peer's own last stamp.
+// A stamp is the greatest of: the wall clock, any clock reading before, and the
+// nanosecond after the peer's own last stamp. So stamps do not run ahead of the
+// clock, which a restart with the same key would pay for.
 class StampSource {
  public:
   // `last` is the peer's last stamp in nanoseconds, 0 for none, and is moved.
