@@ -18,7 +18,9 @@ constexpr size_t kIcmp4ErrorBytesMax = 576;
 constexpr size_t kIcmp6ErrorBytesMax = 1280;
 
 constexpr uint8_t kIcmp4Unreachable = 3;
+constexpr uint8_t kIcmp4FragmentationNeeded = 4;  // a code of it (RFC 1191 4)
 constexpr uint8_t kIcmp6Unreachable = 1;
+constexpr uint8_t kIcmp6TooBig = 2;
 
 // A packet with its IP header and a zeroed transport part, which begins at
 // `transport`.
@@ -111,22 +113,28 @@ std::vector<uint8_t> BuildReset(const IpView& view) {
                   fields);
 }
 
-std::vector<uint8_t> BuildUnreachable(std::span<const uint8_t> packet, const IpView& view,
-                                      RefusalKind kind) {
+// An ICMP error about `packet` to its sender, in the name of its destination;
+// `rest`: the second word of the header.
+std::vector<uint8_t> BuildIcmpError(std::span<const uint8_t> packet, const IpView& view,
+                                    uint8_t type, uint8_t code, uint32_t rest) {
   const size_t overhead = (view.v6 ? 40 : 20) + 8;
   const size_t quoted_max = (view.v6 ? kIcmp6ErrorBytesMax : kIcmp4ErrorBytesMax) - overhead;
   const auto quoted = packet.first(std::min<size_t>(view.total_size, quoted_max));
   Draft draft = NewPacket(view.destination, view.source, IcmpProtocol(view.source),
                           8 + quoted.size());
-  draft.transport[0] = view.v6 ? kIcmp6Unreachable : kIcmp4Unreachable;
-  // RFC 4443 3.1: 3 address, 4 port. RFC 792: 1 host, 3 port.
-  if (view.v6) {
-    draft.transport[1] = kind == RefusalKind::kPort ? 4 : 3;
-  } else {
-    draft.transport[1] = kind == RefusalKind::kPort ? 3 : 1;
-  }
+  draft.transport[0] = type;
+  draft.transport[1] = code;
+  StoreBig32(draft.transport + 4, rest);
   PutBytes(draft.transport + 8, quoted);
   return Finish(std::move(draft));
+}
+
+std::vector<uint8_t> BuildUnreachable(std::span<const uint8_t> packet, const IpView& view,
+                                      RefusalKind kind) {
+  // RFC 4443 3.1: 3 address, 4 port. RFC 792: 1 host, 3 port.
+  const bool port = kind == RefusalKind::kPort;
+  if (view.v6) return BuildIcmpError(packet, view, kIcmp6Unreachable, port ? 4 : 3, 0);
+  return BuildIcmpError(packet, view, kIcmp4Unreachable, port ? 3 : 1, 0);
 }
 
 }  // namespace
@@ -180,6 +188,18 @@ std::optional<std::vector<uint8_t>> BuildRefusal(std::span<const uint8_t> packet
   if (!NamesOneHost(view->source) || !NamesOneHost(view->destination)) return std::nullopt;
   if (view->is_tcp()) return BuildReset(*view);
   return BuildUnreachable(packet, *view, kind);
+}
+
+std::optional<std::vector<uint8_t>> BuildTooBig(std::span<const uint8_t> packet, int mtu) {
+  const auto view = ParseIp(packet);
+  if (!view || IsIcmpError(*view)) return std::nullopt;
+  // A later fragment is not answered (RFC 1122 3.2.2), but in IPv6 (RFC 4443 2.4 e).
+  if (!view->v6 && view->transport_offset == 0) return std::nullopt;
+  if (!NamesOneHost(view->source) || !NamesOneHost(view->destination)) return std::nullopt;
+  const auto rest = static_cast<uint32_t>(mtu);
+  if (view->v6) return BuildIcmpError(packet, *view, kIcmp6TooBig, 0, rest);
+  return BuildIcmpError(packet, *view, kIcmp4Unreachable, kIcmp4FragmentationNeeded,
+                        std::min<uint32_t>(rest, 0xffff));
 }
 
 std::optional<std::vector<uint8_t>> BuildEchoReply(std::span<const uint8_t> packet) {

@@ -39,6 +39,11 @@ std::vector<uint8_t> BuildEchoRequest(const IpAddress& source, const IpAddress& 
 enum class RefusalKind { kHost, kPort };
 std::optional<std::vector<uint8_t>> BuildRefusal(std::span<const uint8_t> packet, RefusalKind kind);
 
+// What a router says to the sender of a packet that fits no link of `mtu`
+// bytes (RFC 1191 4, RFC 4443 3.2), in the name of the destination. nullopt for
+// what must not be answered, as above.
+std::optional<std::vector<uint8_t>> BuildTooBig(std::span<const uint8_t> packet, int mtu);
+
 // The answer to an echo request; nullopt if `packet` is none.
 std::optional<std::vector<uint8_t>> BuildEchoReply(std::span<const uint8_t> packet);
 

@@ -66,6 +66,36 @@ TEST(BuildTcpTest, WritesEveryField) {
 
 // ---- refusals of TCP: RFC 9293 3.5.2 ----
 
+TEST(BuildTooBigTest, NamesTheMtuAndQuotesThePacket) {
+  const Bytes big4 = BuildUdp(kA4, kB4, Bytes(9000));
+  const auto four = BuildTooBig(big4, 1420);
+  ASSERT_TRUE(four);
+  const IpView view4 = Checked(*four);
+  EXPECT_EQ(view4.destination, kA4.address);
+  EXPECT_EQ(view4.source, kB4.address);
+  EXPECT_EQ(view4.icmp_type, 3);
+  EXPECT_EQ(view4.icmp_code, 4);
+  EXPECT_EQ(LoadBig32(&(*four)[24]), 1420u);
+  EXPECT_TRUE(std::equal(four->begin() + 28, four->end(), big4.begin()));
+  EXPECT_LE(four->size(), 576u);
+
+  const Bytes big6 = BuildUdp(kA6, kB6, Bytes(9000));
+  const auto six = BuildTooBig(big6, 1280);
+  ASSERT_TRUE(six);
+  const IpView view6 = Checked(*six);
+  EXPECT_EQ(view6.icmp_type, 2);
+  EXPECT_EQ(view6.icmp_code, 0);
+  EXPECT_EQ(LoadBig32(&(*six)[44]), 1280u);
+  EXPECT_LE(six->size(), 1280u);
+}
+
+TEST(BuildTooBigTest, ErrorsAndMulticastAreNotAnswered) {
+  const auto error = BuildTooBig(BuildUdp(kA4, kB4, Bytes(2000)), 1420);
+  EXPECT_FALSE(BuildTooBig(*error, 100));
+  EXPECT_FALSE(BuildTooBig(BuildUdp(kA4, *Endpoint::Parse("224.0.0.1:5"), Bytes(2000)), 1420));
+  EXPECT_FALSE(BuildTooBig(Hello(), 1420));
+}
+
 TEST(BuildRefusalTest, ASynIsAnsweredWithRstAckOfTheNextSequence) {
   for (const bool v6 : {false, true}) {
     const Bytes syn = BuildTcp(v6 ? kA6 : kA4, v6 ? kB6 : kB4, {.sequence = 1000, .flags = kTcpSyn});

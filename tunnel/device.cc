@@ -69,6 +69,10 @@ void Device::Impl::Configure(Peer& peer, const PeerConfig& config, Instant now, 
   }
   peer.standby = config.standby;
   peer.relay = config.relay;
+  if (config.probe_mtu != (peer.path_mtu != nullptr)) {
+    peer.path_mtu =
+        config.probe_mtu ? std::make_unique<PathMtu>(peer.slot, state.times) : nullptr;
+  }
   state.allowed_ips.RemoveOwner(peer.slot);
   for (const IpPrefix& prefix : config.allowed_ips) state.allowed_ips.Insert(prefix, peer.slot);
 
@@ -116,7 +120,8 @@ PeerStatus Device::Impl::StatusOf(const Peer& peer) const {
           .last_handshake_unix_nanos = peer.last_handshake_unix_nanos,
           .rx_bytes = peer.rx_bytes,
           .tx_bytes = peer.tx_bytes,
-          .session_live = peer.live()};
+          .session_live = peer.live(),
+          .mtu = peer.path_mtu == nullptr ? state.options.mtu : peer.path_mtu->mtu()};
 }
 
 // ---- time ------------------------------------------------------------------
@@ -153,9 +158,13 @@ void Device::OnTimer(Instant now, Outbox& out) {
   while (state.deadlines.next() <= now) {
     Peer& peer = *state.peers.At(state.deadlines.next_owner());
     // One at a time: the next may have moved, or the peer be gone.
-    const auto timer = peer.timers.PopDue(now);
-    IM_CHECK(timer.has_value());
-    impl_->Fire(peer, *timer, now, out);
+    if (const auto timer = peer.timers.PopDue(now)) {
+      impl_->Fire(peer, *timer, now, out);
+    } else {
+      IM_CHECK(peer.path_mtu != nullptr);
+      peer.path_mtu->OnTimer(now, state.random);
+      impl_->sender.SendProbe(peer, now, out);
+    }
     state.Reschedule(peer);
   }
 }
@@ -224,7 +233,8 @@ std::optional<PeerConfig> Device::GetPeerConfig(const PublicKey& key) const {
                     .allowed_ips = impl_->state.allowed_ips.List(peer->slot),
                     .persistent_keepalive = peer->persistent_keepalive,
                     .standby = peer->standby,
-                    .relay = peer->relay};
+                    .relay = peer->relay,
+                    .probe_mtu = peer->path_mtu != nullptr};
 }
 
 std::optional<PeerStatus> Device::GetPeer(const PublicKey& key) const {
@@ -276,6 +286,15 @@ void Device::SendTo(const PublicKey& key, PacketBatch& batch, Instant now, Outbo
 void Device::OnDatagrams(DatagramBatch& batch, Instant now, Outbox& out) {
   const Impl::Call call(*impl_);
   impl_->receiver.OnDatagrams(batch, now, out);
+}
+
+void Device::OnProbeRefused(uint64_t probe, Instant now, Outbox& out) {
+  Peer* peer = impl_->state.peers.At(PathMtu::SlotOf(probe));
+  if (peer == nullptr || peer->path_mtu == nullptr) return;
+  const Impl::Call call(*impl_);
+  peer->path_mtu->OnRefused(probe, now, impl_->state.random);
+  impl_->sender.SendProbe(*peer, now, out);
+  impl_->state.Reschedule(*peer);
 }
 
 const DropCounters& Device::drops() const { return impl_->state.drops; }

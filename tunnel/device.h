@@ -20,6 +20,8 @@
 //    source lies in one of the peer's own AllowedIPs, even if another peer
 //    owns a longer prefix: a packet may still come by way of the gateway when
 //    the direct path is already up.
+//  - PeerConfig::probe_mtu: the other end is one of ours, too: the path's MTU is
+//    found by probing (path_mtu.h), and packets are made to fit it (fit_mtu.h).
 
 #ifndef IM_TUNNEL_DEVICE_H_
 #define IM_TUNNEL_DEVICE_H_
@@ -50,6 +52,7 @@ struct PeerConfig {
   std::chrono::seconds persistent_keepalive{0};  // 0: off
   bool standby = false;
   bool relay = false;
+  bool probe_mtu = false;
 };
 
 // A snapshot, for UAPI, `im ps` and tests.
@@ -65,6 +68,7 @@ struct PeerStatus {
   uint64_t rx_bytes = 0;  // of datagrams, as `wg show` counts them
   uint64_t tx_bytes = 0;
   bool session_live = false;
+  int mtu = 0;  // the largest inner packet that now goes to it as one datagram
 };
 
 // Owned by one thread.
@@ -94,6 +98,8 @@ class Device {
     // is dead. [W] 6.1 has these; tests cannot count so far.
     uint64_t rekey_after_messages = kRekeyAfterMessages;
     uint64_t reject_after_messages = kRejectAfterMessages;
+    // Handshake messages above which cookies are asked for ([W] 5.3).
+    int under_load_handshakes_per_second = kUnderLoadHandshakesPerSecond;
   };
 
   // `clock` is used for TAI64N stamps only. `random`, `clock`, `delegate` (may
@@ -134,6 +140,8 @@ class Device {
   // Datagrams from outside. Decrypted in place: the batch's bytes are
   // clobbered, and `out.inside` holds copies.
   void OnDatagrams(DatagramBatch& batch, Instant now, Outbox& out);
+  // A datagram with DatagramRun::probe set was too large for our own link.
+  void OnProbeRefused(uint64_t probe, Instant now, Outbox& out);
 
   // ---- time ----
 

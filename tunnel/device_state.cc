@@ -67,6 +67,7 @@ void DeviceState::OnSessionCurrent(Peer& peer) {
   peer.unanswered = false;
   peer.standby_not_before = Instant{};
   peer.last_handshake_unix_nanos = clock.UnixNanos();
+  if (peer.path_mtu != nullptr) peer.path_mtu->OnPeerHeard();
 }
 
 void DeviceState::TellUp(Peer& peer) {
@@ -81,6 +82,7 @@ void DeviceState::TellDown(Peer& peer) {
 }
 
 void DeviceState::Roam(Peer& peer, const Endpoint& endpoint, const IpAddress& local) {
+  if (peer.path_mtu != nullptr && peer.endpoint != endpoint) peer.path_mtu->OnPathChanged();
   peer.endpoint = endpoint;
   peer.local = local;
 }

@@ -4,6 +4,8 @@
 #ifndef IM_TUNNEL_DEVICE_STATE_H_
 #define IM_TUNNEL_DEVICE_STATE_H_
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/random.h"
@@ -65,7 +67,9 @@ struct DeviceState {
 
   // The peer's timers may have changed.
   void Reschedule(Peer& peer) {
-    if (!peer.removed) deadlines.Set(peer.slot, peer.timers.next());
+    if (peer.removed) return;
+    const Instant probe = peer.path_mtu == nullptr ? kNever : peer.path_mtu->next();
+    deadlines.Set(peer.slot, std::min(peer.timers.next(), probe));
   }
 };
 

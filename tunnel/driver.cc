@@ -134,6 +134,11 @@ class Driver::Impl {
     unflushed_bytes_ = counted_runs_ = 0;
     socket_->Send(outbox_.datagrams);
     WatchWritable();
+    for (const uint64_t probe : socket_->TakeRefusedProbes()) {
+      Use([probe](Device& device, Instant now, Outbox& out) {
+        device.OnProbeRefused(probe, now, out);
+      });
+    }
   }
 
   void WatchWritable() {

@@ -110,7 +110,10 @@ bool GsoBatchWriter::SendFrom(DatagramBatch& batch, Cursor& cursor) {
   while (true) {
     Fill(batch, cursor);
     if (messages_->count == 0) return true;
-    const int sent = sender_.Send(messages_->headers.data(), messages_->count);
+    mmsghdr* const headers = messages_->headers.data();
+    const int sent = batch.runs()[cursor.run].probe != 0
+                         ? sender_.SendUnfragmented(headers)
+                         : sender_.Send(headers, messages_->count);
     if (sent > 0) {
       for (int i = 0; i < sent; ++i) {
         if (run_singly_) StartSingly(batch.runs()[cursor.run].peer);
@@ -142,6 +145,7 @@ void GsoBatchWriter::Fill(const DatagramBatch& batch, Cursor& cursor) {
   for (size_t i = cursor.run; i < runs.size(); ++i) {
     const DatagramRun& run = runs[i];
     const bool first = i == cursor.run;
+    if (run.probe != 0 && !first) return;
     const size_t segment = SegmentSize(run);
     if (!asked_ && gso_ && run.bytes.size() > segment) {
       asked_ = true;
@@ -157,6 +161,7 @@ void GsoBatchWriter::Fill(const DatagramBatch& batch, Cursor& cursor) {
       AddMessage(run, run.bytes.subspan(offset, bytes), !(first && run_without_local_));
       offset += bytes;
     }
+    if (run.probe != 0) return;
   }
 }
 
@@ -215,6 +220,9 @@ void GsoBatchWriter::HandleError(int error, const DatagramBatch& batch, Cursor& 
   } else if (error == EINVAL && with_local) {
     run_without_local_ = true;
     run_singly_ = false;
+  } else if (error == EMSGSIZE && batch.runs()[cursor.run].probe != 0) {
+    refused_probes_.push_back(batch.runs()[cursor.run].probe);
+    Advance(batch, cursor, messages_->parts[0].iov_len);
   } else {
     const DatagramRun& run = batch.runs()[cursor.run];
     const size_t bytes = messages_->parts[0].iov_len;

@@ -18,8 +18,11 @@
 //   [4] EINVAL with a local address
 //                               the address is gone: sent without
 //   [5] ECONNREFUSED            a left-over of an ICMP error: tried again
-//   [6] anything else           dropped and counted (kTooBig for EMSGSIZE,
+//   [6] EMSGSIZE of a probe
+//                               larger than the link: told, TakeRefusedProbes
+//   [7] anything else           dropped and counted (kTooBig for EMSGSIZE,
 //                               else kSendFailed); the next one
+// A probe (DatagramRun::probe) is a message of its own, sent unfragmented.
 // So a bad peer or a broken path never stops the others.
 
 #ifndef IM_TUNNEL_GSO_BATCH_WRITER_H_
@@ -33,6 +36,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/counters.h"
@@ -61,6 +65,8 @@ class GsoBatchWriter {
     virtual int Send(mmsghdr* messages, unsigned count) = 0;
     // Whether UDP_SEGMENT may be used at all; asked before the first train.
     virtual bool CanSendTrains() { return true; }
+    // One message, which nobody on the way may fragment, ourselves included.
+    virtual int SendUnfragmented(mmsghdr* message) = 0;
   };
 
   // `v6_socket`: addresses are given to the kernel v4-mapped.
@@ -75,6 +81,9 @@ class GsoBatchWriter {
   void OnWritable();
   // Something waits for the socket to become writable.
   bool blocked() const { return !unsent_.empty(); }
+
+  // Of the probes that were larger than the link; forgets them.
+  std::vector<uint64_t> TakeRefusedProbes() { return std::exchange(refused_probes_, {}); }
 
   bool gso() const { return gso_; }
   uint64_t sent_bytes() const { return sent_bytes_; }
@@ -116,6 +125,7 @@ class GsoBatchWriter {
   std::deque<Unsent> unsent_;
   size_t unsent_bytes_ = 0;
   uint64_t sent_bytes_ = 0;
+  std::vector<uint64_t> refused_probes_;  // at most one for each peer
   std::array<SinglyPeer, kSinglyPeersMax> singly_{};
   size_t next_singly_ = 0;
   // About the run under way: a train was refused; its local address is gone; a

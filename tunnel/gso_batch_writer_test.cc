@@ -81,12 +81,19 @@ class FakeSender final : public GsoBatchWriter::Sender {
     return trains;
   }
 
+  int SendUnfragmented(mmsghdr* message) override {
+    ++unfragmented;
+    return Send(message, 1);
+  }
+
   bool trains = true;
   int asked = 0;
+
   std::function<int(const Sent&)> verdict = [](const Sent&) { return 0; };
   std::vector<Sent> sent;
   std::vector<Sent> refused;
   int calls = 0;
+  int unfragmented = 0;
 };
 
 Endpoint Peer(uint16_t port) { return {IpAddress::V4(0xc0000201), port}; }  // 192.0.2.1
@@ -313,6 +320,31 @@ TEST_F(GsoBatchWriterTest, InterruptedCallsAreRepeated) {
   AddRun(Peer(1), 10, 10);
   writer_.Write(batch_);
   EXPECT_EQ(sender_.sent.size(), 1u);
+}
+
+TEST_F(GsoBatchWriterTest, AProbeGoesAloneUnfragmentedInItsPlace) {
+  AddRun(Peer(1), 100, 100);
+  AddRun(Peer(1), 9000, 9000);
+  batch_.runs().back().probe = 77;
+  AddRun(Peer(1), 200, 100);
+  writer_.Write(batch_);
+  EXPECT_EQ(sender_.calls, 3);
+  EXPECT_EQ(sender_.unfragmented, 1);
+  ASSERT_EQ(sender_.sent.size(), 3u);
+  EXPECT_EQ(sender_.sent[1].bytes.size(), 9000u);
+  EXPECT_TRUE(writer_.TakeRefusedProbes().empty());
+}
+
+TEST_F(GsoBatchWriterTest, AProbeThatIsLargerThanTheLinkIsToldAndNoLoss) {
+  sender_.verdict = [](const Sent& message) { return message.bytes.size() > 1500 ? EMSGSIZE : 0; };
+  AddRun(Peer(1), 9000, 9000);
+  batch_.runs().back().probe = 77;
+  AddRun(Peer(1), 100, 100);
+  writer_.Write(batch_);
+  EXPECT_EQ(writer_.TakeRefusedProbes(), std::vector<uint64_t>{77});
+  EXPECT_TRUE(writer_.TakeRefusedProbes().empty());
+  EXPECT_EQ(drops_.total(), 0u);
+  EXPECT_EQ(SentBytes(), 100u);
 }
 
 TEST_F(GsoBatchWriterTest, EmptyRunsAndBatchesAreNothing) {

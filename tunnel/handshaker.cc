@@ -7,6 +7,7 @@ namespace im::tunnel {
 
 Handshaker::Handshaker(DeviceState& state)
     : state_(state),
+      load_(state.options.under_load_handshakes_per_second),
       sources_({.per_second = kSourceHandshakesPerSecond,
                 .burst = kSourceHandshakesBurst,
                 .sources_max = kWatchedSourcesMax}) {}

@@ -13,18 +13,21 @@ namespace im::tunnel {
 
 class LoadMeter {
  public:
+  explicit LoadMeter(int per_second) : per_second_(per_second) {}
+
   // Counts one message. True if it must show a cookie.
   bool Count(Instant now) {
     if (now - second_begin_ >= std::chrono::seconds(1)) {
       second_begin_ = now;
       count_ = 0;
     }
-    if (++count_ > kUnderLoadHandshakesPerSecond)
+    if (++count_ > per_second_)
       loaded_until_ = second_begin_ + std::chrono::seconds(1) + kUnderLoadHold;
     return now < loaded_until_;
   }
 
  private:
+  const int per_second_;
   Instant second_begin_{};
   int count_ = 0;
   Instant loaded_until_{};

@@ -27,6 +27,9 @@ struct DatagramRun {
   IpAddress local;            // sticky source / destination address; unspecified: any
   uint8_t ecn = 0;            // RFC 6040
   uint32_t segment_size = 0;  // bytes
+  // Not 0: one datagram that must not be fragmented, and whose refusal for its
+  // size is to be told (Device::OnProbeRefused).
+  uint64_t probe = 0;
   std::span<uint8_t> bytes;
 };
 

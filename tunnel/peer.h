@@ -17,6 +17,7 @@
 #include "tunnel/handshake.h"
 #include "tunnel/keypairs.h"
 #include "tunnel/keys.h"
+#include "tunnel/path_mtu.h"
 #include "tunnel/staged_packets.h"
 #include "tunnel/tai64n.h"
 #include "tunnel/timers.h"
@@ -37,6 +38,7 @@ struct Peer {
   std::chrono::seconds persistent_keepalive{0};
   bool standby = false;
   bool relay = false;
+  std::unique_ptr<PathMtu> path_mtu;  // null: not probed
 
   // ---- where it is: configured, then wherever it last spoke from ----
   std::optional<Endpoint> endpoint;
@@ -64,6 +66,9 @@ struct Peer {
   bool unanswered = false;
   // RemovePeer was called; gone when the outermost call of the device ends.
   bool removed = false;
+
+  // Its sender was told of the path's MTU, though nothing was lost.
+  Instant told_mtu{};
 
   // ---- counters ----
   uint64_t rx_bytes = 0;

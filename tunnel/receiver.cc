@@ -112,6 +112,7 @@ void Receiver::FlushGroup(Instant now, Outbox& out) {
     }
     last_run = runs_[i];
     if (job.size == 0 || peer.removed) continue;
+    if (job.out[0] == 0 && OnProbe(peer, {job.out, job.size}, now, out)) continue;
     data = true;
     OnPacket(peer, {job.out, job.size}, runs_[i]->ecn);
   }
@@ -144,6 +145,20 @@ void Receiver::OnRevived(Peer& peer) {
   peer.timers.OnSessionCurrent(peer.keypairs.current()->expires());
   state_.TellUp(peer);
   source_peer_ = nullptr;  // as above
+}
+
+bool Receiver::OnProbe(Peer& peer, std::span<const uint8_t> plaintext, Instant now,
+                       Outbox& out) {
+  if (peer.path_mtu == nullptr) return false;
+  const auto probe = ParseProbe(plaintext);
+  if (!probe) return false;
+  if (!probe->answer) {
+    sender_.AnswerProbe(peer, *probe, now, out);
+  } else {
+    peer.path_mtu->OnAnswer(probe->token, now, state_.random);
+    sender_.SendProbe(peer, now, out);
+  }
+  return true;
 }
 
 void Receiver::OnPacket(Peer& peer, std::span<uint8_t> plaintext, uint8_t outer_ecn) {

@@ -40,6 +40,8 @@ class Receiver {
   void FlushGroup(Instant now, Outbox& out);
   void OnFirstOfSession(Peer& peer);
   void OnRevived(Peer& peer);
+  // True for a probe of the path or its answer, which is not data.
+  bool OnProbe(Peer& peer, std::span<const uint8_t> plaintext, Instant now, Outbox& out);
   void OnPacket(Peer& peer, std::span<uint8_t> plaintext, uint8_t outer_ecn);
   bool SourceIsAllowed(const Peer& peer, const IpAddress& source);
 

@@ -4,8 +4,10 @@
 #include <cstring>
 
 #include "base/checksum.h"
+#include "base/ip_build.h"
 #include "base/ip_header.h"
 #include "tunnel/ecn.h"
+#include "tunnel/fit_mtu.h"
 #include "tunnel/message.h"
 #include "tunnel/segment_split.h"
 
@@ -21,6 +23,8 @@ constexpr size_t kJobsPerSeal = 16;
 
 // Largest inner packet that fits a datagram, in bytes.
 constexpr size_t kInnerBytesMax = kGsoBytesMax - kTransportOverhead;
+// How often a TCP sender whose segments are cut is told of it.
+constexpr std::chrono::seconds kTellMtuInterval{1};
 // Smallest IP header.
 constexpr size_t kIpHeaderBytesMin = 20;
 // Headers of a segment that are taken into account before they are parsed:
@@ -154,12 +158,15 @@ void Sender::SendKeepalive(Peer& peer, Instant now, Outbox& out) {
 size_t Sender::Seal(Peer& peer, Session& session, std::span<Packet> packets, Instant now,
                     Outbox& out) {
   jobs_.clear();
+  mtu_ = static_cast<size_t>(peer.path_mtu == nullptr ? state_.options.mtu : peer.path_mtu->mtu());
   RunBuilder runs(out.datagrams, *peer.endpoint, peer.local, ExpectedBytes(packets));
   bool data = false;
   size_t taken = 0;
-  while (taken < packets.size() && Add(session, packets[taken], now, runs)) {
-    data = data || packets[taken].size != 0;
-    ++taken;
+  for (; taken < packets.size(); ++taken) {
+    Packet& packet = packets[taken];
+    if (peer.path_mtu != nullptr && !FitPath(peer, packet, now, out)) continue;
+    if (!Add(session, packet, now, runs)) break;
+    data = data || packet.size != 0;
   }
   runs.Close();
   if (!jobs_.empty()) {
@@ -168,8 +175,9 @@ size_t Sender::Seal(Peer& peer, Session& session, std::span<Packet> packets, Ins
     peer.timers.OnAuthenticSent(now);
     if (data) peer.timers.OnDataSent(now, state_.random);
     if (session.WantsRekeyAfterSend(now)) handshaker_.Start(peer, now, out);
-    state_.Reschedule(peer);
   }
+  SendProbe(peer, now, out);
+  state_.Reschedule(peer);
   return taken;
 }
 
@@ -235,11 +243,68 @@ uint8_t* Sender::AddJob(Session& session, size_t size, const uint8_t* in, uint8_
   return plaintext;
 }
 
+// ---- the path's MTU ----------------------------------------------------------
+
+bool Sender::FitPath(Peer& peer, Packet& packet, Instant now, Outbox& out) {
+  PathMtu& path = *peer.path_mtu;
+  const FitResult result = FitToMtu(packet, path.mtu());
+  path.OnSent(result.size, now, state_.random);
+  // As long as we do not know, it goes out as it is, and the kernel may make
+  // fragments of the datagram.
+  if (result.fit == Fit::kTooBig && path.settled()) {
+    state_.drops.Add(DropReason::kTooBig);
+    TellMtu(packet.bytes(), result.mtu, out);
+    return false;
+  }
+  // Nothing is lost by cutting, but a sender that knows loses less when a
+  // segment gets lost. Not before we know ourselves.
+  if (result.fit == Fit::kCut && path.settled() && now >= peer.told_mtu) {
+    peer.told_mtu = now + state_.times.Scaled(kTellMtuInterval);
+    TellMtu(packet.bytes(), result.mtu, out);
+  }
+  return true;
+}
+
+void Sender::TellMtu(std::span<const uint8_t> packet, int mtu, Outbox& out) {
+  if (const auto error = BuildTooBig(packet, mtu)) out.inside.AppendCopy(*error);
+}
+
+void Sender::SendProbe(Peer& peer, Instant now, Outbox& out) {
+  if (peer.path_mtu == nullptr) return;
+  const auto probe = peer.path_mtu->TakeProbe();
+  Session* session = peer.SendingSession(now);
+  // One that cannot be sent is as good as lost.
+  if (!probe || session == nullptr || !peer.endpoint) return;
+  const auto size = static_cast<uint32_t>(probe->size);
+  SealProbe(peer, *session, {.answer = false, .size = size, .token = probe->token}, size, now,
+            out);
+  out.datagrams.runs().back().probe = probe->token;
+}
+
+void Sender::AnswerProbe(Peer& peer, const ProbeMessage& probe, Instant now, Outbox& out) {
+  Session* session = peer.SendingSession(now);
+  if (session == nullptr || !peer.endpoint) return;
+  SealProbe(peer, *session, {.answer = true, .size = probe.size, .token = probe.token},
+            kProbeBytesMin, now, out);
+}
+
+void Sender::SealProbe(Peer& peer, Session& session, const ProbeMessage& probe, size_t size,
+                       Instant now, Outbox& out) {
+  jobs_.clear();
+  RunBuilder runs(out.datagrams, *peer.endpoint, peer.local, size + kTransportOverhead);
+  WriteProbe(probe, {AddJob(session, size, nullptr, kEcnNotCapable, runs), size});
+  runs.Close();
+  session.Seal(jobs_);
+  peer.tx_bytes += runs.bytes();
+  peer.timers.OnAuthenticSent(now);
+  state_.Reschedule(peer);
+}
+
 // [W] 5.4.6 pads to a multiple of 16, but no further than the MTU, so that a
 // full packet does not outgrow the path.
 size_t Sender::PaddedSize(size_t size) const {
   const size_t padded = (size + kPaddingMultiple - 1) / kPaddingMultiple * kPaddingMultiple;
-  return std::min(padded, std::max(size, static_cast<size_t>(state_.options.mtu)));
+  return std::min(padded, std::max(size, mtu_));
 }
 
 }  // namespace im::tunnel

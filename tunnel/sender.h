@@ -17,6 +17,7 @@
 #include "tunnel/device_state.h"
 #include "tunnel/handshaker.h"
 #include "tunnel/outbox.h"
+#include "tunnel/path_mtu.h"
 #include "tunnel/run_builder.h"
 
 namespace im::tunnel {
@@ -35,6 +36,9 @@ class Sender {
   void SendStaged(Peer& peer, bool confirm, Instant now, Outbox& out);
   // Or a handshake, if there is no session.
   void SendKeepalive(Peer& peer, Instant now, Outbox& out);
+  // The probe of the path that is due, if one is.
+  void SendProbe(Peer& peer, Instant now, Outbox& out);
+  void AnswerProbe(Peer& peer, const ProbeMessage& probe, Instant now, Outbox& out);
 
  private:
   // The peer that carries packets to `destination`. A standby peer that was
@@ -44,6 +48,12 @@ class Sender {
   // Seals as many packets as the session can take; returns how many. An empty
   // packet is a keepalive.
   size_t Seal(Peer& peer, Session& session, std::span<Packet> packets, Instant now, Outbox& out);
+  // Makes the packet fit the peer's path. False if it is not to be sent: its
+  // sender was told.
+  bool FitPath(Peer& peer, Packet& packet, Instant now, Outbox& out);
+  void TellMtu(std::span<const uint8_t> packet, int mtu, Outbox& out);
+  void SealProbe(Peer& peer, Session& session, const ProbeMessage& probe, size_t size, Instant now,
+                 Outbox& out);
   // False if the session is used up. What cannot be sent at all is dropped.
   bool Add(Session& session, Packet& packet, Instant now, RunBuilder& runs);
   bool AddSuperPacket(Session& session, const Packet& packet, Instant now, RunBuilder& runs);
@@ -57,6 +67,8 @@ class Sender {
   DeviceState& state_;
   Handshaker& handshaker_;
   uint64_t batch_number_ = 0;
+  // Of the peer whose packets are being sealed.
+  size_t mtu_ = 0;
   // Scratch, kept for its memory.
   std::vector<Peer*> order_;
   std::vector<uint32_t> next_;

@@ -209,6 +209,26 @@ void UdpSocket::TestGro() {
 
 bool UdpSocket::CanSendTrains() { return UdpOffload::OfProcess().gso; }
 
+// The option is the socket's, since IPv4 has none of a message. Not what the
+// kernel believes of the path (ICMP), but the link alone is asked.
+int UdpSocket::SendUnfragmented(mmsghdr* message) {
+  const auto set = [this](int level, int option, int value) {
+    int before = 0;
+    socklen_t size = sizeof(before);
+    static_cast<void>(getsockopt(fd(), level, option, &before, &size));
+    static_cast<void>(setsockopt(fd(), level, option, &value, sizeof(value)));
+    return before;
+  };
+  const int v4_before = set(IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE);
+  const int v6_before = v6_ ? set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE) : 0;
+  const int sent = Send(message, 1);
+  const int error = errno;
+  set(IPPROTO_IP, IP_MTU_DISCOVER, v4_before);
+  if (v6_) set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, v6_before);
+  errno = error;
+  return sent;
+}
+
 int UdpSocket::Send(mmsghdr* messages, unsigned count) {
   return sendmmsg(fd(), messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

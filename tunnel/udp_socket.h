@@ -56,6 +56,7 @@ class UdpSocket final : private GsoBatchWriter::Sender {
   void Send(DatagramBatch& batch) { writer_.Write(batch); }
   void OnWritable() { writer_.OnWritable(); }
   bool blocked() const { return writer_.blocked(); }
+  std::vector<uint64_t> TakeRefusedProbes() { return writer_.TakeRefusedProbes(); }
 
   uint64_t sent_bytes() const { return writer_.sent_bytes(); }
   uint64_t received_bytes() const { return received_bytes_; }
@@ -70,6 +71,7 @@ class UdpSocket final : private GsoBatchWriter::Sender {
   bool CanSendTrains() override;
   // A train has come: is UDP_GRO to be trusted?
   void TestGro();
+  int SendUnfragmented(mmsghdr* message) override;
   void SetOptions(const Options& options);
   void SetBuffer(int option, int force_option, int bytes, const char* name);
 

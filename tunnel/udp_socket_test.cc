@@ -2,6 +2,7 @@
 
 #include "tunnel/udp_socket.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -119,6 +120,46 @@ TEST(UdpSocketTest, ASecondAddressAnswersAsItself) {
   const std::vector<Datagram> answers = ReceiveDatagrams(*sender, 1);
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0].peer, second);
+}
+
+TEST(UdpSocketTest, ALargestProbePassesAndLeavesTheSocketAsItWas) {
+  DropCounters drops;
+  const auto mode = [](const UdpSocket& socket) {
+    int value = -1;
+    socklen_t size = sizeof(value);
+    EXPECT_EQ(getsockopt(socket.fd(), IPPROTO_IP, IP_MTU_DISCOVER, &value, &size), 0);
+    return value;
+  };
+  std::unique_ptr<UdpSocket> receiver = Open(Loopback(), drops);
+  for (const Endpoint& listen : {Endpoint{}, Loopback()}) {
+    std::unique_ptr<UdpSocket> sender = Open(listen, drops);
+    const int before = mode(*sender);
+    DatagramBatch batch = OneRun(receiver->local_endpoint(), kGsoBytesMax, kGsoBytesMax);
+    batch.runs()[0].probe = 1;
+    sender->Send(batch);
+    EXPECT_EQ(ReceiveDatagrams(*receiver, 1).size(), 1u);
+    EXPECT_TRUE(sender->TakeRefusedProbes().empty());
+    EXPECT_EQ(mode(*sender), before);
+  }
+}
+
+TEST(UdpSocketTest, TheFwmarkIsSetAtOpeningAndLater) {
+  DropCounters drops;
+  UdpSocket::Options options;
+  options.listen = Loopback();
+  options.fwmark = 0x51820;
+  const auto socket = UdpSocket::Open(options, drops);
+  if (absl::IsPermissionDenied(socket.status())) GTEST_SKIP() << "needs CAP_NET_ADMIN";
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  const auto mark = [&] {
+    uint32_t value = 0;
+    socklen_t size = sizeof(value);
+    EXPECT_EQ(getsockopt((*socket)->fd(), SOL_SOCKET, SO_MARK, &value, &size), 0);
+    return value;
+  };
+  EXPECT_EQ(mark(), 0x51820u);
+  ASSERT_TRUE((*socket)->SetFwmark(7).ok());
+  EXPECT_EQ(mark(), 7u);
 }
 
 TEST(UdpSocketTest, APortInUseIsSaidSo) {
