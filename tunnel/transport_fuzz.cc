@@ -7,6 +7,7 @@
 //   1  make it IPv4 of the right addresses and length   2  likewise IPv6
 //   4  the checksum is partial                          8  flush after it
 //   16 no segment size                                  32 a marked outer header
+//   64 of the first packet: between own ends, which probe the path
 
 #include <cstdint>
 #include <cstring>
@@ -21,9 +22,10 @@ namespace {
 
 class World {
  public:
-  World() {
+  explicit World(bool probing) {
     for (auto [node, peer, v6] : {std::tuple(&a_, &b_, "fd00::b"), std::tuple(&b_, &a_, "fd00::a")}) {
       PeerConfig config = network_.ConfigOf(*peer);
+      config.probe_mtu = probing;
       config.allowed_ips.push_back(IpPrefix::Host(Address(v6)));
       network_.SetPeer(*node, config);
     }
@@ -48,6 +50,12 @@ class World {
     network_.log.clear();
     a_.device.SendTo(b_.key(), batch_, network_.clock.Now(), a_.out);
     batch_.Clear();
+    // What we have to say about the MTU goes to the sender alone.
+    for (const Packet& packet : a_.out.inside) {
+      const auto view = ParseIp(packet.bytes());
+      IM_CHECK(view && (view->protocol == kProtocolIcmp || view->protocol == kProtocolIcmpV6));
+    }
+    a_.out.inside.Clear();
     DatagramBatch received;
     for (const DatagramRun& run : a_.out.datagrams.runs()) {
       IM_CHECK(run.segment_size > 0 && run.bytes.size() <= kGsoBytesMax);
@@ -108,7 +116,9 @@ class World {
 // One world for all inputs, since a handshake costs more than an input: what
 // stays of one are counters.
 void Run(std::span<const uint8_t> input) {
-  static World world;
+  static World plain(/*probing=*/false);
+  static World probing(/*probing=*/true);
+  World& world = !input.empty() && (input[0] & 64) != 0 ? probing : plain;
   while (input.size() > 5) {
     const uint8_t flags = input[0];
     const auto segment_size = static_cast<uint16_t>(input[1] | input[2] << 8);
