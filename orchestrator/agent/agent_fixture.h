@@ -101,7 +101,8 @@ class AgentTest : public testing::Test {
   proto::ExecResult Result(const FileDescriptor& fd) {
     proto::ExecResult result;
     const std::string bytes = Receive(fd);
-    if (bytes == "(none)" || !result.ParseFromString(bytes)) result.set_error("no result");
+    if (bytes == "(none)" || !result.ParseFromString(bytes) || !result.ended())
+      result.set_error("no result");
     return result;
   }
 

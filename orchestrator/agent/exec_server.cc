@@ -45,6 +45,12 @@ absl::Status BindTo(int socket, const std::string& path) {
   return absl::OkStatus();
 }
 
+// A client that has gone by now does not want it any more.
+void SendResult(int socket, proto::ExecResult result) {
+  result.set_ended(true);
+  SendSeqPacket(socket, result.SerializeAsString()).IgnoreError();
+}
+
 }  // namespace
 
 int ExitCodeOf(int wait_status) {
@@ -76,7 +82,7 @@ void ExecServer::OnConnection() {
   if (sessions_.size() >= kSessionsMax) {
     proto::ExecResult result;
     result.set_error(absl::StrCat("more than ", kSessionsMax, " exec sessions at once"));
-    SendSeqPacket(client.get(), result.SerializeAsString()).IgnoreError();
+    SendResult(client.get(), std::move(result));
     return;
   }
   const uint32_t id = ++last_id_;
@@ -126,7 +132,7 @@ void ExecServer::OnMessage(uint32_t id, SeqPacket packet) {
   if (status.ok()) return;
   proto::ExecResult result;
   result.set_error(std::string(status.message()));
-  Finish(id, result);
+  Finish(id, std::move(result));
 }
 
 void ExecServer::OnSessionEnded(uint32_t id, int wait_status, const std::string& error) {
@@ -135,15 +141,14 @@ void ExecServer::OnSessionEnded(uint32_t id, int wait_status, const std::string&
   result.set_error(error);
   // As a shell says it of a command that it cannot run.
   result.set_exit_code(error.empty() ? ExitCodeOf(wait_status) : 127);
-  Finish(id, result);
+  Finish(id, std::move(result));
 }
 
-void ExecServer::Finish(uint32_t id, const proto::ExecResult& result) {
+void ExecServer::Finish(uint32_t id, proto::ExecResult result) {
   auto found = sessions_.find(id);
   const std::unique_ptr<Session> session = std::move(found->second);
   sessions_.erase(found);
-  if (session->socket.valid())
-    SendSeqPacket(session->socket.get(), result.SerializeAsString()).IgnoreError();
+  if (session->socket.valid()) SendResult(session->socket.get(), std::move(result));
   if (session->running) delegate_.OnSessionsChanged(--running_);
 }
 

@@ -2,8 +2,8 @@
 //
 // A client connects to agent.sock (SOCK_SEQPACKET) and sends one
 // proto::ExecToAgent with a request and three descriptors, then any number of
-// signals; it gets one proto::ExecResult. When it goes before that, the
-// command gets SIGHUP, as from a terminal that is closed.
+// signals; it gets one proto::ExecResult, marked as `ended`. When it goes
+// before that, the command gets SIGHUP, as from a terminal that is closed.
 
 #ifndef IM_ORCHESTRATOR_AGENT_EXEC_SERVER_H_
 #define IM_ORCHESTRATOR_AGENT_EXEC_SERVER_H_
@@ -57,7 +57,7 @@ class ExecServer {
   void OnConnection();
   void OnClient(uint32_t id);
   void OnMessage(uint32_t id, SeqPacket packet);
-  void Finish(uint32_t id, const proto::ExecResult& result);
+  void Finish(uint32_t id, proto::ExecResult result);
 
   const std::string path_;
   FileDescriptor listener_;

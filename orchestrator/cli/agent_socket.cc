@@ -77,10 +77,11 @@ absl::StatusOr<proto::ExecResult> AgentSocket::ReceiveResult() {
   do {
     n = recv(socket_.get(), bytes.data(), bytes.size(), 0);
   } while (n < 0 && errno == EINTR);
-  if (n <= 0) return absl::UnavailableError("the host went away while the command ran");
+  // A socket that was closed reads as an empty message, which is a valid one:
+  // only the mark tells an answer from none.
   proto::ExecResult result;
-  if (!result.ParseFromArray(bytes.data(), static_cast<int>(n))) {
-    return absl::InternalError("the host's answer is not understood");
+  if (n <= 0 || !result.ParseFromArray(bytes.data(), static_cast<int>(n)) || !result.ended()) {
+    return absl::AbortedError("the host went away while the command ran");
   }
   return result;
 }

@@ -20,7 +20,7 @@ class AgentSocket {
   // Descriptors 0, 1 and 2 go along.
   absl::Status SendRequest(const proto::ExecRequest& request);
   absl::Status SendSignal(int signal);
-  // Blocks. Unavailable if the agent went away without an answer.
+  // Blocks. Aborted if the agent went away without an answer.
   absl::StatusOr<proto::ExecResult> ReceiveResult();
 
   int fd() const { return socket_.get(); }

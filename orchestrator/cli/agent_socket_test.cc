@@ -79,6 +79,7 @@ TEST_F(AgentSocketTest, SendsTheRequestWithStdioAndReadsTheResult) {
 
   proto::ExecResult result;
   result.set_exit_code(7);
+  result.set_ended(true);
   const std::string answer = result.SerializeAsString();
   ASSERT_EQ(send(agent.get(), answer.data(), answer.size(), 0),
             static_cast<ssize_t>(answer.size()));
@@ -91,7 +92,30 @@ TEST_F(AgentSocketTest, AnAgentThatGoesAwayIsAnError) {
   auto client = AgentSocket::Connect(directory_);
   ASSERT_TRUE(client.ok());
   FileDescriptor(accept(listener_.get(), nullptr, nullptr)).Reset();
-  EXPECT_EQ(client->ReceiveResult().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(client->ReceiveResult().status().code(), absl::StatusCode::kAborted);
+}
+
+TEST_F(AgentSocketTest, SuccessIsToldFromAnAnswerThatIsNone) {
+  proto::ExecResult success;
+  success.set_ended(true);
+  proto::ExecResult unmarked;
+  unmarked.set_exit_code(7);
+  const std::string marked = success.SerializeAsString();
+  struct Case {
+    std::string answer;
+    bool ok;
+  };
+  for (const Case& c : {Case{marked, true}, Case{"", false}, Case{unmarked.SerializeAsString(), false},
+                        Case{marked.substr(0, 1), false}}) {
+    auto client = AgentSocket::Connect(directory_);
+    ASSERT_TRUE(client.ok());
+    const FileDescriptor agent(accept(listener_.get(), nullptr, nullptr));
+    ASSERT_EQ(send(agent.get(), c.answer.data(), c.answer.size(), 0),
+              static_cast<ssize_t>(c.answer.size()));
+    const auto result = client->ReceiveResult();
+    EXPECT_EQ(result.ok(), c.ok) << result.status();
+    if (c.ok) EXPECT_EQ(result->exit_code(), 0);
+  }
 }
 
 TEST_F(AgentSocketTest, ADirectoryWithoutAgentIsNamed) {
