@@ -220,6 +220,14 @@ void Agent::OnTurn() {
                      request_.start_timeout_ms() / 1000.0, "s"));
 }
 
+void Agent::Publish() {
+  if (std::exchange(publish_due_, true)) return;
+  loop_->AtEndOfTurn([this] {
+    publish_due_ = false;
+    control_.Publish(MakeStatus(), loop_->now());
+  });
+}
+
 proto::InstanceStatus Agent::MakeStatus() const {
   proto::InstanceStatus status;
   const Instant now = loop_->now();
@@ -267,7 +275,7 @@ void Agent::OnProgramStarted(pid_t pid) {
   pauser_->OnProgramStarted(now);
   refresh_at_ = now + ControlClient::kRefresh;
   Publish();
-  JoinControl();
+  loop_->AtEndOfTurn([this] { JoinControl(); });  // after that
   // Nobody waits for this.
   cgroup_->RemoveStale();
 }
@@ -343,7 +351,7 @@ void Agent::OnSessionEnded(uint32_t id, int wait_status, const std::string& erro
 // ---- the orchestrator ----
 
 void Agent::OnControl(std::span<const uint8_t> payload) {
-  control_.OnMessage(payload, loop_->now());
+  control_.OnMessage(payload);
 }
 
 void Agent::SendControl(const std::string& message) {
@@ -384,6 +392,7 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
     default:
       break;
   }
+  Publish();  // that it was heard, and fresh figures
 }
 
 void Agent::DecideReleaseIfIdle(uint64_t thaws_before) {

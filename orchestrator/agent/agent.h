@@ -75,7 +75,9 @@ class Agent final : public Sandbox::Delegate,
   void KillProgram();
   void End(proto::ExitReport::Reason reason, int wait_status, const std::string& message);
   proto::InstanceStatus MakeStatus() const;
-  void Publish() { control_.Publish(MakeStatus(), loop_->now()); }
+  // Tells the orchestrator how things stand at the end of this turn. What
+  // woke the host is delivered before.
+  void Publish();
   void JoinControl();
 
   // Sandbox::Delegate:
@@ -123,6 +125,7 @@ class Agent final : public Sandbox::Delegate,
   FileDescriptor signals_;
   EventLoop::Watch signals_watch_;
 
+  bool publish_due_ = false;
   bool gateway_seen_ = false;
   Instant give_up_at_;              // if the gateway was not seen until then
   Instant refresh_at_ = kNever;     // look at the figures

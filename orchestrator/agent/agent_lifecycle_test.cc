@@ -127,6 +127,40 @@ TEST_F(AgentTest, ReleaseGivesTheProgramItsGrace) {
   EXPECT_EQ(agent->status().state(), proto::InstanceStatus::RELEASING);
 }
 
+TEST_F(AgentTest, AStatusTellsHowATurnEnded) {
+  auto agent = MakeAgent(3, "polite");
+  agent->Start();
+  ASSERT_TRUE(agent->LogHas("ready"));
+  proto::DesiredState desired;
+  desired.set_suspend_requests(1);
+  agent->Desire(desired);
+  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+  const size_t before = agent->host().statuses.size();
+  // It is thawed for its stop signal, which is no news to anybody.
+  desired.set_goal(proto::DesiredState::RELEASE);
+  agent->Desire(desired);
+  ASSERT_EQ(agent->Wait(), 0);
+  ASSERT_GT(agent->host().statuses.size(), before);
+  for (size_t i = before; i < agent->host().statuses.size(); ++i)
+    EXPECT_NE(agent->host().statuses[i].state(), proto::InstanceStatus::RUNNING) << i;
+}
+
+TEST_F(AgentTest, ANewDesiredStateIsAnsweredWithFreshFigures) {
+  auto agent = MakeAgent(3, "tcp");
+  agent->Start();
+  ASSERT_TRUE(agent->AwaitProgram());
+  // A host at rest says nothing by itself, least of all that time passes.
+  const uint64_t before = agent->status().idle_for_ms();
+  uint64_t version = 0;
+  do {
+    agent->Desire({});
+    ++version;
+    ASSERT_TRUE(
+        agent->Await([&](const auto& s) { return s.acknowledged_desired() == version; }));
+  } while (agent->status().idle_for_ms() <= before && version < 10'000);
+  EXPECT_GT(agent->status().idle_for_ms(), before);
+}
+
 TEST_F(AgentTest, AStubbornProgramIsKilledAfterItsGrace) {
   auto agent = MakeAgent(3, "stubborn");
   agent->request.mutable_program()->set_stop_grace_ms(200);
@@ -290,6 +324,20 @@ TEST_F(AgentTest, ExecSaysWhyACommandCannotBeRun) {
   EXPECT_EQ(Result(Request(*agent, {"nosuch"}, 2)).error(),
             "exec nosuch: No such file or directory");
   EXPECT_EQ(Result(Request(*agent, {}, 2)).error(), "no command");
+}
+
+TEST_F(AgentTest, ExecTellsSuccessFromAnEndOfTheAgent) {
+  auto agent = MakeAgent(3, "tcp");
+  agent->Start();
+  ASSERT_TRUE(agent->AwaitProgram());
+  EXPECT_GT(Receive(Request(*agent, {"true"}, 2)).size(), 0u) << "not what a closed socket gives";
+  const proto::ExecResult success = Result(Request(*agent, {"true"}, 2));
+  EXPECT_EQ(success.error(), "");
+  EXPECT_EQ(success.exit_code(), 0);
+  const FileDescriptor session = Request(*agent, {"sleep", "1000"}, 2);
+  ASSERT_TRUE(agent->Await([](const auto& s) { return s.busy() == "exec session"; }));
+  kill(agent->pid(), SIGKILL);
+  EXPECT_EQ(Result(session).error(), "no result");
 }
 
 TEST_F(AgentTest, ExecThawsForwardsSignalsAndKeepsTheHostUp) {

@@ -18,13 +18,17 @@ namespace {
 constexpr int kUsageError = 2;
 constexpr int kStartError = 125;  // as of other programs that run programs
 
-int Usage() {
+void PrintUsage(std::FILE* out) {
   std::fputs(
       "usage: im-agent --start-fd N\n"
       "\n"
       "Runs one imaginary host. Started by imd and im, which hand over what to\n"
       "run (im.proto.StartRequest) as descriptor N.\n",
-      stderr);
+      out);
+}
+
+int RefuseArguments() {
+  PrintUsage(stderr);
   return kUsageError;
 }
 
@@ -40,7 +44,12 @@ void BlockSignals() {
   signal(SIGPIPE, SIG_IGN);
   sigset_t watched;
   sigemptyset(&watched);
-  for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&watched, number);
+  for (int number : {SIGTERM, SIGINT, SIGHUP}) {
+    // Not what is ignored (nohup): blocked, it would be taken all the same.
+    struct sigaction action = {};
+    if (sigaction(number, nullptr, &action) == 0 && action.sa_handler != SIG_IGN)
+      sigaddset(&watched, number);
+  }
   sigprocmask(SIG_BLOCK, &watched, nullptr);
 }
 
@@ -48,10 +57,15 @@ void BlockSignals() {
 
 int main(int argc, char** argv) {
   const im::Instant started_at = im::RealClock().Now();
-  if (argc != 3 || std::strcmp(argv[1], "--start-fd") != 0) return Usage();
+  if (argc == 2 && std::strcmp(argv[1], "--help") == 0) {
+    PrintUsage(stdout);
+    return 0;
+  }
+  if (argc != 3 || std::strcmp(argv[1], "--start-fd") != 0) return RefuseArguments();
   char* end = nullptr;
   const long fd = std::strtol(argv[2], &end, 10);
-  if (*end != '\0' || fd < 0 || fcntl(static_cast<int>(fd), F_GETFD) < 0) return Usage();
+  if (*end != '\0' || fd < 0 || fcntl(static_cast<int>(fd), F_GETFD) < 0)
+    return RefuseArguments();
   im::InitLog("im-agent", im::LogLevel::kInfo);
   OpenStdio();
   BlockSignals();

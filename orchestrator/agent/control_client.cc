@@ -62,7 +62,7 @@ void ControlClient::OnTimer(Instant now) {
   Send(now);
 }
 
-void ControlClient::OnMessage(std::span<const uint8_t> payload, Instant now) {
+void ControlClient::OnMessage(std::span<const uint8_t> payload) {
   proto::ToAgent message;
   if (!message.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return;
   if (message.incarnation() != incarnation_) return;
@@ -72,13 +72,7 @@ void ControlClient::OnMessage(std::span<const uint8_t> payload, Instant now) {
   if (message.peers_size() > 0) OnPeers(message);
   if (message.has_desired() && message.desired().version() > desired_.version()) {
     desired_ = message.desired();
-    // Whatever the delegate answers, this version has been taken.
-    status_.set_version(status_.version() + 1);
-    status_.set_acknowledged_desired(desired_.version());
-    repeat_after_ = kFirstRepeat;
-    const uint64_t version = status_.version();
     delegate_.OnDesired(desired_);
-    if (status_.version() == version) Send(now);  // it published nothing
   }
 }
 

@@ -37,6 +37,7 @@ class ControlClient {
    public:
     virtual ~Delegate() = default;
     virtual void SendControl(const std::string& message) = 0;
+    // A Publish must follow, at once or later: it acknowledges `desired`.
     virtual void OnDesired(const proto::DesiredState& desired) = 0;
     virtual void OnPeer(const IpAddress& address, const proto::PeerUpdate& update) = 0;
   };
@@ -56,7 +57,7 @@ class ControlClient {
   bool Refresh(const proto::InstanceStatus& status, Instant now);
 
   // The payload of a datagram from the gateway's control port.
-  void OnMessage(std::span<const uint8_t> payload, Instant now);
+  void OnMessage(std::span<const uint8_t> payload);
 
   // kNever while everything is acknowledged.
   Instant NextDeadline() const;

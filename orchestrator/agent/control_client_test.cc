@@ -18,14 +18,17 @@ class ControlClientTest : public testing::Test, public ControlClient::Delegate {
     ASSERT_TRUE(sent_.back().ParseFromString(message));
     EXPECT_EQ(sent_.back().incarnation(), kIncarnation);
   }
-  void OnDesired(const proto::DesiredState& desired) override { desired_.push_back(desired); }
+  void OnDesired(const proto::DesiredState& desired) override {
+    desired_.push_back(desired);
+    client_.Publish({}, now_);
+  }
   void OnPeer(const IpAddress& address, const proto::PeerUpdate& update) override {
     peers_.push_back(address.ToString() + "/" + std::to_string(update.version()));
   }
 
   void Receive(const proto::ToAgent& message) {
     const std::string bytes = message.SerializeAsString();
-    client_.OnMessage({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, now_);
+    client_.OnMessage({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
   }
   void Acknowledge(uint64_t version) {
     proto::ToAgent message;
@@ -140,7 +143,7 @@ TEST_F(ControlClientTest, OtherIncarnationsAndGarbageAreIgnored) {
   message.add_peers()->set_version(1);
   Receive(message);
   const uint8_t garbage[] = {0xff, 0xff, 0xff, 0x07, 0x01};
-  client_.OnMessage(garbage, now_);
+  client_.OnMessage(garbage);
   EXPECT_TRUE(desired_.empty());
   EXPECT_TRUE(peers_.empty());
   EXPECT_EQ(sent_.size(), 1u);

@@ -23,8 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   im::agent::ControlClient client(7, ours), other(8, foreign);
   client.OnConnected(now);
   other.OnConnected(now);
-  client.OnMessage({data, size}, now);
-  other.OnMessage({data, size}, now);
+  client.OnMessage({data, size});
+  other.OnMessage({data, size});
   if (ours.acted && foreign.acted) std::abort();
   return 0;
 }

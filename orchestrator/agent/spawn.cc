@@ -107,9 +107,9 @@ void SetUser(const SpawnOptions& options, int error_pipe) {
 }
 
 void ResetSignals() {
-  // The kernel's set is wider than libc lets through; those it keeps for
-  // itself fail harmlessly.
-  for (int number = 1; number < _NSIG; ++number) signal(number, SIG_DFL);
+  // The one that the agent ignores for itself. What whoever started the agent
+  // ignores stays so: nohup has its effect in `im run`, too.
+  signal(SIGPIPE, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);

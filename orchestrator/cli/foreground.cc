@@ -12,6 +12,7 @@
 #include "orchestrator/cli/daemon.h"
 #include "orchestrator/cli/event_view.h"
 #include "orchestrator/cli/exit_code.h"
+#include "orchestrator/cli/signal_relay.h"
 
 namespace im::orchestrator::cli {
 namespace {
@@ -19,7 +20,10 @@ namespace {
 sigset_t ForegroundSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (int signal : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&set, signal);
+  for (int signal : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&set, signal);
+  // Not under nohup. Ctrl-C ends us also where a shell script put us into its
+  // background, with SIGINT ignored.
+  if (!SignalIsIgnored(SIGHUP)) sigaddset(&set, SIGHUP);
   return set;
 }
 
@@ -53,6 +57,7 @@ class PrintedStream {
 }  // namespace
 
 void BlockForegroundSignals() {
+  signal(SIGCHLD, SIG_DFL);  // ignored, imd's end would be nobody's to wait for
   const sigset_t set = ForegroundSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }

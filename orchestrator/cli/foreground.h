@@ -2,8 +2,9 @@
 //
 // The first Ctrl-C (or SIGTERM, SIGHUP) stops all hosts as `im down` does; the
 // second kills them; the third kills imd and leaves its instances to the next
-// `im up`. Signals are taken by sigwaitinfo(2) in one thread, and must be
-// blocked before any other thread is made.
+// `im up`. SIGHUP stays ignored under nohup. Signals are taken by
+// sigwaitinfo(2) in one thread, and must be blocked before any other thread is
+// made.
 
 #ifndef IM_ORCHESTRATOR_CLI_FOREGROUND_H_
 #define IM_ORCHESTRATOR_CLI_FOREGROUND_H_

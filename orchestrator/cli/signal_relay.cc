@@ -7,24 +7,22 @@
 #include "base/check.h"
 
 namespace im::orchestrator::cli {
-namespace {
 
-sigset_t RelayedSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  for (int signal :
-       {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGCHLD}) {
-    sigaddset(&set, signal);
-  }
-  return set;
+bool SignalIsIgnored(int signal) {
+  struct sigaction action {};
+  return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
-}  // namespace
-
 SignalRelay::SignalRelay() {
-  const sigset_t set = RelayedSignals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signals_ = FileDescriptor(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  // Ignored, the ends of children would be nobody's to wait for.
+  signal(SIGCHLD, SIG_DFL);
+  sigemptyset(&relayed_);
+  for (int signal :
+       {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT, SIGCHLD}) {
+    if (!SignalIsIgnored(signal)) sigaddset(&relayed_, signal);
+  }
+  pthread_sigmask(SIG_BLOCK, &relayed_, nullptr);
+  signals_ = FileDescriptor(signalfd(-1, &relayed_, SFD_CLOEXEC | SFD_NONBLOCK));
   IM_CHECK(signals_.valid());
 }
 
@@ -36,8 +34,7 @@ void SignalRelay::Take(const std::function<void(int signal, bool by_terminal)>& 
 }
 
 void SignalRelay::RestoreInChild() const {
-  const sigset_t set = RelayedSignals();
-  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  sigprocmask(SIG_UNBLOCK, &relayed_, nullptr);
 }
 
 }  // namespace im::orchestrator::cli

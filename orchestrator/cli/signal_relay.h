@@ -1,13 +1,20 @@
 // SignalRelay: signals that are meant for a program which runs elsewhere.
+// Those that are ignored (nohup) stay so.
 
 #ifndef IM_ORCHESTRATOR_CLI_SIGNAL_RELAY_H_
 #define IM_ORCHESTRATOR_CLI_SIGNAL_RELAY_H_
+
+#include <signal.h>
 
 #include <functional>
 
 #include "base/file_descriptor.h"
 
 namespace im::orchestrator::cli {
+
+// Whoever started us does not want it to have an effect. Blocked, it would be
+// queued all the same.
+bool SignalIsIgnored(int signal);
 
 class SignalRelay {
  public:
@@ -26,6 +33,7 @@ class SignalRelay {
   void RestoreInChild() const;
 
  private:
+  sigset_t relayed_;
   FileDescriptor signals_;
 };
 
