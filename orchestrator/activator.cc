@@ -92,7 +92,7 @@ absl::Status Activator::Wake(HostId host, const Cause& cause, Instant now) {
     if (cause.kind == Cause::Kind::kUser) activation.backoff.EndWait(now);
     if (activation.backoff.waiting(now) &&
         activation.backoff.retry_at() - now >= table_.policy(host).start_timeout)
-      return absl::UnavailableError(activation.backoff.Reason(now));
+      return absl::AbortedError(activation.backoff.Reason(now));
   } else if (row.state == HostState::kRunning) {
     // It may be about to pause, or paused and we do not know it yet.
     SetGoal(host, Goal::kRun, cause);

@@ -157,6 +157,7 @@ class Activator {
     // It was made with knowledge of the newest SetGoal.
     bool goal_acknowledged = false;
     Cause cause;          // of the last thaw
+    bool suspended = false;  // kPaused: because it was told to
     Duration thaw{0};     // packet seen to thawed
     uint64_t thaws = 0;   // so far
   };
@@ -234,7 +235,7 @@ class Activator {
   // Steps of an instance.
   void AwaitInstance(HostId host, uint64_t incarnation, const Cause& cause);
   void BecomeUp(HostId host, const Cause& cause, absl::string_view reason, Duration duration);
-  void BecomePaused(HostId host);
+  void BecomePaused(HostId host, const Report& report);
   void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error);
   void SetGoal(HostId host, Goal goal, const Cause& cause);
   void LeaveStarting(Activation& activation);

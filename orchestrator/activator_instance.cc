@@ -77,12 +77,12 @@ void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reas
   effects_.push_back({Effect::Delivery{host, std::move(held)}});
 }
 
-void Activator::BecomePaused(HostId host) {
+void Activator::BecomePaused(HostId host, const Report& report) {
   const HostPolicy& policy = table_.policy(host);
   Get(host).stage_deadline = policy.release_after && !policy.always_running
                                  ? now_ + *policy.release_after
                                  : kNever;
-  Move(host, HostState::kPaused, Cause(), "idle");
+  Move(host, HostState::kPaused, Cause(), report.suspended ? "im suspend" : "idle");
 }
 
 void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report& report,
@@ -102,17 +102,17 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       if (report.state == State::kReleasing) break;
       activation.up_since = now;
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
-      if (report.state == State::kPaused) BecomePaused(host);
+      if (report.state == State::kPaused) BecomePaused(host, report);
       break;
     case HostState::kRunning:
-      if (report.state == State::kPaused) BecomePaused(host);
+      if (report.state == State::kPaused) BecomePaused(host, report);
       break;
     case HostState::kPaused:
       if (report.state == State::kRunning || (report.state == State::kPaused && thawed)) {
         BecomeUp(host, report.cause, "", report.thaw);
         WakeFollowers(host, /*thawed=*/true);
         // It ran and paused again between two reports.
-        if (report.state == State::kPaused) BecomePaused(host);
+        if (report.state == State::kPaused) BecomePaused(host, report);
       }
       break;
     case HostState::kReleasing: {
@@ -125,7 +125,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       const Cause cause = cancelled ? activation.cause : report.cause;
       BecomeUp(host, cause, refused ? "release refused: in use" : "release cancelled",
                cancelled ? now - activation.woken_at : Duration(0));
-      if (report.state == State::kPaused) BecomePaused(host);
+      if (report.state == State::kPaused) BecomePaused(host, report);
       break;
     }
     case HostState::kImaginary:

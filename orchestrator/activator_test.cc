@@ -198,7 +198,7 @@ TEST_F(ActivatorTest, ABackOffThatOutlastsThePacketsBoundRefusesAtOnce) {
   EXPECT_EQ(recorder.calls[0],
             "refuse db 1: backing off 2s after 3 failures: start failed: boom");
   const absl::Status status = activator->Wake(db, MakeCause(Cause::Kind::kExec), now);
-  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
   recorder.Take();
   // A user does not wait.
   EXPECT_TRUE(activator->Wake(db, MakeCause(Cause::Kind::kUser), now).ok());

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "orchestrator/event_log.h"
@@ -24,6 +25,9 @@ class ApiBackend {
   virtual ~ApiBackend() = default;
 
   virtual proto::Cluster Cluster() = 0;
+  // Asks the agents of running hosts (none named: of all) for their figures.
+  // `done` when they are here, or will not be soon.
+  virtual void Refresh(const std::vector<std::string>& hosts, std::function<void()> done) = 0;
   // NotFound names the unknown host.
   virtual absl::StatusOr<proto::ListHostsReply> Hosts(const proto::ListHostsRequest& request) = 0;
   virtual absl::StatusOr<proto::WhyReply> Why(const std::string& host) = 0;

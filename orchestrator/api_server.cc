@@ -21,7 +21,8 @@
 namespace im::orchestrator {
 namespace {
 
-// From the end of all calls to the cutting of those whose client does not read.
+// For what the last calls are told to be taken by their clients. One that does
+// not read is cut off then.
 constexpr std::chrono::milliseconds kShutdownGrace(500);
 
 absl::Status CheckSocketPath(const std::string& path) {
@@ -144,7 +145,9 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
       std::unique_lock<std::mutex> lock(core_->mutex);
       core_->drained.wait_for(lock, kShutdownGrace, [this] { return core_->calls.empty(); });
     }
-    server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+    // All is said, or will not be heard. gRPC would now wait for its clients to
+    // close their connections, and one that is in no call does not do it.
+    server_->Shutdown(std::chrono::system_clock::now());
     server_->Wait();
     server_.reset();
   }
@@ -167,7 +170,10 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
                                       proto::ListHostsReply* reply) override {
     return Unary<proto::ListHostsReply>(reply, [core = core_, request = *request](
                                                    const auto& call) {
-      call->Answer(core->backend.Hosts(request));
+      if (!request.fresh()) return call->Answer(core->backend.Hosts(request));
+      core->backend.Refresh({request.names().begin(), request.names().end()}, [=] {
+        call->Answer(core->backend.Hosts(request));
+      });
     });
   }
 
@@ -175,7 +181,7 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
                                 proto::WhyReply* reply) override {
     return Unary<proto::WhyReply>(reply, [core = core_, name = request->name()](
                                              const auto& call) {
-      call->Answer(core->backend.Why(name));
+      core->backend.Refresh({name}, [=] { call->Answer(core->backend.Why(name)); });
     });
   }
 

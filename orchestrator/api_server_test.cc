@@ -394,6 +394,25 @@ TEST_F(ApiServerTest, ShutdownEndsOpenCallsAndStreams) {
   EXPECT_NE(access(path_.c_str(), F_OK), 0) << "the socket is still there";
 }
 
+TEST_F(ApiServerTest, ShutdownDoesNotWaitForClientsInNoCall) {
+  constexpr std::chrono::milliseconds kBound(500);  // of those that are cut off
+  std::chrono::nanoseconds quickest = kDeadline;
+  for (int round = 0; round < 3; ++round) {
+    StartServer({.socket_path = path_});
+    grpc::ClientContext context;
+    SetDeadline(context);
+    proto::Cluster cluster;
+    ASSERT_TRUE(stub_->GetCluster(&context, {}, &cluster).ok());
+    OnLoop([&] {
+      const auto before = std::chrono::steady_clock::now();
+      server_->Shutdown();
+      quickest = std::min<std::chrono::nanoseconds>(
+          quickest, std::chrono::steady_clock::now() - before);
+    });
+  }
+  EXPECT_LT(quickest, kBound) << "each of them waited";
+}
+
 TEST_F(ApiServerTest, AStoppedLoopDoesNotKeepShutdownWaiting) {
   // The loop's thread ends while a call is on its way to it.
   StopLoop();

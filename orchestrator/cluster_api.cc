@@ -31,6 +31,42 @@ proto::HostInfo ClusterApi::Describe(HostId host) const {
 
 proto::Cluster ClusterApi::Cluster() { return DescribeCluster(controller_); }
 
+void ClusterApi::Refresh(const std::vector<std::string>& hosts, std::function<void()> done) {
+  absl::flat_hash_set<HostId> wanted;
+  for (const std::string& name : hosts) {
+    // Who asks for an unknown one is told so by the answer.
+    if (const auto host = controller_.hosts().FindByName(name)) wanted.insert(*host);
+  }
+  if (hosts.empty()) {
+    controller_.hosts().ForEach([&](HostId host, const HostTable::Host& row) {
+      if (row.state == HostState::kRunning) wanted.insert(host);
+    });
+  }
+  if (wanted.size() > kRefreshHostsMax) return done();
+  Refreshing asked{{}, std::move(done), {}};
+  for (const HostId host : wanted) {
+    if (controller_.AskForStatus(host)) asked.hosts.insert(host);
+  }
+  if (asked.hosts.empty()) return asked.done();
+  refreshing_.push_back(std::move(asked));
+  const auto it = std::prev(refreshing_.end());
+  it->timer = controller_.loop().After(kRefreshBound, [this, it] {
+    const std::function<void()> tell = std::move(it->done);
+    refreshing_.erase(it);
+    tell();
+  });
+}
+
+void ClusterApi::OnAnswer(HostId host) {
+  for (auto it = refreshing_.begin(); it != refreshing_.end();) {
+    const auto current = it++;
+    if (current->hosts.erase(host) == 0 || !current->hosts.empty()) continue;
+    const std::function<void()> tell = std::move(current->done);
+    refreshing_.erase(current);
+    tell();
+  }
+}
+
 absl::StatusOr<proto::ListHostsReply> ClusterApi::Hosts(const proto::ListHostsRequest& request) {
   proto::ListHostsReply reply;
   if (request.names().empty()) {
@@ -144,6 +180,8 @@ void ClusterApi::Finish(const std::function<bool(const Waiter&)>& match,
 }
 
 void ClusterApi::OnTransition(const Transition& transition) {
+  // Of a host that has ended no answer will come.
+  if (!HasInstance(transition.to)) OnAnswer(transition.host);
   if (waiters_.empty()) return;
   const HostId host = transition.host;
   Finish([&](const Waiter& w) { return w.host == host && Reached(w.goal, transition.to); },
@@ -151,12 +189,12 @@ void ClusterApi::OnTransition(const Transition& transition) {
   // Whoever waits for a pause waits in vain once the instance is gone.
   if (HasInstance(transition.to)) return;
   Finish([&](const Waiter& w) { return w.host == host && w.goal == Goal::kPaused; },
-         absl::UnavailableError(absl::StrCat(controller_.hosts()[host].name, " has ended")));
+         absl::AbortedError(absl::StrCat(controller_.hosts()[host].name, " has ended")));
 }
 
 void ClusterApi::OnWakeOver(HostId host, absl::string_view reason) {
   Finish([&](const Waiter& w) { return w.host == host && w.goal == Goal::kUp; },
-         absl::UnavailableError(reason));
+         absl::AbortedError(reason));
 }
 
 }  // namespace im::orchestrator

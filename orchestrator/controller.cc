@@ -185,6 +185,7 @@ void Controller::SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cau
   switch (goal) {
     case Goal::kRun:
       introductions_.Resume(instance->address);
+      instance->suspend_asked = false;
       ++instance->wake_requests;
       SendDesired(*instance);
       break;
@@ -251,6 +252,7 @@ absl::Status Controller::Suspend(HostId host) {
         absl::StrCat(hosts_[host].name, " is ", HostStateName(state), ", not running"));
   }
   ++it->second->suspend_requests;
+  it->second->suspend_asked = state == HostState::kRunning;
   SendDesired(*it->second);
   return absl::OkStatus();
 }
@@ -258,6 +260,15 @@ absl::Status Controller::Suspend(HostId host) {
 absl::Status Controller::Release(HostId host, absl::string_view reason) {
   Touch();
   return activator_.Release(host, reason, now());
+}
+
+bool Controller::AskForStatus(HostId host) {
+  const auto it = instances_.find(host);
+  if (it == instances_.end() || hosts_[host].state != HostState::kRunning) return false;
+  Instance& instance = *it->second;
+  if (instance.goal != Goal::kRun || !instance.reachable) return false;
+  SendDesired(instance);
+  return true;
 }
 
 void Controller::Shutdown(absl::string_view reason, bool force, std::function<void()> done) {
@@ -289,6 +300,8 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   report.state = ReportState(status);
   report.goal_acknowledged = goal_known && !instance.goal_deferred;
   report.cause = FromProto(status.wake_cause());
+  report.suspended = report.state == Activator::Report::State::kPaused &&
+                     std::exchange(instance.suspend_asked, false);
   report.thaw = Duration(status.thaw_ns());
   report.thaws = status.thaws();
   if (!was_reachable) {
@@ -297,6 +310,7 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   }
   Touch();
   activator_.OnInstanceStatus(*host, instance.id.incarnation, report, now());
+  if (goal_known && observer_ != nullptr) observer_->OnAnswer(*host);
 }
 
 void Controller::OnEnded(const InstanceId& id, const proto::ExitReport& report) {
@@ -378,6 +392,12 @@ bool Controller::OnPacketToSleeper(const Packet& packet, const IpView& view) {
     gateway_.Deliver(view.destination, SinglePacket(packet.bytes()));
   }
   return true;
+}
+
+std::optional<tunnel::PublicKey> Controller::PeerOf(const IpAddress& host) const {
+  const std::optional<HostId> id = hosts_.FindByAddress(host);
+  const Instance* instance = id.has_value() ? FindInstance(*id) : nullptr;
+  return instance == nullptr ? std::nullopt : std::optional(instance->key);
 }
 
 // ---- the end of a turn ------------------------------------------------------

@@ -71,6 +71,9 @@ class Controller final : public Activator::Delegate,
     virtual void OnTransition(const Transition& transition) = 0;
     // Nothing tries to start the host any more.
     virtual void OnWakeOver(HostId host, absl::string_view reason) = 0;
+    // A status came that was made with knowledge of all that the agent was
+    // told, AskForStatus too.
+    virtual void OnAnswer(HostId host) = 0;
   };
 
   struct Options {
@@ -124,6 +127,8 @@ class Controller final : public Activator::Delegate,
   void OnPublishedClient(HostId host, absl::string_view text);
   absl::Status Suspend(HostId host);
   absl::Status Release(HostId host, absl::string_view reason);
+  // False, and nothing will come of it, unless the host is Running.
+  bool AskForStatus(HostId host);
   // `done` when no instance is left.
   void Shutdown(absl::string_view reason, bool force, std::function<void()> done);
 
@@ -156,6 +161,7 @@ class Controller final : public Activator::Delegate,
   void OnControlPacket(const Packet& packet, const IpView& view) override;
   void OnForwarded(const IpAddress& from, const IpAddress& to) override;
   bool OnPacketToSleeper(const Packet& packet, const IpView& view) override;
+  std::optional<tunnel::PublicKey> PeerOf(const IpAddress& host) const override;
 
  private:
   Instant now() const { return loop_.now(); }

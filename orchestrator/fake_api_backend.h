@@ -24,7 +24,12 @@ class FakeApiBackend final : public ApiBackend {
     cluster.set_name("shop");
     return cluster;
   }
+  void Refresh(const std::vector<std::string>& hosts, std::function<void()> done) override {
+    Note("refresh " + (hosts.empty() ? "all" : hosts[0]));
+    done();
+  }
   absl::StatusOr<proto::ListHostsReply> Hosts(const proto::ListHostsRequest& request) override {
+    if (many.hosts_size() > 0) return many;
     proto::ListHostsReply reply;
     for (const std::string& name : request.names())
       if (name != "db") return absl::NotFoundError("there is no host " + name);
@@ -80,6 +85,7 @@ class FakeApiBackend final : public ApiBackend {
   }
 
   EventLog log;
+  proto::ListHostsReply many;  // if not empty, what Hosts answers
   std::vector<HostDone> waiting;
   std::map<std::string, Done> guests;
   Done down;

@@ -148,11 +148,13 @@ void Gateway::Send(std::span<const uint8_t> packet, const IpAddress& destination
     return;
   }
   const auto route = routes_.find(destination);
-  if (route == routes_.end()) {
+  const std::optional<tunnel::PublicKey> peer =
+      route != routes_.end() ? std::optional(route->second) : delegate_.PeerOf(destination);
+  if (!peer.has_value()) {
     drops_.Add(DropReason::kNoRoute);
     return;
   }
-  tunnel_.SendTo(route->second, SinglePacket(packet));
+  tunnel_.SendTo(*peer, SinglePacket(packet));
 }
 
 }  // namespace im::orchestrator

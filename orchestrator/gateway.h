@@ -19,6 +19,7 @@
 #define IM_ORCHESTRATOR_GATEWAY_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -43,6 +44,9 @@ class Gateway final : public PacketSink {
     virtual void OnForwarded(const IpAddress& from, const IpAddress& to) = 0;
     // A packet to an address without a route. False: there is no such host.
     virtual bool OnPacketToSleeper(const Packet& packet, const IpView& view) = 0;
+    // Who speaks for a host without a route, if anybody does: its packets may
+    // come before the status that makes it running.
+    virtual std::optional<tunnel::PublicKey> PeerOf(const IpAddress& host) const = 0;
   };
 
   // `tunnel` and `delegate` must outlive it.
@@ -63,7 +67,7 @@ class Gateway final : public PacketSink {
   void Deliver(const IpAddress& host, PacketBatch batch);
   // Answers each of the packets with a RST or an ICMP error.
   void Refuse(const PacketBatch& batch);
-  // A packet of the gateway itself. Dropped unless its destination is up.
+  // A packet of the gateway itself. Dropped if its destination has no instance.
   void Send(std::span<const uint8_t> packet, const IpAddress& destination);
 
   // Of packets between hosts.

@@ -67,6 +67,9 @@ class GatewayTest : public testing::Test, public Gateway::Delegate {
     woken_.push_back(view.destination);
     return true;
   }
+  std::optional<tunnel::PublicKey> PeerOf(const IpAddress& host) const override {
+    return host == TestAddress(4) ? std::optional(KeyOf(4)) : std::nullopt;  // is starting
+  }
 
   void FromTunnel(const std::vector<std::vector<uint8_t>>& packets) {
     PacketBatch batch;
@@ -166,6 +169,12 @@ TEST_F(GatewayTest, delivered_packets_introduce_their_senders) {
   EXPECT_EQ(tunnel_.batches, 1);
   EXPECT_EQ(tunnel_.sent[3].size(), 2u);
   EXPECT_EQ(forwarded_.size(), 1u);
+}
+
+TEST_F(GatewayTest, a_refusal_reaches_a_host_whose_status_is_still_on_its_way) {
+  FromTunnel({Tcp(4, 1000, 77, 80, kTcpSyn, 5)});
+  ASSERT_EQ(tunnel_.sent[4].size(), 1u);
+  EXPECT_TRUE(ParseIp(tunnel_.sent[4][0])->is_rst());
 }
 
 TEST_F(GatewayTest, refusals_wake_nobody) {

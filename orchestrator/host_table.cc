@@ -111,9 +111,8 @@ void HostTable::Apply(Transition& transition) {
     // Incarnations are never used twice.
     IM_CHECK(transition.incarnation > host.incarnation);
     host.incarnation = transition.incarnation;
-    History& history = MutableHistory(transition.host);
-    history.cause = transition.cause;
-    if (transition.to == HostState::kStarting) ++history.starts;
+    SetCause(transition.host, transition.cause);
+    if (transition.to == HostState::kStarting) ++MutableHistory(transition.host).starts;
   } else {
     transition.incarnation = host.incarnation;
   }
@@ -129,10 +128,17 @@ void HostTable::Apply(Transition& transition) {
     history.wake_kind = History::WakeKind::kCold;
   } else if (transition.from == HostState::kPaused) {
     history.wake_kind = History::WakeKind::kThaw;
-    history.cause = transition.cause;
+    SetCause(transition.host, transition.cause);
   } else if (transition.from == HostState::kReleasing) {
-    history.cause = transition.cause;
+    SetCause(transition.host, transition.cause);
   }
+}
+
+void HostTable::SetCause(HostId id, const Cause& cause) {
+  History& history = MutableHistory(id);
+  history.cause = cause;
+  history.cause_text =
+      CauseText(cause, [this](const IpAddress& address) { return NameOf(address); });
 }
 
 void HostTable::AddThaws(HostId id, uint64_t thaws) { MutableHistory(id).thaws += thaws; }

@@ -36,6 +36,7 @@ struct HostConfig {
 // What is remembered of a host that ran at least once, for `im ps`, `im why`.
 struct History {
   Cause cause;             // of the last wake
+  std::string cause_text;  // in words, while its sender still had a name
   enum class WakeKind : uint8_t { kNone, kCold, kThaw };
   WakeKind wake_kind = WakeKind::kNone;
   Duration wake_duration{0};  // of the last wake
@@ -125,6 +126,7 @@ class HostTable {
  private:
   uint32_t InternPolicy(const HostPolicy& policy);
   History& MutableHistory(HostId id);
+  void SetCause(HostId id, const Cause& cause);
 
   std::deque<Host> hosts_;  // stable addresses: by_name_'s keys point in
   std::deque<HostId> free_;  // removed guests' rows; the oldest is reused first

@@ -38,10 +38,9 @@ absl::string_view WakeKindName(History::WakeKind kind) {
   return "";
 }
 
-void FillHistory(const HostTable& hosts, const History& history, proto::HostInfo& info) {
+void FillHistory(const History& history, proto::HostInfo& info) {
   *info.mutable_cause() = ToProto(history.cause);
-  info.set_cause_text(CauseText(
-      history.cause, [&hosts](const IpAddress& address) { return hosts.NameOf(address); }));
+  info.set_cause_text(history.cause_text);
   info.set_wake_kind(std::string(WakeKindName(history.wake_kind)));
   info.set_wake_ns(static_cast<uint64_t>(history.wake_duration.count()));
   info.set_starts(history.starts);
@@ -80,7 +79,7 @@ proto::HostInfo DescribeHost(const Controller& controller, HostId host, Instant 
   info.set_instance_dir(controller.requests().DirectoryOf(row.name));
   if (!row.guest) info.set_log_path(controller.requests().LogPathOf(row.name));
   info.set_held_packets(static_cast<uint32_t>(controller.activator().held().packets(host)));
-  if (row.history != nullptr) FillHistory(hosts, *row.history, info);
+  if (row.history != nullptr) FillHistory(*row.history, info);
   if (const Instance* instance = controller.FindInstance(host)) {
     FillInstance(controller, *instance, now, info);
   }
@@ -101,8 +100,9 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
   }
   const Instance* instance = controller.FindInstance(host);
   if (instance != nullptr && state == HostState::kRunning) {
-    if (!instance->status.busy().empty()) reasons.push_back(instance->status.busy());
-    if (const uint64_t left = PauseInMs(*instance, now); left > 0) {
+    if (!instance->status.busy().empty()) {
+      reasons.push_back(instance->status.busy());
+    } else if (const uint64_t left = PauseInMs(*instance, now); left > 0) {
       reasons.push_back(
           absl::StrCat("idle; pauses in ", DurationText(std::chrono::milliseconds(left))));
     }

@@ -38,6 +38,7 @@ struct Instance {
   // its peers, or the agent cannot be reached.
   bool goal_deferred = false;
   uint64_t suspend_requests = 0;
+  bool suspend_asked = false;  // and not paused since
   uint64_t wake_requests = 0;
 
   proto::InstanceStatus status;  // the newest; version 0: none yet
