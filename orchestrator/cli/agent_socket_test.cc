@@ -114,7 +114,9 @@ TEST_F(AgentSocketTest, SuccessIsToldFromAnAnswerThatIsNone) {
               static_cast<ssize_t>(c.answer.size()));
     const auto result = client->ReceiveResult();
     EXPECT_EQ(result.ok(), c.ok) << result.status();
-    if (c.ok) EXPECT_EQ(result->exit_code(), 0);
+    if (result.ok()) {
+      EXPECT_EQ(result->exit_code(), 0);
+    }
   }
 }
 

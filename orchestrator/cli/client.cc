@@ -16,6 +16,10 @@ namespace {
 // imd answers from memory; this is for one that is stopped or overloaded.
 constexpr auto kAnswerTimeout = std::chrono::seconds(10);
 
+// Of the largest answer, the list of all hosts: 20,000 of 3 KB each, mostly
+// paths and the texts of errors.
+constexpr int kAnswerBytesMax = 64 << 20;
+
 }  // namespace
 
 absl::StatusOr<Client> Client::Connect(const std::string& state_directory) {
@@ -36,6 +40,7 @@ absl::StatusOr<Client> Client::Connect(const std::string& state_directory) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  arguments.SetMaxReceiveMessageSize(kAnswerBytesMax);
   const auto channel = grpc::CreateCustomChannel(
       absl::StrCat("unix:", socket), grpc::InsecureChannelCredentials(), arguments);
   client.stub_ = proto::Orchestrator::NewStub(channel);
@@ -66,15 +71,27 @@ absl::StatusOr<proto::Cluster> Client::GetCluster() {
 }
 
 absl::StatusOr<std::vector<proto::HostInfo>> Client::ListHosts(
-    const std::vector<std::string>& names) {
+    const std::vector<std::string>& names, bool fresh) {
   grpc::ClientContext call;
   call.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);
   proto::ListHostsRequest request;
   for (const std::string& name : names) request.add_names(name);
+  request.set_fresh(fresh);
   proto::ListHostsReply reply;
   const grpc::Status status = stub_->ListHosts(&call, request, &reply);
   if (!status.ok()) return FromGrpc(status);
   return std::vector<proto::HostInfo>(reply.hosts().begin(), reply.hosts().end());
+}
+
+absl::StatusOr<proto::WhyReply> Client::Why(const std::string& host) {
+  grpc::ClientContext call;
+  call.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);
+  proto::HostRequest request;
+  request.set_name(host);
+  proto::WhyReply reply;
+  const grpc::Status status = stub_->Why(&call, request, &reply);
+  if (!status.ok()) return FromGrpc(status);
+  return reply;
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {

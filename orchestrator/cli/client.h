@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "orchestrator/cli/context.h"
@@ -30,7 +31,10 @@ class Client {
   const std::string& state_directory() const { return state_directory_; }
 
   absl::StatusOr<proto::Cluster> GetCluster();
-  absl::StatusOr<std::vector<proto::HostInfo>> ListHosts(const std::vector<std::string>& names = {});
+  absl::StatusOr<proto::WhyReply> Why(const std::string& host);
+  // `fresh`: with the figures of this moment, else of the last 2 s.
+  absl::StatusOr<std::vector<proto::HostInfo>> ListHosts(
+      const std::vector<std::string>& names = {}, bool fresh = false);
 
  private:
   Client() = default;
@@ -39,7 +43,7 @@ class Client {
   std::unique_ptr<proto::Orchestrator::Stub> stub_;
 };
 
-// The message as it is; "connection lost" where imd ended in between.
+// The message as it is. Unavailable is imd's own end alone.
 absl::Status FromGrpc(const grpc::Status& status);
 
 }  // namespace im::orchestrator::cli

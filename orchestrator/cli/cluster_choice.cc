@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/file_descriptor.h"
+#include "orchestrator/spec/host_parser.h"
 
 namespace im::orchestrator::cli {
 
@@ -56,8 +57,12 @@ std::vector<std::string> RunningClusters(const std::string& root) {
 }
 
 absl::StatusOr<std::string> ChooseCluster(const ClusterQuery& query) {
-  if (!query.option.empty()) return query.option;
-  if (!query.variable.empty()) return query.variable;
+  for (const std::string* named : {&query.option, &query.variable}) {
+    if (named->empty()) continue;
+    // It becomes a path.
+    if (IsHostName(*named)) return *named;
+    return absl::InvalidArgumentError(absl::StrCat("\"", *named, "\" cannot be a cluster's name"));
+  }
   if (query.running.size() == 1) return query.running[0];
   const auto& running = query.running;
   if (query.in_directory && (running.empty() || std::find(running.begin(), running.end(),

@@ -50,6 +50,14 @@ TEST(ChooseCluster, WhatIsUnclearIsSaid) {
   EXPECT_THAT(std::string(none.status().message()), HasSubstr("im up CLUSTER.YAML"));
 }
 
+TEST(ChooseCluster, ANameDoesNotLeadElsewhere) {
+  for (const char* name : {"../shop", "a/b", "/etc", ".", "..", "Shop"}) {
+    EXPECT_EQ(ChooseCluster({.option = name}).status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(ChooseCluster({.variable = name}).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+}
+
 TEST(RunningClusters, AreThoseWhoseSocketAnswers) {
   std::string root = (std::filesystem::temp_directory_path() / "im-cli-XXXXXX").string();
   ASSERT_NE(mkdtemp(root.data()), nullptr);

@@ -56,7 +56,8 @@ void AddEvents(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   verb->add_option("HOST", options->hosts, "Only of these hosts");
   verb->add_flag("-f,--follow", options->follow, "Go on with what happens");
-  verb->add_option("-n,--newest", options->newest, "Only so many of the past ones");
+  verb->add_option("-n,--newest", options->newest, "Only so many of the past ones; 0: all")
+      ->check(CLI::NonNegativeNumber);
   verb->add_flag("--json", options->json, "As JSON, one object in a line");
   verb->callback([&context, options] {
     context.run = [&context, options] { return Run(context, *options); };

@@ -104,7 +104,8 @@ void AddExec(CLI::App& app, Context& context) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   verb->add_option("-w,--workdir", options->working_directory,
                    "Working directory inside the host; default: the host's own");
-  verb->footer("Exits with the command's own code, or 128 and its signal's number.");
+  verb->footer("Exits with the command's own code, or 128 and its signal's number; 127 if the host has no\n"
+      "such program; 1 if the host went away meanwhile.");
   verb->callback([&context, options] {
     options->command = context.trailing;
     context.run = [&context, options] { return Run(context, *options); };

@@ -1,8 +1,13 @@
 // im: the command line of Imaginary Machines. One file a verb.
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -50,7 +55,28 @@ int RefuseVerb(const std::vector<std::string>& names, const std::string& verb) {
   return kExitBadInput;
 }
 
+// A descriptor of stdio that is closed would be the next one to be opened, and
+// what we print would go there. It is not for writing: that it was closed
+// shall be an error, as it would be otherwise.
+void KeepStdio() {
+  int fd;
+  do {
+    fd = open("/dev/null", O_RDONLY);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
+// What was printed must have arrived (a full disk, a closed stdout). A reader
+// that went away ends us by SIGPIPE, silently, as it does other programs.
+int CloseOutput(int code) {
+  const bool failed = std::ferror(stdout) != 0;
+  if (std::fflush(stdout) == 0 && !failed) return code;
+  PrintError(absl::StrCat("cannot write the output: ", strerrordesc_np(errno)));
+  return code == kExitOk ? kExitFailure : code;
+}
+
 int Main(int argc, char** argv) {
+  KeepStdio();
   std::vector<std::string> words(argv + 1, argv + argc);
   if (std::filesystem::path(argv[0]).filename() == "im-up") words.insert(words.begin(), "up");
   Context context;
@@ -63,7 +89,6 @@ int Main(int argc, char** argv) {
   app.fallthrough();
   app.add_option("-c,--cluster", context.cluster_option, "The cluster's name");
   app.set_version_flag("--version", absl::StrCat("im ", kVersion));
-  app.footer(kFooter);
   AddUp(app, context);
   AddDown(app, context);
   AddPs(app, context);
@@ -77,6 +102,7 @@ int Main(int argc, char** argv) {
   AddRelease(app, context);
   AddWait(app, context);
   AddValidate(app, context);
+  app.footer(kFooter);  // after the verbs, which would have it too
 
   if (line.words.empty()) {
     std::fputs(app.help().c_str(), stderr);
@@ -95,7 +121,7 @@ int Main(int argc, char** argv) {
     PrintError(absl::StrCat(error.what(), "; see im --help"));
     return kExitBadInput;
   }
-  return context.run();
+  return CloseOutput(context.run());
 }
 
 }  // namespace

@@ -97,7 +97,8 @@ void AddLogs(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   verb->add_option("HOST", options->hosts, "The hosts; default: all");
   verb->add_flag("-f,--follow", options->follow, "Go on with what is written");
-  verb->add_option("-n,--lines", options->lines, "So many of the last lines, 0: all; default 200");
+  verb->add_option("-n,--lines", options->lines, "So many of the last lines, 0: all; default 200")
+      ->check(CLI::NonNegativeNumber);
   verb->callback([&context, options] {
     context.run = [&context, options] { return Run(context, *options); };
   });

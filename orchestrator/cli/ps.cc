@@ -26,7 +26,7 @@ struct Options {
 int Run(const Context& context, const Options& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
-  const auto hosts = client->ListHosts(options.hosts);
+  const auto hosts = client->ListHosts(options.hosts, /*fresh=*/!options.quiet);
   if (!hosts.ok()) return Fail(hosts.status());
   if (options.quiet) {
     for (const proto::HostInfo& host : *hosts) {

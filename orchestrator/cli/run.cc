@@ -77,7 +77,8 @@ void AddRun(CLI::App& app, Context& context) {
   verb->footer(
       "The program is one of this machine, with your user, directory and environment; only its\n"
       "network is the cluster's: im run -- redis-cli -h db ping\n"
-      "Exits with the program's own code, or 128 and its signal's number.");
+      "Exits with the program's own code, or 128 and its signal's number; 127 if there is no such\n"
+      "program, 125 if it cannot be given its network.");
   verb->callback([&context, options] {
     options->command = context.trailing;
     context.run = [&context, options] { return Run(context, *options); };

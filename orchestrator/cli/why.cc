@@ -31,12 +31,9 @@ void PrintField(const Terminal& terminal, const char* name, const std::string& v
 int Run(const Context& context, const Options& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
-  grpc::ClientContext call;
-  proto::HostRequest request;
-  request.set_name(options.host);
-  proto::WhyReply reply;
-  const grpc::Status status = client->stub().Why(&call, request, &reply);
-  if (!status.ok()) return Fail(FromGrpc(status));
+  const auto answer = client->Why(options.host);
+  if (!answer.ok()) return Fail(answer.status());
+  const proto::WhyReply& reply = *answer;
   if (options.json) {
     std::puts(ToJson(reply).c_str());
     return kExitOk;
