@@ -7,9 +7,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -466,22 +464,6 @@ TEST_F(ApiServerTest, ASocketOfALiveServerIsNotTaken) {
   SetDeadline(context);
   proto::Cluster cluster;
   EXPECT_TRUE(stub_->GetCluster(&context, {}, &cluster).ok());
-}
-
-TEST_F(ApiServerTest, ASocketLeftByADeadServerIsReplaced) {
-  const std::string path = directory_ + "/old.sock";
-  {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-    FileDescriptor dead(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ASSERT_EQ(bind(dead.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  }
-  OnLoop([&] {
-    const auto second = ApiServer::Start({.socket_path = path}, *loop_, backend_);
-    EXPECT_TRUE(second.ok()) << second.status();
-  });
-  unlink(path.c_str());
 }
 
 TEST_F(ApiServerTest, APathThatIsTooLongIsAnErrorThatSaysSo) {
