@@ -164,6 +164,17 @@ class Direct(ClusterTest):
         self.assertGreater(int(c.ps()["server"]["incarnation"]), int(first["incarnation"]))
 
 
+class Exec(ClusterTest):
+    def test_wakes_and_passes_on_output_and_exit_code(self):
+        c = self.cluster(SERVER).up()
+        for code in (0, 7):
+            result = c.im("exec", "other", "--", "sh", "-c", f"hostname; exit {code}", check=False)
+            self.assertEqual((result.returncode, result.stdout, result.stderr), (code, "other\n", ""))
+        unknown = c.im("exec", "other", "--", "/no/such/program", check=False)
+        self.assertEqual(unknown.returncode, 127)
+        self.assertIn("/no/such/program", unknown.stderr)
+
+
 class Idle(ClusterTest):
     def test_pauses_and_thaws_and_the_connection_lives(self):
         c = self.cluster(quick_idle(SERVER)).up()
