@@ -177,9 +177,13 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
     JoinCgroups(options, joined, error_pipe);
     TakeStdio(options, error_pipe);
     SetLimits(options, error_pipe);
-    SetUser(options, error_pipe);
+    // As root first: the folder may lie where the program's user cannot walk to,
+    // such as somebody's home, and it can be worked in all the same. A file
+    // system that keeps root out may let the user in.
     const std::string directory = options.working_dir.empty() ? "/" : options.working_dir;
-    if (chdir(directory.c_str()) != 0)
+    const bool entered = chdir(directory.c_str()) == 0;
+    SetUser(options, error_pipe);
+    if (!entered && chdir(directory.c_str()) != 0)
       Fail(error_pipe, absl::StrCat("change to directory ", directory), errno);
     umask(022);
     ResetSignals();

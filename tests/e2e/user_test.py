@@ -1,11 +1,12 @@
-"""A cluster that a user brought up with sudo: what that user may do without."""
+"""Users: what the one who brought a cluster up with sudo may do without, and
+hosts whose programs run as somebody else."""
 
 import os
 import shutil
 import subprocess
 import unittest
 
-from cluster import BIN, DEADLINE_S, PEER, ClusterTest
+from cluster import BIN, DEADLINE_S, PEER, ClusterTest, wait_until
 
 # Users that need not exist.
 OWNER, STRANGER = 64321, 64322
@@ -18,7 +19,27 @@ hosts:
 """
 
 
-class UserTest(ClusterTest):
+class HostUserTest(ClusterTest):
+
+    def test_a_program_works_in_a_folder_that_its_user_cannot_walk_to(self):
+        # As below a home of mode 0700, Debian's default.
+        c = self.cluster("""
+network: {cidr: 10.77.0.0/24}
+hosts:
+  reader:
+    user: nobody
+    working_dir: inside
+    command: [sh, -c, 'id -un; cat note; exec sleep 1000']
+""")
+        self.assertEqual(c.dir.stat().st_mode & 0o777, 0o700)
+        (c.dir / "inside").mkdir(0o755)
+        (c.dir / "inside/note").write_text("read by its user\n")
+        c.up().im("wake", "reader")
+        wait_until(lambda: c.im("logs", "reader").stdout == "nobody\nread by its user\n",
+                   "the program reads a file beside it")
+
+
+class SudoTest(ClusterTest):
 
     def setUp(self):
         self.shop = self.cluster(SPEC)
