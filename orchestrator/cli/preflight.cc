@@ -5,6 +5,7 @@
 #include <linux/if_tun.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,11 @@ namespace {
 
 int TryNamespaces() {
   return unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWPID) == 0 ? 0 : errno;
+}
+
+// What a host sees under /etc and /proc is mounted for it alone.
+int TryMounts() {
+  return mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 ? 0 : errno;
 }
 
 int TryTun() {
@@ -37,16 +43,17 @@ Preflight TryMachine() {
   if (pipe2(ends, O_CLOEXEC) != 0) return preflight;
   const pid_t child = fork();
   if (child == 0) {
-    int results[2];
-    results[0] = TryNamespaces();
-    results[1] = TryTun();
+    int results[3] = {TryNamespaces(), 0, TryTun()};
+    // In the machine's own namespace it would change the machine.
+    if (results[0] == 0) results[1] = TryMounts();
     _exit(write(ends[1], results, sizeof(results)) == sizeof(results) ? 0 : 1);
   }
   close(ends[1]);
-  int results[2] = {0, 0};
+  int results[3] = {0, 0, 0};
   if (child > 0 && read(ends[0], results, sizeof(results)) == sizeof(results)) {
     preflight.namespaces_errno = results[0];
-    preflight.tun_errno = results[1];
+    preflight.mounts_errno = results[1];
+    preflight.tun_errno = results[2];
   }
   close(ends[0]);
   if (child > 0) waitpid(child, nullptr, 0);
@@ -54,7 +61,10 @@ Preflight TryMachine() {
 }
 
 std::optional<std::string> ExplainPreflight(const Preflight& preflight) {
-  if (preflight.namespaces_errno == 0 && preflight.tun_errno == 0) return std::nullopt;
+  if (preflight.namespaces_errno == 0 && preflight.mounts_errno == 0 &&
+      preflight.tun_errno == 0) {
+    return std::nullopt;
+  }
   if (!preflight.root) {
     return "a cluster's hosts need network namespaces and TUN devices, which only root may make "
            "here; run it with sudo";
@@ -67,6 +77,13 @@ std::optional<std::string> ExplainPreflight(const Preflight& preflight) {
                                    : "; the kernel must be built with CONFIG_NET_NS and "
                                      "CONFIG_PID_NS, and allow more of them "
                                      "(user.max_net_namespaces)");
+  }
+  if (const int error = preflight.mounts_errno; error != 0) {
+    absl::StrAppend(&text, "\n  mounts of its own: ", std::strerror(error),
+                    error == EINVAL ? "; this is a chroot whose / is no mount: before entering "
+                                      "it, mount --bind its directory on itself"
+                                    : "; in a container, start it with CAP_SYS_ADMIN and without "
+                                      "an AppArmor profile (docker run --privileged)");
   }
   if (const int error = preflight.tun_errno; error != 0) {
     absl::StrAppend(&text, "\n  /dev/net/tun: ", std::strerror(error),

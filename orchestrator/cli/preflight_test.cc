@@ -26,6 +26,9 @@ TEST(Preflight, RootIsToldWhatTheMachineLacks) {
                                       .tun_errno = ENOENT});
   EXPECT_THAT(*both, HasSubstr("namespaces: Operation not permitted; in a container"));
   EXPECT_THAT(*both, HasSubstr("/dev/net/tun: No such file or directory; load it with modprobe"));
+  const auto chroot = ExplainPreflight({.root = true, .mounts_errno = EINVAL});
+  EXPECT_THAT(*chroot, HasSubstr("mounts of its own: Invalid argument; this is a chroot"));
+  EXPECT_THAT(*ExplainPreflight({.root = true, .mounts_errno = EACCES}), HasSubstr("AppArmor"));
   const auto tun = ExplainPreflight({.root = true, .tun_errno = EPERM});
   EXPECT_THAT(*tun, Not(HasSubstr("namespaces:")));
   EXPECT_THAT(*tun, HasSubstr("CAP_NET_ADMIN"));
