@@ -35,15 +35,18 @@ package_available() {
   apt-cache policy "$1" 2> /dev/null | grep -q '^  Candidate: [^(]'
 }
 
-# Sets CHOSEN to one available name for each entry of MISSING, and UNAVAILABLE
-# to the entries that have none.
+# Sets CHOSEN to one available name for each entry of MISSING, REQUIRED to those
+# of them without a "?", and UNAVAILABLE to the entries that have none.
 choose_packages() {
   local entry alternative
-  CHOSEN=() UNAVAILABLE=()
+  CHOSEN=() REQUIRED=() UNAVAILABLE=()
   for entry in "${MISSING[@]}"; do
     IFS='|' read -ra alternatives <<< "${entry#\?}"
     for alternative in "${alternatives[@]}"; do
-      if package_available "$alternative"; then CHOSEN+=("$alternative"); continue 2; fi
+      package_available "$alternative" || continue
+      CHOSEN+=("$alternative")
+      case $entry in \?*) ;; *) REQUIRED+=("$alternative") ;; esac
+      continue 2
     done
     case $entry in \?*) ;; *) UNAVAILABLE+=("${entry#\?}") ;; esac
   done
@@ -72,6 +75,9 @@ install_packages() {
   choose_packages
   if [ ${#CHOSEN[@]} -eq 0 ] && [ ${#UNAVAILABLE[@]} -eq 0 ]; then return 0; fi
   [ -z "$SUDO" ] || say "To be installed with apt-get: ${CHOSEN[*]} ${UNAVAILABLE[*]:-}"
+  if [ ${#REQUIRED[@]} -eq 0 ] && [ ${#UNAVAILABLE[@]} -eq 0 ]; then
+    sudo_begin "install packages" || { say "Going on without: they are not needed."; return 0; }
+  fi
   need_root "install packages"
   if [ ${#UNAVAILABLE[@]} -gt 0 ]; then
     apt_update
@@ -87,6 +93,13 @@ This was made for Debian 12 and 13 (main). See /etc/apt/sources.list*, then run 
     say "Once more, with new lists of packages:"
     apt_update
     if step "$what" "$IM_LOGS/apt-install.log" apt_install; then done=1; fi
+  fi
+  if [ $done -eq 0 ] && [ ${#REQUIRED[@]} -lt ${#CHOSEN[@]} ]; then
+    say "Once more, without what is not needed:"
+    CHOSEN=(${REQUIRED[@]+"${REQUIRED[@]}"})
+    if [ ${#CHOSEN[@]} -eq 0 ] || step "Installing ${CHOSEN[*]}" "$IM_LOGS/apt-install.log" apt_install; then
+      done=1
+    fi
   fi
   services_release
   [ $done -eq 1 ] || die "apt-get could not install: ${CHOSEN[*]}

@@ -138,6 +138,15 @@ class ScriptTest(unittest.TestCase):
         self.assertNotIn("not reached", done.stdout)
         self.assertFalse((self.folder / "policy-rc.d").exists())
 
+    def test_what_is_not_needed_keeps_nothing_from_going_on(self):
+        self.packages(installed=["a"], available=["a", "b", "fast"])
+        self.tool("apt-get", f'echo "$@" >> {self.folder}/asked; case "$*" in *fast*) exit 100 ;; esac')
+        done = self.bash("install_packages a '?fast'; echo reached; install_packages a b '?fast'; echo reached")
+        self.assertEqual(done.stdout.count("reached"), 2, done.stdout)
+        self.assertEqual(self.asked()[-1].split()[-1], "b")
+        self.as_user("exit 1")  # nor is root asked for
+        self.assertIn("Going on without", self.bash("install_packages a '?fast'").stdout)
+
     def test_new_services_are_not_started_and_known_ones_are_left_alone(self):
         self.packages(installed=[], available=["a"])
         self.tool("apt-get", f"""
