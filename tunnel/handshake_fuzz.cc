@@ -188,7 +188,7 @@ class Game {
         CreateResponse(*opened, psk, network_.random.Uint32(), network_.random, message);
     IM_CHECK(keys.has_value());
     AddSession(opened->remote_index, *keys);
-    SendHandshake(message, flags, (flags & 1) == 0);
+    SendHandshake(message, flags, psk == psk_);
   }
 
   template <typename Message>
@@ -227,15 +227,16 @@ class Game {
                       .size = static_cast<uint32_t>(plaintext.size()),
                       .counter = counter};
     session.sealer->Seal({&job, 1});
+    const std::pair<uint32_t, uint64_t> sealed_under(session.remote_index, counter);
+    Send(bytes, (flags & 32) != 0, true);  // may make a session
+    if (sent_.back().bytes != bytes) return;
     // Under a counter that was used, the second is as good if the first got lost.
-    const bool changed = (flags & 32) != 0;
-    if (const auto route = ParseIpRoute(plaintext); route && !changed) {
+    if (const auto route = ParseIpRoute(plaintext)) {
       plaintext.resize(route->total_size);
       Expected& expected = expected_[plaintext];
       ++expected.count;
-      expected.sealed_under = {session.remote_index, counter};
+      expected.sealed_under = sealed_under;
     }
-    Send(std::move(bytes), changed, true);
   }
 
   void Replay() {
