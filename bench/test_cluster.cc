@@ -10,17 +10,25 @@
 namespace im::bench {
 
 absl::StatusOr<std::unique_ptr<TestCluster>> TestCluster::Up(const std::string& bin,
-                                                             const std::string& hosts) {
+                                                             const std::string& hosts,
+                                                             const std::string& network) {
   std::unique_ptr<TestCluster> cluster(new TestCluster());
   char directory[] = "/tmp/im-bench-XXXXXX";
   if (mkdtemp(directory) == nullptr) return ErrnoStatus("mkdtemp");
   cluster->directory_ = directory;
   cluster->bin_ = bin;
   cluster->peer_ = bin + "/im-peer";
-  cluster->environment_ = {absl::StrCat("IM_STATE_DIR=", directory, "/run"), "IM_CLUSTER=bench"};
+  // Several may be up at once.
+  static int count = 0;
+  const std::string name = absl::StrCat("bench", ++count);
+  cluster->environment_ = {absl::StrCat("IM_STATE_DIR=", directory, "/run"),
+                           absl::StrCat("IM_CLUSTER=", name)};
   const std::string spec = absl::StrCat(directory, "/cluster.yaml");
-  std::ofstream(spec) << "name: bench\n"
-                         "network: {cidr: 10.77.0.0/24}\n"
+  std::ofstream(spec) << "name: " << name
+                      << "\n"
+                         "network: {cidr: 10.77.0.0/24"
+                      << network
+                      << "}\n"
                          "defaults: {idle: {after: 1h, release_after: 1h}}\n"
                          "hosts:\n"
                       << hosts;

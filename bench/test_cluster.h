@@ -16,8 +16,10 @@ class TestCluster {
  public:
   // `hosts`: the hosts section of a cluster.yaml, indented by two.
   // `bin`: the folder of im, imd, im-agent and im-peer.
+  // `network`: further fields of it, each with a comma before.
   static absl::StatusOr<std::unique_ptr<TestCluster>> Up(const std::string& bin,
-                                                         const std::string& hosts);
+                                                         const std::string& hosts,
+                                                         const std::string& network = "");
   ~TestCluster();  // im down
 
   absl::StatusOr<std::string> Im(const std::vector<std::string>& arguments);

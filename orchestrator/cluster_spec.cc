@@ -177,7 +177,10 @@ class SpecParser {
                       "leave it out (auto), or write tun");
         }
       }
-      network.NotHonoured({"mtu", "dns", "upstream"});
+      if (auto mtu = network.Integer("mtu", kHostMtuMin, kHostMtuMax)) {
+        spec_.mtu = static_cast<uint32_t>(*mtu);
+      }
+      network.NotHonoured({"dns", "upstream"});
       network.Finish();
     }
     SetNetwork(cidr, cidr_at);

@@ -129,12 +129,18 @@ struct LimitsSpec {
   uint32_t max_starting = 32;  // starts in flight at once; further ones queue
 };
 
+// MTU of hosts' interfaces, in bytes. The most: what the largest datagram
+// carries; what a path between two hosts carries is found out (tunnel/path_mtu.h).
+inline constexpr uint32_t kHostMtuMin = 1280;
+inline constexpr uint32_t kHostMtuMax = 65475;
+
 struct ClusterSpec {
   std::string name;
   IpPrefix network;   // IPv4
   IpAddress gateway;  // the network's first address
   std::string domain;  // "shop.im"
   AttachMode attach = AttachMode::kAuto;
+  uint32_t mtu = kHostMtuMax;
   std::string provider = "process";
   std::string path;               // of the file, as given
   std::string base_directory;     // what relative paths are relative to; absolute

@@ -36,6 +36,7 @@ TEST(ClusterSpec, TheLeastFileGetsEveryDefault) {
   EXPECT_EQ(spec.gateway.ToString(), "10.77.0.1");
   EXPECT_EQ(spec.domain, "myshop.im");
   EXPECT_EQ(spec.attach, AttachMode::kAuto);
+  EXPECT_EQ(spec.mtu, 65475u);
   EXPECT_EQ(spec.provider, "process");
   EXPECT_EQ(spec.limits.max_starting, 32u);
   ASSERT_EQ(spec.hosts.size(), 1u);
@@ -58,7 +59,7 @@ TEST(ClusterSpec, TheLeastFileGetsEveryDefault) {
 TEST(ClusterSpec, EveryFieldIsRead) {
   const ClusterSpec spec = MustParse(R"(
 name: shop
-network: {cidr: 10.9.0.0/24, domain: shop.test, attach: tun}
+network: {cidr: 10.9.0.0/24, domain: shop.test, attach: tun, mtu: 1500}
 provider: process
 limits: {max_starting: 4}
 groups: {pair: {suspend: apart}}
@@ -97,6 +98,7 @@ hosts:
                                      FakeSources({}, {{"C", "passed on"}}));
   EXPECT_EQ(spec.domain, "shop.test");
   EXPECT_EQ(spec.attach, AttachMode::kTun);
+  EXPECT_EQ(spec.mtu, 1500u);
   EXPECT_EQ(spec.limits.max_starting, 4u);
   ASSERT_EQ(spec.groups.size(), 1u);
   EXPECT_THAT(spec.groups[0].hosts, ElementsAre("web", "db"));

@@ -160,6 +160,7 @@ absl::Status Controller::Start(Instance& instance, const tunnel::PrivateKey& key
   tunnel::PeerConfig peer;
   peer.public_key = instance.key;
   peer.allowed_ips = {IpPrefix::Host(instance.address)};
+  peer.probe_mtu = true;
   IM_RETURN_IF_ERROR(tunnel_.SetPeer(peer));
   provider_->Start(request, {.name_table = requests_.name_table()});
   return absl::OkStatus();

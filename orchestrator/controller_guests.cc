@@ -21,6 +21,7 @@ absl::StatusOr<proto::JoinReply> Controller::Join(const std::string& name,
   tunnel::PeerConfig peer;
   peer.public_key = tunnel::DerivePublicKey(key);
   peer.allowed_ips = {IpPrefix::Host(hosts_[host].address)};
+  peer.probe_mtu = true;
   absl::Status status = tunnel_.SetPeer(peer);
   if (status.ok() && mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST) {
     status = ErrnoStatus(absl::StrCat("make directory ", directory));

@@ -51,6 +51,7 @@ void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {
   tunnel::PeerConfig peer;
   peer.public_key = *key;
   peer.allowed_ips = {IpPrefix::Host(hosts_[host].address)};
+  peer.probe_mtu = true;
   peer.endpoint = Endpoint::Parse(saved.endpoint());
   if (absl::Status status = tunnel_.SetPeer(peer); !status.ok()) {
     IM_LOG(kError, "instance of ", saved.host(), " is not taken back: ", status.message());

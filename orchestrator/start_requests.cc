@@ -42,7 +42,7 @@ void StartRequests::FillCommon(const Instance& instance, const tunnel::PrivateKe
   request.set_gateway_endpoint(gateway_endpoint_.ToString());
   request.set_listen_address(gateway_endpoint_.address.ToString());
   request.set_gateway_address(AddressBytes(spec_.gateway));
-  request.set_mtu(kInnerMtu);
+  request.set_mtu(spec_.mtu);
   request.set_offload(true);
   request.set_instance_dir(instance.directory);
 }

@@ -16,8 +16,8 @@
 
 namespace im::orchestrator {
 
-// Largest inner packet between two hosts, in bytes. 1500 less what the tunnel
-// adds over IPv6; what passes everywhere.
+// Largest inner packet that passes everywhere, in bytes: 1500 less what the
+// tunnel adds over IPv6. Of the gateway's own stack, and towards foreign peers.
 inline constexpr uint32_t kInnerMtu = 1420;
 
 class StartRequests {

@@ -15,6 +15,7 @@
 #include "orchestrator/agent/proc_stat.h"
 #include "orchestrator/agent/spawn.h"
 #include "orchestrator/agent/start_request.h"
+#include "tunnel/path_mtu.h"
 
 namespace im::agent {
 namespace {
@@ -130,7 +131,8 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   pauser_ = std::make_unique<Pauser>(request_.idle(), clock_, *cgroup_, sandbox_->init(), *this);
 
   tunnel::Driver::Options options;
-  options.device.mtu = static_cast<int>(request_.mtu());
+  // Towards our own ends the path decides (probe_mtu).
+  options.device.mtu = std::min(static_cast<int>(request_.mtu()), tunnel::kPathMtuBase);
   if (!request_.listen_address().empty())
     options.listen.address = *IpAddress::Parse(request_.listen_address());
   absl::StatusOr<std::unique_ptr<tunnel::Driver>> driver = tunnel::Driver::Create(
@@ -149,6 +151,7 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   gateway.allowed_ips = {IpPrefix(AddressOf(request_.address()),
                                   static_cast<int>(request_.prefix_length()))};
   gateway.relay = true;
+  gateway.probe_mtu = true;
   if (absl::Status status = driver_->SetPeer(gateway); !status.ok())
     return Failure{proto::ExitReport::TUNNEL_FAILED, status};
   driver_->Connect(gateway_);

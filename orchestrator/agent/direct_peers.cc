@@ -17,6 +17,7 @@ void DirectPeers::Apply(const IpAddress& address, const proto::PeerUpdate& updat
   config.endpoint = *endpoint;
   config.allowed_ips = {IpPrefix::Host(address)};
   config.standby = true;
+  config.probe_mtu = true;
   if (absl::Status status = driver_.SetPeer(config); !status.ok()) {
     IM_LOG(kWarning, "introduction to ", address.ToString(), ": ", std::string(status.message()));
     return;
