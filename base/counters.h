@@ -37,6 +37,9 @@ absl::string_view DropReasonName(DropReason reason);
 class DropCounters {
  public:
   void Add(DropReason reason, uint64_t n = 1) { counts_[static_cast<size_t>(reason)] += n; }
+  void Add(const DropCounters& others) {
+    for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += others.counts_[i];
+  }
   uint64_t operator[](DropReason reason) const { return counts_[static_cast<size_t>(reason)]; }
   uint64_t total() const;
 

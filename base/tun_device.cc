@@ -156,6 +156,22 @@ absl::StatusOr<TunDevice> TunDevice::Adopt(FileDescriptor fd, const Options& opt
   return device;
 }
 
+absl::StatusOr<FileDescriptor> TunDevice::NetworkNamespace() const {
+  FileDescriptor name_space(ioctl(fd_.get(), TUNGETDEVNETNS));
+  if (!name_space.valid()) {
+    return ErrnoStatus(absl::StrCat("find the network namespace of TUN device ", name_));
+  }
+  return name_space;
+}
+
+absl::StatusOr<std::string> TunDevice::CurrentName() const {
+  ifreq request = {};
+  if (ioctl(fd_.get(), TUNGETIFF, &request) != 0) {
+    return ErrnoStatus(absl::StrCat("ask for the name of TUN device ", name_));
+  }
+  return std::string(request.ifr_name);
+}
+
 absl::Status TunDevice::Read(PacketBatch& batch, int packets_max) {
   for (int i = 0; i < packets_max; ++i) {
     Packet& packet = batch.Append(kPacketBytesMax);

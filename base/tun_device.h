@@ -35,6 +35,12 @@ class TunDevice {
   int fd() const { return fd_.get(); }  // non-blocking
   const std::string& name() const { return name_; }
   bool offload() const { return offload_; }
+  // The network namespace that the device is in now, and its name there: both
+  // may have changed since it was made (ip link set … netns … name …). An
+  // error when the device is gone, or with a kernel before 5.2 and no right to
+  // ask.
+  absl::StatusOr<FileDescriptor> NetworkNamespace() const;
+  absl::StatusOr<std::string> CurrentName() const;
   FileDescriptor ReleaseFd() { return std::move(fd_); }
 
   // Appends the packets that are there, at most `packets_max` reads.

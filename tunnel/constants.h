@@ -52,6 +52,10 @@ inline constexpr std::chrono::seconds kUnderLoadHold{1};
 // handshake messages per second, and at once.
 inline constexpr int kSourceHandshakesPerSecond = 20;
 inline constexpr int kSourceHandshakesBurst = 5;
+// And the cookie replies that it is sent: each costs us far more than a forged
+// message costs its sender.
+inline constexpr int kCookieRepliesPerSecond = 100;
+inline constexpr int kCookieRepliesBurst = 100;
 // Sources that are watched at once; further ones are refused until some have
 // been quiet for a second. 40 bytes each.
 inline constexpr size_t kWatchedSourcesMax = 16384;

@@ -50,10 +50,11 @@ class Device::Impl {
   Handshaker handshaker;
   Sender sender;
   Receiver receiver;
+  bool up = true;
 
  private:
   Duration PersistentInterval(const Peer& peer) const {
-    if (peer.persistent_keepalive.count() <= 0) return Duration(0);
+    if (!up || peer.persistent_keepalive.count() <= 0) return Duration(0);
     return state.times.Scaled(peer.persistent_keepalive);
   }
 
@@ -82,7 +83,7 @@ void Device::Impl::Configure(Peer& peer, const PeerConfig& config, Instant now, 
     // Whatever is out went elsewhere.
     if (peer.timers.handshake_under_way()) handshaker.StartAnew(peer, now, out);
   }
-  const bool keep_alive = config.persistent_keepalive.count() > 0;
+  const bool keep_alive = up && config.persistent_keepalive.count() > 0;
   const bool changed = config.persistent_keepalive != peer.persistent_keepalive;
   if (changed) {
     peer.persistent_keepalive = config.persistent_keepalive;
@@ -198,6 +199,18 @@ const PublicKey& Device::public_key() const { return impl_->state.identity.publi
 void Device::SetMtu(int mtu_bytes) {
   IM_CHECK(mtu_bytes > 0);
   impl_->state.options.mtu = mtu_bytes;
+}
+
+void Device::SetUp(bool up, Instant now, Outbox& out) {
+  if (up == impl_->up) return;
+  const Impl::Call call(*impl_);
+  impl_->up = up;
+  impl_->state.peers.ForEach([&](Peer& peer) {
+    peer.staged.Clear();
+    impl_->Restart(peer, now);
+    if (up && peer.persistent_keepalive.count() > 0) impl_->sender.SendKeepalive(peer, now, out);
+    impl_->state.Reschedule(peer);
+  });
 }
 
 absl::Status Device::SetPeer(const PeerConfig& config, Instant now, Outbox& out) {

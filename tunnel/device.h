@@ -115,6 +115,11 @@ class Device {
   const PublicKey& public_key() const;
   void SetMtu(int mtu_bytes);
 
+  // Down: sessions, handshakes and staged packets are forgotten, and no timer
+  // runs; configuration and counters stay. Up, as at the start: peers with a
+  // persistent keepalive are spoken to at once.
+  void SetUp(bool up, Instant now, Outbox& out);
+
   // Adds the peer or replaces its configuration as a whole; a session that is
   // up stays up unless the preshared key changed. An AllowedIP belongs to one
   // peer: the newest owner wins ([W] 2). An endpoint of nullopt keeps the

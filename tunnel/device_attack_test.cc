@@ -333,6 +333,27 @@ TEST_F(DeviceLoadTest, ACookieReplyFromElsewhereDoesNotMoveTheEndpoint) {
   EXPECT_EQ(a.device.drops()[DropReason::kUnknownIndex], 1u);
 }
 
+TEST_F(DeviceLoadTest, AFloodIsNotAnsweredMessageByMessage) {
+  network.Introduce(a, b);
+  Flood(kUnderLoadHandshakesPerSecond);
+  WireDatagram datagram;
+  datagram.from = attacker;
+  datagram.to = b.endpoint;
+  datagram.bytes.resize(sizeof(InitiationMessage));
+  datagram.bytes[0] = 1;
+  for (int i = 0; i < 10 * kCookieRepliesBurst; ++i) {
+    datagram.bytes[8] = static_cast<uint8_t>(i);
+    Remac(datagram, b);
+    network.Deliver(datagram);
+  }
+  EXPECT_EQ(network.CountLogged(MessageType::kCookieReply), size_t{kCookieRepliesBurst});
+  // Others get theirs.
+  network.wire.clear();
+  network.SendText(a, b, "hello");
+  network.DeliverAll();
+  EXPECT_EQ(network.CountLogged(MessageType::kCookieReply), size_t{kCookieRepliesBurst} + 1);
+}
+
 TEST_F(DeviceLoadTest, EvenWithACookieASourceIsLimited) {
   network.Introduce(a, b);
   Flood(kUnderLoadHandshakesPerSecond + 1);

@@ -260,6 +260,29 @@ TEST_F(DeviceTimerTest, PersistentKeepaliveKeepsTheSessionForEver) {
   EXPECT_THAT(network.log, IsEmpty());
 }
 
+TEST_F(DeviceTimerTest, ADeviceThatIsDownForgetsItsSessionsAndIsSilent) {
+  network.SetPeer(b, network.ConfigOf(a));
+  PeerConfig of_b = network.ConfigOf(b);
+  of_b.persistent_keepalive = seconds(25);
+  network.SetPeer(a, of_b);
+  network.DeliverAll();
+  ASSERT_TRUE(a.device.GetPeer(b.key())->session_live);
+  a.device.SetUp(false, network.clock.Now(), a.out);
+  EXPECT_FALSE(a.device.GetPeer(b.key())->session_live);
+  EXPECT_EQ(a.device.NextDeadline(), kNever);
+  EXPECT_TRUE(a.out.datagrams.empty());
+  of_b.persistent_keepalive = seconds(20);  // configured meanwhile: takes effect later
+  network.SetPeer(a, of_b);
+  EXPECT_EQ(a.device.NextDeadline(), kNever);
+  EXPECT_TRUE(network.wire.empty());
+
+  network.clock.Advance(seconds(1));  // b takes not many initiations at once
+  a.device.SetUp(true, network.clock.Now(), a.out);
+  network.Collect(a);
+  network.DeliverAll();
+  EXPECT_TRUE(a.device.GetPeer(b.key())->session_live);
+}
+
 TEST_F(DeviceTimerTest, PersistentKeepaliveTriesAgainAfterGivingUp) {
   LoseEverything();
   PeerConfig of_b = network.ConfigOf(b);

@@ -33,17 +33,19 @@ class Driver::Impl {
         device_(key, options.device, loop.clock(), random, delegate) {}
 
   absl::Status Bind(const Endpoint& listen) {
+    if (!up_) {
+      local_ = listen;
+      return absl::OkStatus();
+    }
     UdpSocket::Options options;
     options.listen = listen;
     options.fwmark = options_.fwmark;
     options.buffer_bytes = options_.socket_buffer_bytes;
     IM_ASSIGN_OR_RETURN(std::unique_ptr<UdpSocket> socket, UdpSocket::Open(options, drops_));
-    if (socket_ != nullptr) {
-      earlier_tx_bytes_ += socket_->sent_bytes();
-      earlier_rx_bytes_ += socket_->received_bytes();
-    }
+    CountEarlierBytes();
     watch_.Reset();  // before its descriptor goes
     socket_ = std::move(socket);
+    local_ = socket_->local_endpoint();
     watch_ = loop_.WatchFd(socket_->fd(), EPOLLIN, [this](uint32_t events) { OnReady(events); });
     if (std::exchange(waits_for_writable_, false) && blocked_callback_) blocked_callback_(false);
     return absl::OkStatus();
@@ -63,26 +65,55 @@ class Driver::Impl {
     return function(device_, loop_.now(), outbox_);
   }
 
-  UdpSocket& socket() { return *socket_; }
-  const UdpSocket& socket() const { return *socket_; }
+  absl::Status SetUp(bool up) {
+    if (up == up_) return absl::OkStatus();
+    up_ = up;
+    if (up) {
+      if (absl::Status status = Bind(local_); !status.ok()) {
+        up_ = false;
+        return status;
+      }
+    }
+    Use([up](Device& device, Instant now, Outbox& out) { device.SetUp(up, now, out); });
+    if (up) return absl::OkStatus();
+    CountEarlierBytes();
+    watch_.Reset();
+    socket_.reset();
+    Flush();  // forgets what was to be sent
+    if (std::exchange(waits_for_writable_, false) && blocked_callback_) blocked_callback_(false);
+    return absl::OkStatus();
+  }
+
+  bool up() const { return up_; }
+  const Endpoint& local_endpoint() const { return local_; }
   Device& device() { return device_; }
   const Device& device() const { return device_; }
   const DropCounters& drops() const { return drops_; }
   uint32_t fwmark() const { return options_.fwmark; }
-  uint64_t tx_bytes() const { return earlier_tx_bytes_ + socket_->sent_bytes(); }
-  uint64_t rx_bytes() const { return earlier_rx_bytes_ + socket_->received_bytes(); }
+  uint64_t tx_bytes() const {
+    return earlier_tx_bytes_ + (socket_ ? socket_->sent_bytes() : 0);
+  }
+  uint64_t rx_bytes() const {
+    return earlier_rx_bytes_ + (socket_ ? socket_->received_bytes() : 0);
+  }
 
   void SetBlockedCallback(std::function<void(bool)> callback) {
     blocked_callback_ = std::move(callback);
   }
 
   absl::Status SetFwmark(uint32_t fwmark) {
-    IM_RETURN_IF_ERROR(socket_->SetFwmark(fwmark));
+    if (socket_) IM_RETURN_IF_ERROR(socket_->SetFwmark(fwmark));
     options_.fwmark = fwmark;
     return absl::OkStatus();
   }
 
  private:
+  void CountEarlierBytes() {
+    if (socket_ == nullptr) return;
+    earlier_tx_bytes_ += socket_->sent_bytes();
+    earlier_rx_bytes_ += socket_->received_bytes();
+  }
+
   void OnReady(uint32_t events) {
     if ((events & EPOLLOUT) != 0) {
       socket_->OnWritable();
@@ -132,6 +163,11 @@ class Driver::Impl {
 
   void Flush() {
     unflushed_bytes_ = counted_runs_ = 0;
+    if (socket_ == nullptr) {
+      drops_.Add(DropReason::kSendFailed, outbox_.datagrams.runs().size());
+      outbox_.datagrams.Clear();
+      return;
+    }
     socket_->Send(outbox_.datagrams);
     WatchWritable();
     for (const uint64_t probe : socket_->TakeRefusedProbes()) {
@@ -181,7 +217,9 @@ class Driver::Impl {
   uint64_t earlier_tx_bytes_ = 0;  // by sockets before Rebind
   uint64_t earlier_rx_bytes_ = 0;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
-  std::unique_ptr<UdpSocket> socket_;
+  bool up_ = true;
+  Endpoint local_;
+  std::unique_ptr<UdpSocket> socket_;  // null while down
   EventLoop::Watch watch_;
   EventLoop::Timer timer_;
 };
@@ -230,7 +268,9 @@ void Driver::Change(const std::function<void(Device&, Instant now, Outbox&)>& ch
 
 Device& Driver::device() { return impl_->device(); }
 const Device& Driver::device() const { return impl_->device(); }
-Endpoint Driver::local_endpoint() const { return impl_->socket().local_endpoint(); }
+Endpoint Driver::local_endpoint() const { return impl_->local_endpoint(); }
+absl::Status Driver::SetUp(bool up) { return impl_->SetUp(up); }
+bool Driver::up() const { return impl_->up(); }
 
 absl::Status Driver::Rebind(const Endpoint& listen) {
   const Endpoint now = local_endpoint();

@@ -50,11 +50,17 @@ class Driver final : public PacketSink {
 
   Device& device();
   const Device& device() const;
-  // The bound address and port.
+  // The bound address and port; while down, those to bind to.
   Endpoint local_endpoint() const;
   // Binds anew (UAPI listen_port=); the old socket stays on failure.
   absl::Status Rebind(const Endpoint& listen);
   absl::Status SetFwmark(uint32_t fwmark);
+  // Down: the socket is closed and the device forgets its sessions; what is
+  // written is dropped. Up again: binds to the port that it had, or that was
+  // asked for meanwhile; on failure it stays down. A driver begins up.
+  // Not from within the delegate or `inside`.
+  absl::Status SetUp(bool up);
+  bool up() const;
   // Runs `change` on the device and flushes what it put into the Outbox.
   void Change(const std::function<void(Device&, Instant now, Outbox&)>& change);
 

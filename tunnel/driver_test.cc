@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/segment_split.h"
 #include "gtest/gtest.h"
+#include "tunnel/udp_socket.h"
 
 namespace im::tunnel {
 namespace {
@@ -144,6 +145,37 @@ TEST_F(DriverTest, AFailedRebindKeepsTheOldSocket) {
   EXPECT_EQ(a_.driver->local_endpoint(), before);
   a_.driver->Write(SinglePacket(FromA(10)));
   EXPECT_TRUE(RunUntil([&] { return !b_.inside.packets.empty(); }));
+}
+
+TEST_F(DriverTest, DownTheSocketIsClosedAndUpItHasTheSamePort) {
+  a_.driver->Write(SinglePacket(FromA(10)));
+  ASSERT_TRUE(RunUntil([&] { return b_.inside.packets.size() == 1; }));
+  const Endpoint endpoint = a_.driver->local_endpoint();
+  const uint64_t tx_before = a_.driver->tx_bytes();
+  ASSERT_TRUE(a_.driver->SetUp(false).ok());
+  EXPECT_FALSE(a_.driver->device().GetPeer(b_.public_key())->session_live);
+  a_.driver->Write(SinglePacket(FromA(10)));
+  loop_->RunOnce(milliseconds(0));
+  EXPECT_EQ(a_.driver->tx_bytes(), tx_before);
+  {
+    DropCounters drops;
+    EXPECT_TRUE(UdpSocket::Open({.listen = endpoint}, drops).ok());  // the port is free
+    EXPECT_TRUE(a_.driver->SetFwmark(0).ok());
+  }
+  ASSERT_TRUE(a_.driver->SetUp(true).ok());
+  EXPECT_EQ(a_.driver->local_endpoint(), endpoint);
+  a_.driver->Write(SinglePacket(FromA(10)));
+  EXPECT_TRUE(RunUntil([&] { return b_.inside.packets.size() >= 2; }));
+}
+
+TEST_F(DriverTest, APortThatIsTakenKeepsItDownUntilAnotherIsAskedFor) {
+  ASSERT_TRUE(a_.driver->SetUp(false).ok());
+  ASSERT_TRUE(a_.driver->Rebind(b_.driver->local_endpoint()).ok());  // when it comes up
+  EXPECT_TRUE(absl::IsAlreadyExists(a_.driver->SetUp(true)));
+  EXPECT_FALSE(a_.driver->up());
+  ASSERT_TRUE(a_.driver->Rebind({IpAddress::V4(0x7f000001), 0}).ok());
+  ASSERT_TRUE(a_.driver->SetUp(true).ok());
+  EXPECT_NE(a_.driver->local_endpoint().port, 0);
 }
 
 TEST_F(DriverTest, ADriverThatGoesWithinATurnIsNotFlushed) {

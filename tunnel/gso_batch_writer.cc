@@ -217,7 +217,7 @@ void GsoBatchWriter::HandleError(int error, const DatagramBatch& batch, Cursor& 
     IM_LOG(kWarning, "this path cannot carry UDP_SEGMENT; datagrams are sent one by one");
   } else if ((error == EINVAL || error == EMSGSIZE) && train) {
     run_singly_ = true;
-  } else if (error == EINVAL && with_local) {
+  } else if ((error == EINVAL || error == ENETUNREACH) && with_local) {
     run_without_local_ = true;
     run_singly_ = false;
   } else if (error == EMSGSIZE && batch.runs()[cursor.run].probe != 0) {

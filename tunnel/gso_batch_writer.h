@@ -15,8 +15,9 @@
 //                               segments larger than this path's MTU: sent one
 //                               by one (the kernel fragments), and so are the
 //                               next kSinglyRuns runs to this peer
-//   [4] EINVAL with a local address
-//                               the address is gone: sent without
+//   [4] EINVAL, ENETUNREACH with a local address
+//                               the address is gone (newer kernels say the
+//                               latter for IPv4): sent without
 //   [5] ECONNREFUSED            a left-over of an ICMP error: tried again
 //   [6] EMSGSIZE of a probe
 //                               larger than the link: told, TakeRefusedProbes

@@ -259,14 +259,17 @@ TEST_F(GsoBatchWriterTest, AfterEinvalOnlyThisPeersTrainsAreNotTriedForAWhile) {
 }
 
 TEST_F(GsoBatchWriterTest, ALocalAddressThatIsGoneIsLeftOut) {
-  sender_.verdict = [](const Sent& message) { return message.local ? EINVAL : 0; };
-  AddRun(Peer(1), 2000, 1000, IpAddress::V4(0xc0000202));
-  AddRun(Peer(2), 10, 10);
-  writer_.Write(batch_);
-  ASSERT_EQ(sender_.sent.size(), 2u);
-  EXPECT_EQ(sender_.sent[0].segment_size, 1000);  // still a train
-  EXPECT_FALSE(sender_.sent[0].local);
-  EXPECT_EQ(drops_.total(), 0u);
+  for (const int error : {EINVAL, ENETUNREACH}) {
+    sender_.sent.clear();
+    sender_.verdict = [error](const Sent& message) { return message.local ? error : 0; };
+    AddRun(Peer(1), 2000, 1000, IpAddress::V4(0xc0000202));
+    AddRun(Peer(2), 10, 10);
+    writer_.Write(batch_);
+    ASSERT_EQ(sender_.sent.size(), 2u);
+    EXPECT_EQ(sender_.sent[0].segment_size, 1000);  // still a train
+    EXPECT_FALSE(sender_.sent[0].local);
+    EXPECT_EQ(drops_.total(), 0u);
+  }
 }
 
 TEST_F(GsoBatchWriterTest, WhatIsInvalidInEveryFormIsDropped) {

@@ -189,10 +189,12 @@ bool Handshaker::PassesLoadChecks(Bytes message, uint32_t sender, const Datagram
                                   Instant now, Outbox& out) {
   if (!load_.Count(now)) return true;
   if (!state_.cookies.Mac2IsRight(message, run.peer, now)) {
-    const CookieReplyMessage reply =
-        state_.cookies.Reply(message, sender, run.peer, now, state_.random);
-    out.datagrams.AddCopy(run.peer, BytesOfMessage(reply));
-    out.datagrams.runs().back().local = run.local;
+    if (cookie_replies_.Allow(run.peer.address, now)) {
+      const CookieReplyMessage reply =
+          state_.cookies.Reply(message, sender, run.peer, now, state_.random);
+      out.datagrams.AddCopy(run.peer, BytesOfMessage(reply));
+      out.datagrams.runs().back().local = run.local;
+    }
     return Drop(DropReason::kRateLimited);
   }
   if (!sources_.Allow(run.peer.address, now)) return Drop(DropReason::kRateLimited);

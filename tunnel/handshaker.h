@@ -57,6 +57,9 @@ class Handshaker {
   DeviceState& state_;
   LoadMeter load_;
   RateLimiter sources_;
+  RateLimiter cookie_replies_{{.per_second = kCookieRepliesPerSecond,
+                               .burst = kCookieRepliesBurst,
+                               .sources_max = kWatchedSourcesMax}};
 };
 
 }  // namespace im::tunnel

@@ -62,6 +62,8 @@ absl::StatusOr<ImTunnelOptions> ParseImTunnelOptions(
     } else if (argument == "--version") {
       options.action = ImTunnelOptions::Action::kVersion;
       return options;
+    } else if (argument == "--drops") {
+      options.action = ImTunnelOptions::Action::kDrops;
     } else if (argument == "-f" || argument == "--foreground") {
       options.foreground = true;
     } else if (argument == "--backend") {
@@ -92,9 +94,9 @@ absl::StatusOr<ImTunnelOptions> ParseImTunnelOptions(
     options.foreground = true;
   }
   if (const char* value = env("LOG_LEVEL"); value && *value != '\0') {
-    const std::optional<LogLevel> level = ParseLogLevel(value);
-    if (!level) return bad(absl::StrCat("LOG_LEVEL=", value, ": no such level"));
-    options.log_level = *level;
+    // The variable has many users: a word that is none of ours stops nothing.
+    options.log_level = ParseLogLevel(value).value_or(options.log_level);
+    options.log_level_set = true;
   }
   if (absl::Status status = ReadDescriptor("WG_TUN_FD", env("WG_TUN_FD"), options.tun_fd);
       !status.ok()) {

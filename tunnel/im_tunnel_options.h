@@ -21,16 +21,21 @@ inline constexpr char kImTunnelUsage[] =
     "  -f, --foreground     stay in the foreground (also WG_PROCESS_FOREGROUND=1)\n"
     "      --backend WHICH  userspace (default), kernel, or auto: the kernel's where\n"
     "                       it has one\n"
+    "      --drops          print what the running INTERFACE has dropped, by reason\n"
     "  -h, --help           print this text\n"
     "      --version        print the version\n"
     "\n"
     "Environment:\n"
-    "  LOG_LEVEL            debug (or verbose), info, warning, error, silent\n"
+    "  LOG_LEVEL            debug (or verbose), info, warning, error, silent; where it\n"
+    "                       is not set, a process in the background is silent\n"
     "  WG_TUN_FD            descriptor of a TUN device to use\n"
-    "  WG_UAPI_FD           descriptor of a listening Unix socket to use\n";
+    "  WG_UAPI_FD           descriptor of a listening Unix socket to use\n"
+    "\n"
+    "SIGTERM, SIGINT, removing the interface and removing its socket file end it.\n"
+    "SIGUSR1 logs what was dropped, by reason.\n";
 
 struct ImTunnelOptions {
-  enum class Action { kRun, kHelp, kVersion };
+  enum class Action { kRun, kDrops, kHelp, kVersion };
   enum class Backend { kUserspace, kKernel, kAuto };
 
   Action action = Action::kRun;
@@ -38,6 +43,7 @@ struct ImTunnelOptions {
   bool foreground = false;
   Backend backend = Backend::kUserspace;
   LogLevel log_level = LogLevel::kWarning;
+  bool log_level_set = false;  // LOG_LEVEL names one
   std::optional<int> tun_fd;
   std::optional<int> uapi_fd;
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -97,9 +98,17 @@ PeerConfig Merge(const UapiPeer& change, PeerConfig config) {
   if (change.endpoint) config.endpoint = change.endpoint;
   if (change.persistent_keepalive) config.persistent_keepalive = *change.persistent_keepalive;
   if (change.replace_allowed_ips) config.allowed_ips.clear();
-  for (const UapiAllowedIp& allowed_ip : change.allowed_ips) {
-    std::erase(config.allowed_ips, allowed_ip.prefix);
-    if (!allowed_ip.remove) config.allowed_ips.push_back(allowed_ip.prefix);
+  if (change.allowed_ips.empty()) return config;
+  // Peers with a hundred thousand prefixes exist: each is touched once. What is
+  // said last about a prefix counts; what is said anew moves to the end.
+  absl::flat_hash_map<IpPrefix, size_t> last;
+  for (size_t i = 0; i < change.allowed_ips.size(); ++i) last[change.allowed_ips[i].prefix] = i;
+  std::erase_if(config.allowed_ips, [&](const IpPrefix& prefix) { return last.contains(prefix); });
+  for (size_t i = 0; i < change.allowed_ips.size(); ++i) {
+    const UapiAllowedIp& allowed_ip = change.allowed_ips[i];
+    if (!allowed_ip.remove && last[allowed_ip.prefix] == i) {
+      config.allowed_ips.push_back(allowed_ip.prefix);
+    }
   }
   return config;
 }
@@ -167,6 +176,16 @@ std::string FormatUapiGet(const Device& device, uint16_t listen_port, uint32_t f
     for (const IpPrefix& prefix : peer.allowed_ips) {
       absl::StrAppend(&text, "allowed_ip=", prefix.ToString(), "\n");
     }
+  }
+  absl::StrAppend(&text, "errno=0\n\n");
+  return text;
+}
+
+std::string FormatUapiDrops(const DropCounters& drops) {
+  std::string text;
+  for (size_t i = 0; i < static_cast<size_t>(DropReason::kCount); ++i) {
+    const auto reason = static_cast<DropReason>(i);
+    absl::StrAppend(&text, "drop_", DropReasonName(reason), "=", drops[reason], "\n");
   }
   absl::StrAppend(&text, "errno=0\n\n");
   return text;

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/clock.h"
+#include "base/counters.h"
 #include "base/ip_address.h"
 #include "tunnel/device.h"
 #include "tunnel/keys.h"
@@ -58,6 +59,12 @@ absl::Status ApplyUapiSet(const UapiSet& set, Device& device, Instant now, Outbo
 
 // The answer to a get request, with its "errno=0".
 std::string FormatUapiGet(const Device& device, uint16_t listen_port, uint32_t fwmark);
+
+// The answer to kUapiGetDrops: a line "drop_REASON=N" for each reason, whatever
+// its count, then "errno=0". A question of ours that wg(8) never asks, so that
+// nobody has to understand more keys than [X] has.
+inline constexpr char kUapiGetDrops[] = "get=im_drops";
+std::string FormatUapiDrops(const DropCounters& drops);
 
 // "errno=…" for the outcome of a set request.
 std::string FormatUapiErrno(const absl::Status& status);

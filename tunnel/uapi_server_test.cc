@@ -7,15 +7,18 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "base/random.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tunnel/driver.h"
+#include "tunnel/uapi_client.h"
 
 namespace im::tunnel {
 namespace {
@@ -193,6 +196,26 @@ TEST_F(UapiServerTest, ALivingSocketIsNotTakenADeadOneIs) {
   const FileDescriptor fd = Connect();
   Send(fd, "get=1\n\n");
   EXPECT_EQ(Receive(fd, ">"), "<get=1>");
+}
+
+TEST_F(UapiServerTest, OurOwnQuestionsAreAnswered) {
+  Start([](absl::string_view request) -> std::string {
+    return request == "get=im_drops" ? "drop_replayed=1\nerrno=0\n\n" : "errno=-71\n\n";
+  });
+  const auto ask = [&](const std::string& path, const std::string& request) {
+    absl::StatusOr<std::string> answer = absl::UnknownError("not asked");
+    std::atomic<bool> done = false;
+    std::thread asking([&] {
+      answer = AskUapi(path, request);
+      done = true;
+    });
+    EXPECT_TRUE(RunUntil([&] { return done.load(); }));
+    asking.join();
+    return answer;
+  };
+  EXPECT_EQ(*ask(path_, "get=im_drops"), "drop_replayed=1\n");
+  EXPECT_TRUE(absl::IsFailedPrecondition(ask(path_, "get=im_secrets").status()));
+  EXPECT_TRUE(absl::IsNotFound(ask(path_ + "x", "get=im_drops").status()));
 }
 
 class NullSink final : public PacketSink {

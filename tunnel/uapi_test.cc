@@ -1,5 +1,6 @@
 #include "tunnel/uapi.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -194,6 +195,17 @@ TEST_F(ApplyUapiTest, UpdateOnlyMakesNoPeer) {
 TEST_F(ApplyUapiTest, OurOwnKeyAsAPeerIsSkipped) {
   Apply(absl::StrCat("public_key=", device_.public_key().ToHex(), "\n", PeerLine('2')));
   EXPECT_EQ(device_.ListPeers().size(), 1u);
+}
+
+TEST(FormatUapiDropsTest, NamesEveryReason) {
+  DropCounters drops;
+  drops.Add(DropReason::kReplayed, 3);
+  const std::string text = FormatUapiDrops(drops);
+  EXPECT_THAT(text, HasSubstr("drop_replayed=3\n"));
+  EXPECT_THAT(text, HasSubstr("drop_malformed=0\n"));
+  EXPECT_TRUE(absl::EndsWith(text, "errno=0\n\n"));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'),
+            static_cast<int>(DropReason::kCount) + 2);
 }
 
 }  // namespace
