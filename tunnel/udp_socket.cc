@@ -1,16 +1,19 @@
 #include "tunnel/udp_socket.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "tunnel/message.h"
 #include "tunnel/udp_offload.h"
 
 namespace im::tunnel {
@@ -120,6 +123,10 @@ absl::StatusOr<std::unique_ptr<UdpSocket>> UdpSocket::OpenFamily(const Options& 
   udp->local_ = PeerOf(address);
   udp->SetOptions(options);
   if (options.fwmark != 0) IM_RETURN_IF_ERROR(udp->SetFwmark(options.fwmark));
+  if (const absl::Status status = udp->SeparateHandshakes(); !status.ok()) {
+    IM_LOG(kInfo, status.message());
+    udp->handshake_fd_.Reset();
+  }
   return udp;
 }
 
@@ -132,15 +139,57 @@ UdpSocket::UdpSocket(FileDescriptor fd, bool v6, DropCounters& drops)
 
 UdpSocket::~UdpSocket() = default;
 
-void UdpSocket::SetOptions(const Options& options) {
-  if (UdpOffload::GroIsThinkable(Tuning::ByEnvironment())) SetFlag(fd(), SOL_UDP, UDP_GRO);
-  SetFlag(fd(), IPPROTO_IP, IP_RECVTOS);  // also of IPv4 packets to an IPv6 socket
-  if (v6_) {
-    SetFlag(fd(), IPPROTO_IPV6, IPV6_RECVPKTINFO);
-    SetFlag(fd(), IPPROTO_IPV6, IPV6_RECVTCLASS);
-  } else {
-    SetFlag(fd(), IPPROTO_IP, IP_PKTINFO);
+// The first socket was bound alone, so that a port that is taken is noticed.
+// From then on it may be shared, and the second joins it.
+absl::Status UdpSocket::SeparateHandshakes() {
+  const std::string attempt = "receive handshakes on a socket of their own";
+  handshake_fd_ = FileDescriptor(
+      socket(v6_ ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!handshake_fd_.valid()) return ErrnoStatus(attempt);
+  sockaddr_storage address = {};
+  socklen_t size = sizeof(address);
+  int only_v6 = 0;
+  socklen_t only_v6_size = sizeof(only_v6);
+  if (getsockname(fd(), reinterpret_cast<sockaddr*>(&address), &size) != 0 ||
+      (v6_ && (getsockopt(fd(), IPPROTO_IPV6, IPV6_V6ONLY, &only_v6, &only_v6_size) != 0 ||
+               setsockopt(handshake_fd(), IPPROTO_IPV6, IPV6_V6ONLY, &only_v6,
+                          sizeof(only_v6)) != 0))) {
+    return ErrnoStatus(attempt);
   }
+  SetReceiveOptions(handshake_fd());
+  static_cast<void>(setsockopt(handshake_fd(), SOL_SOCKET, SO_RCVBUF, &kHandshakeBufferBytes,
+                               sizeof(kHandshakeBufferBytes)));
+  for (const int one : {fd(), handshake_fd()}) SetFlag(one, SOL_SOCKET, SO_REUSEPORT);
+  if (bind(handshake_fd(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
+    return ErrnoStatus(attempt);
+  }
+  // The number in the group: 0 is the first socket, 1 the second.
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(MessageType::kTransport), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, 1),
+  };
+  const sock_fprog whole = {.len = std::size(program), .filter = program};
+  if (setsockopt(fd(), SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &whole, sizeof(whole)) != 0) {
+    return ErrnoStatus(attempt);
+  }
+  return absl::OkStatus();
+}
+
+void UdpSocket::SetReceiveOptions(int fd) {
+  if (UdpOffload::GroIsThinkable(Tuning::ByEnvironment())) SetFlag(fd, SOL_UDP, UDP_GRO);
+  SetFlag(fd, IPPROTO_IP, IP_RECVTOS);  // also of IPv4 packets to an IPv6 socket
+  if (v6_) {
+    SetFlag(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO);
+    SetFlag(fd, IPPROTO_IPV6, IPV6_RECVTCLASS);
+  } else {
+    SetFlag(fd, IPPROTO_IP, IP_PKTINFO);
+  }
+}
+
+void UdpSocket::SetOptions(const Options& options) {
+  SetReceiveOptions(fd());
   SetBuffer(SO_RCVBUF, SO_RCVBUFFORCE, options.buffer_bytes, "receive");
   SetBuffer(SO_SNDBUF, SO_SNDBUFFORCE, options.buffer_bytes, "send");
 }
@@ -166,7 +215,7 @@ absl::Status UdpSocket::SetFwmark(uint32_t fwmark) {
   return ErrnoStatus(absl::StrCat("set fwmark ", fwmark));
 }
 
-bool UdpSocket::Receive(DatagramBatch& batch) {
+bool UdpSocket::ReceiveFrom(int fd, DatagramBatch& batch) {
   ReceiveBuffers& buffers = *buffers_;
   for (size_t i = 0; i < kMessagesPerReceive; ++i) {
     buffers.parts[i] = {buffers.bytes[i], kReceiveBytes};
@@ -181,7 +230,7 @@ bool UdpSocket::Receive(DatagramBatch& batch) {
   }
   int count = -1;
   for (int tries = 0; count < 0 && tries <= kPendingErrorsMax; ++tries) {
-    count = recvmmsg(fd(), buffers.headers.data(), kMessagesPerReceive, MSG_DONTWAIT, nullptr);
+    count = recvmmsg(fd, buffers.headers.data(), kMessagesPerReceive, MSG_DONTWAIT, nullptr);
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
   }
   for (int i = 0; i < count; ++i) {
@@ -204,7 +253,9 @@ void UdpSocket::TestGro() {
   gro_tested_ = true;
   if (UdpOffload::OfProcess().gro) return;
   const int off = 0;
-  static_cast<void>(setsockopt(fd(), SOL_UDP, UDP_GRO, &off, sizeof(off)));
+  for (const int one : {fd(), handshake_fd()}) {
+    static_cast<void>(setsockopt(one, SOL_UDP, UDP_GRO, &off, sizeof(off)));
+  }
 }
 
 bool UdpSocket::CanSendTrains() { return UdpOffload::OfProcess().gso; }

@@ -5,6 +5,11 @@
 // gso_batch_writer.h. Both are used as the self-test of udp_offload.h allows,
 // which is made when the first train is there.
 //
+// A second socket on the same port takes all that is no transport data: the
+// kernel sorts by the first byte (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5). A flood
+// of handshakes fills that one's buffer, which is small, and data goes on. Where
+// the kernel cannot, everything comes by way of the first.
+//
 // Errors of the network (a peer that is gone, no route) are never errors of
 // the socket: they are counted and forgotten.
 
@@ -26,6 +31,10 @@ namespace im::tunnel {
 // Trains that one Receive takes. Each has a buffer of 64 KB, resident once it
 // was used: more would not fit a processor's second-level cache.
 inline constexpr size_t kMessagesPerReceive = 8;
+
+// What waits of handshake messages: some 300, which is more than is answered
+// in the time in which a sender repeats itself.
+inline constexpr int kHandshakeBufferBytes = 256 << 10;
 
 // Owned by one thread.
 class UdpSocket final : private GsoBatchWriter::Sender {
@@ -49,7 +58,10 @@ class UdpSocket final : private GsoBatchWriter::Sender {
 
   // Adds what is there to `batch`, at most kMessagesPerReceive runs, whose
   // bytes are this object's until the next Receive. False if nothing was.
-  bool Receive(DatagramBatch& batch);
+  bool Receive(DatagramBatch& batch) { return ReceiveFrom(fd(), batch); }
+  // The same of the second socket. -1: there is none.
+  int handshake_fd() const { return handshake_fd_.get(); }
+  bool ReceiveHandshakes(DatagramBatch& batch) { return ReceiveFrom(handshake_fd(), batch); }
 
   // Sends all and clears the batch; what the kernel does not take at once is
   // kept (blocked()) until OnWritable.
@@ -72,10 +84,14 @@ class UdpSocket final : private GsoBatchWriter::Sender {
   // A train has come: is UDP_GRO to be trusted?
   void TestGro();
   int SendUnfragmented(mmsghdr* message) override;
+  bool ReceiveFrom(int fd, DatagramBatch& batch);
   void SetOptions(const Options& options);
+  void SetReceiveOptions(int fd);
+  absl::Status SeparateHandshakes();
   void SetBuffer(int option, int force_option, int bytes, const char* name);
 
   FileDescriptor fd_;
+  FileDescriptor handshake_fd_;
   const bool v6_;
   Endpoint local_;
   GsoBatchWriter writer_;
