@@ -38,7 +38,7 @@ function(im_tests name)
   target_link_libraries(im_${name}_tests PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   # One process for the folder: a start costs more than most of the tests.
   add_test(NAME ${name} COMMAND im_${name}_tests)
-  set_tests_properties(${name} PROPERTIES TIMEOUT 300)
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout_s})
 endfunction()
 
 # im_fuzz_targets(DEPS …): one program per *_fuzz.cc of the calling folder; the
