@@ -6,6 +6,7 @@ busybox mount -t proc proc /proc
 busybox mount -t sysfs sysfs /sys
 busybox mount -t devtmpfs dev /dev
 exec > /dev/ttyS0 2>&1 < /dev/null
+echo  # behind what the firmware left on the line
 busybox mount -t tmpfs tmpfs /run
 busybox ln -s /run /var/run
 busybox --install -s /bin/busyboxes 2> /dev/null

@@ -132,7 +132,7 @@ class KernelInAMachine(unittest.TestCase):
             return machine.communicate()[0]
 
     def test_every_case(self):
-        passed = re.findall(r"(?m)\bok ([\w-]+)\s*$", self.console)
+        passed = re.findall(r"(?m)^ok ([\w-]+)\s*$", self.console)
         if passed != list(CASES):
             self.fail(f"passed only {passed}; the machine said:\n{self.console[-8000:]}")
         self.assertIn("the end", self.console)
