@@ -5,6 +5,7 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <cstring>
@@ -89,6 +90,25 @@ DropReason ReasonOf(int error) {
   }
 }
 
+// Packets that wait in the device until we read them. The kernel gives a new
+// device 500, and drops what comes beyond: 128 flows at full speed lost 250
+// super-packets a second by it. With twice as many, as Ethernet has it, they
+// lose next to none.
+constexpr int kKernelQueuePackets = 500;
+constexpr int kQueuePackets = 1000;
+
+// Only of a device as the kernel makes it: somebody may have set another
+// length. Not to be allowed to is no failure.
+void LengthenQueue(const std::string& name) {
+  const FileDescriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request = {};
+  std::memcpy(request.ifr_name, name.data(), name.size());
+  if (!any.valid() || ioctl(any.get(), SIOCGIFTXQLEN, &request) != 0) return;
+  if (request.ifr_qlen != kKernelQueuePackets) return;
+  request.ifr_qlen = kQueuePackets;
+  static_cast<void>(ioctl(any.get(), SIOCSIFTXQLEN, &request));
+}
+
 absl::StatusOr<FileDescriptor> OpenTun(const std::string& name, short flags,
                                        std::string& name_out) {
   FileDescriptor fd(open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
@@ -100,6 +120,7 @@ absl::StatusOr<FileDescriptor> OpenTun(const std::string& name, short flags,
     return ErrnoStatus(absl::StrCat("make TUN device ", name));
   }
   name_out = request.ifr_name;
+  LengthenQueue(name_out);
   return fd;
 }
 

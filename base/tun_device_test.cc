@@ -5,10 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <numeric>
@@ -76,6 +79,40 @@ class TunDeviceTest : public testing::TestWithParam<bool> {};
 INSTANTIATE_TEST_SUITE_P(Offload, TunDeviceTest, testing::Bool(), [](const auto& param_info) {
   return param_info.param ? "On" : "Off";
 });
+
+int QueuePackets(const std::string& name) {
+  const FileDescriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request = {};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  return ioctl(any.get(), SIOCGIFTXQLEN, &request) == 0 ? request.ifr_qlen : -1;
+}
+
+TEST_P(TunDeviceTest, HasAQueueForManyFlows) {
+  InNamespace([] {
+    const absl::StatusOr<TunDevice> device = MakeUp(GetParam());
+    ASSERT_TRUE(device.ok()) << device.status();
+    EXPECT_EQ(QueuePackets(device->name()), 1000);
+  });
+}
+
+TEST_P(TunDeviceTest, AQueueThatSomebodyHasSetIsLeftAlone) {
+  InNamespace([] {
+    absl::StatusOr<TunDevice> device = MakeUp(GetParam());
+    ASSERT_TRUE(device.ok()) << device.status();
+    const int on = 1;
+    ASSERT_EQ(ioctl(device->fd(), TUNSETPERSIST, on), 0);
+    const FileDescriptor any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request = {};
+    device->name().copy(request.ifr_name, IFNAMSIZ - 1);
+    request.ifr_qlen = 64;
+    ASSERT_EQ(ioctl(any.get(), SIOCSIFTXQLEN, &request), 0);
+    const std::string name = device->name();
+    device->ReleaseFd().Reset();
+    const auto again = TunDevice::Create({.name = name, .offload = GetParam()});
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(QueuePackets(name), 64);
+  });
+}
 
 TEST_P(TunDeviceTest, CarriesWhatTheKernelSends) {
   InNamespace([] {
