@@ -49,7 +49,7 @@ absl::StatusOr<Way> Start(const std::string& name, const std::string& program, i
   way.name = name;
   IM_ASSIGN_OR_RETURN(way.pair, TunnelPair::Up(program, number, peer));
   for (const std::vector<std::string>& server :
-       {std::vector<std::string>{"iperf3", "-s"}, {peer, "serve", "--echo", "7001"}}) {
+       {std::vector<std::string>{"iperf3", "-s"}, {peer, "serve", "--echo", "7001", "--sink", "7002"}}) {
     IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(server));
     way.servers.push_back(std::move(process));
   }
@@ -82,11 +82,13 @@ absl::Status Bulk(const Way& way, const std::string& what, std::vector<std::stri
   return absl::OkStatus();
 }
 
+absl::StatusOr<Process> StartDriver(const Way& way, const RunOptions& options) {
+  return Process::Start({.argv = way.pair->AtNear({options.bin + "/im-peer", "drive"})});
+}
+
 absl::Status RoundTrips(const Way& way, const std::string& what, const RunOptions& options,
                         Table& table) {
-  IM_ASSIGN_OR_RETURN(Process driver,
-                      Process::Start({.argv = way.pair->AtNear({options.bin + "/im-peer",
-                                                                "drive"})}));
+  IM_ASSIGN_OR_RETURN(Process driver, StartDriver(way, options));
   IM_RETURN_IF_ERROR(AskUntilOk(driver, absl::StrCat("connect 1 ", way.pair->server(), " 7001")));
   Samples trips;
   const int count = static_cast<int>(options.duration_s * 1000);
@@ -112,9 +114,9 @@ absl::Status MeasureOnce(const Way& way, const RunOptions& options, Table& table
   if (quick) return absl::OkStatus();
   IM_RETURN_IF_ERROR(Bulk(way, "UDP", {"-u", "-b", "0", "-l", kDatagramBytes}, options, table));
   // The flow ends with the process.
-  IM_ASSIGN_OR_RETURN(Process beside,
-                      Process::Start({.argv = way.pair->AtNear({"iperf3", "-c", way.pair->server(),
-                                                                "-t", "3600"})}));
+  IM_ASSIGN_OR_RETURN(Process beside, StartDriver(way, options));
+  IM_RETURN_IF_ERROR(AskUntilOk(beside, absl::StrCat("connect 1 ", way.pair->server(), " 7002")));
+  IM_RETURN_IF_ERROR(beside.WriteLine("stream 1 3600000"));
   IM_RETURN_IF_ERROR(RoundTrips(way, "round trip, loaded", options, table));
   return absl::OkStatus();
 }
