@@ -37,14 +37,30 @@ absl::StatusOr<std::string> FirstLine(const std::string& shell_command) {
   return text.substr(0, text.find('\n'));
 }
 
-// A program that has just been started makes its socket in a moment.
-absl::Status AwaitFile(const std::string& path) {
-  constexpr int kAttemptsMax = 2000;
+// What a program does that has just been started it does in a moment.
+template <typename Condition>
+absl::Status Await(const std::string& what, const Condition& condition) {
+  constexpr int kAttemptsMax = 10'000;
   for (int i = 0; i < kAttemptsMax; ++i) {
-    if (std::filesystem::exists(path)) return absl::OkStatus();
+    if (condition()) return absl::OkStatus();
     usleep(1000);
   }
-  return absl::DeadlineExceededError(absl::StrCat(path, " did not appear"));
+  return absl::DeadlineExceededError(absl::StrCat(what, " did not appear"));
+}
+
+// In a table of sockets as proc(5) has it.
+bool HasListener(const std::string& table, int tcp_port) {
+  constexpr char kListen[] = "0A";
+  std::ifstream file(table);
+  std::string line;
+  std::getline(file, line);  // the heading
+  std::string number, local, remote, state;
+  while (std::getline(file, line)) {
+    if (!(std::istringstream(line) >> number >> local >> remote >> state)) continue;
+    const int port = std::stoi(local.substr(local.rfind(':') + 1), nullptr, 16);
+    if (state == kListen && port == tcp_port) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -105,7 +121,8 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
                                         .environment = {"LOG_LEVEL=error"}}));
     tunnels_.push_back(std::move(tunnel));
     sockets_.push_back(absl::StrCat("/var/run/wireguard/", name, ".sock"));
-    IM_RETURN_IF_ERROR(AwaitFile(sockets_.back()));
+    IM_RETURN_IF_ERROR(
+        Await(sockets_.back(), [&] { return std::filesystem::exists(sockets_.back()); }));
     IM_RETURN_IF_ERROR(RunAll({
         {"sh", "-c",
          absl::StrCat("echo ", private_keys[end], " | wg set ", name, " listen-port ", kPort,
@@ -124,6 +141,13 @@ std::vector<std::string> TunnelPair::AtNear(const std::vector<std::string>& argv
 
 absl::StatusOr<Process> TunnelPair::StartFar(const std::vector<std::string>& argv) const {
   return Process::Start({.argv = InNamespace(ends_[1].pid(), argv)});
+}
+
+absl::Status TunnelPair::AwaitListener(int tcp_port) const {
+  const std::string folder = absl::StrCat("/proc/", ends_[1].pid(), "/net/");
+  return Await(absl::StrCat("a listener on port ", tcp_port), [&] {
+    return HasListener(folder + "tcp", tcp_port) || HasListener(folder + "tcp6", tcp_port);
+  });
 }
 
 double TunnelPair::CpuSeconds() const {

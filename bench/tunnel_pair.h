@@ -27,6 +27,8 @@ class TunnelPair {
   // `argv` run at an end.
   std::vector<std::string> AtNear(const std::vector<std::string>& argv) const;
   absl::StatusOr<Process> StartFar(const std::vector<std::string>& argv) const;
+  // Until a server at the far end listens.
+  absl::Status AwaitListener(int tcp_port) const;
 
   bool has_tunnels() const { return !tunnels_.empty(); }
   // Processor time of both tunnels' programs so far.

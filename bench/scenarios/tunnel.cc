@@ -53,6 +53,8 @@ absl::StatusOr<Way> Start(const std::string& name, const std::string& program, i
     IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(server));
     way.servers.push_back(std::move(process));
   }
+  constexpr int kIperf3Port = 5201;  // its default
+  IM_RETURN_IF_ERROR(way.pair->AwaitListener(kIperf3Port));
   return way;
 }
 
