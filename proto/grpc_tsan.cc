@@ -83,6 +83,20 @@ bool absl::Mutex::TryLock() {
   return locked;
 }
 
+#if ABSL_LTS_RELEASE_VERSION > 20220623
+
+// Wait() and its like are inline, around this.
+bool absl::CondVar::WaitCommon(Mutex* mutex, synchronization_internal::KernelTimeout timeout) {
+  using Function = bool(CondVar*, Mutex*, synchronization_internal::KernelTimeout);
+  static auto* const next = Behind<Function>(reinterpret_cast<void*>(&CondVar::WaitCommon));
+  __tsan_release(mutex);
+  const bool timed_out = next(this, mutex, timeout);
+  __tsan_acquire(mutex);
+  return timed_out;
+}
+
+#else
+
 void absl::CondVar::Wait(Mutex* mutex) {
   static auto* const next = Behind<void(CondVar*, Mutex*)>(
       reinterpret_cast<void*>(static_cast<void (CondVar::*)(Mutex*)>(&CondVar::Wait)));
@@ -108,3 +122,5 @@ bool absl::CondVar::WaitWithDeadline(Mutex* mutex, absl::Time deadline) {
   __tsan_acquire(mutex);
   return timed_out;
 }
+
+#endif
