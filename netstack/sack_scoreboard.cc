@@ -6,7 +6,7 @@ namespace im::netstack {
 namespace {
 
 // Room that a connection keeps when nothing is in flight, in segments.
-constexpr size_t kIdleCapacity = 32;
+constexpr size_t kIdleCapacity = 8;
 
 // An answer sooner than the least round trip by this part of it is not one.
 constexpr int kSoonFraction = 4;
