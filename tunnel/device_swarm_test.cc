@@ -323,6 +323,7 @@ TEST(DeviceSwarmTest, AHundredDevicesComeBackFromAnyTrouble) {
 TEST(DeviceSwarmTest, EightHoursOfRenewalsLoseNothing) {
   const uint64_t seeds = std::getenv("IM_LONG") != nullptr ? 10 : 1;
   for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    SCOPED_TRACE(seed);
     Swarm swarm(seed, 4, 2);
     // Half of the datagrams overtake others.
     swarm.Set({.delay_ms = 80});

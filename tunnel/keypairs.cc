@@ -9,13 +9,25 @@ void Keypairs::Retire(std::unique_ptr<Session>& session, Retired& retired) {
   if (session != nullptr) retired.push_back(std::move(session));
 }
 
-void Keypairs::BeginAsInitiator(std::unique_ptr<Session> session, Retired& retired) {
-  Retire(previous_, retired);
-  if (next_ != nullptr) {
-    // The other end may already seal under it.
-    previous_ = std::move(next_);
-    Retire(current_, retired);
+void Keypairs::Displace(std::unique_ptr<Session>& session, const Session* successor, Instant now,
+                        Retired& retired) {
+  Retire(older_, retired);
+  if (session != nullptr && successor != nullptr && now - successor->born() < kUnderWay) {
+    older_ = std::move(session);
   } else {
+    Retire(session, retired);
+  }
+}
+
+void Keypairs::BeginAsInitiator(std::unique_ptr<Session> session, Retired& retired) {
+  if (next_ != nullptr) {
+    // The other end seals under one of the two, or already under both.
+    Retire(previous_, retired);
+    Retire(older_, retired);
+    previous_ = std::move(next_);
+    older_ = std::move(current_);
+  } else {
+    Displace(previous_, current_.get(), session->born(), retired);
     previous_ = std::move(current_);
   }
   current_ = std::move(session);
@@ -29,13 +41,14 @@ void Keypairs::BeginAsResponder(std::unique_ptr<Session> session, Retired& retir
 bool Keypairs::ReceivedOn(const Session& session, bool remote_key_is_smaller, Duration crossing,
                           Retired& retired) {
   if (&session == next_.get()) {
-    Retire(previous_, retired);
+    Displace(previous_, current_.get(), next_->born(), retired);
     previous_ = std::move(current_);
     current_ = std::move(next_);
     return true;
   }
-  if (&session == previous_.get() && current_ != nullptr && remote_key_is_smaller &&
-      !previous_->initiator() && current_->initiator() &&
+  if (&session == previous_.get() && current_ != nullptr &&
+      previous_->initiator() != remote_key_is_smaller &&
+      current_->initiator() == remote_key_is_smaller &&
       std::chrono::abs(current_->born() - previous_->born()) < crossing) {
     std::swap(current_, previous_);
   }
@@ -46,6 +59,7 @@ void Keypairs::Clear(Retired& retired) {
   Retire(current_, retired);
   Retire(previous_, retired);
   Retire(next_, retired);
+  Retire(older_, retired);
 }
 
 }  // namespace im::tunnel

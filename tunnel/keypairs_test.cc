@@ -16,11 +16,12 @@ class KeypairsTest : public ::testing::Test {
         Session::Parameters{.local_index = index, .initiator = initiator, .born = born},
         TransportKeys(), limits);
   }
-  // Local indices of next, current, previous; 0: none.
+  // Local indices of next, current, previous and, if there is one, older; 0: none.
   std::vector<uint32_t> Places() const {
     std::vector<uint32_t> places;
     for (const Session* session : {pairs.next(), pairs.current(), pairs.previous()})
       places.push_back(session == nullptr ? 0 : session->local_index());
+    if (pairs.older() != nullptr) places.push_back(pairs.older()->local_index());
     return places;
   }
   std::vector<uint32_t> RetiredIndices() const {
@@ -40,24 +41,24 @@ class KeypairsTest : public ::testing::Test {
 TEST_F(KeypairsTest, AnInitiatorsSessionIsCurrentAtOnce) {
   pairs.BeginAsInitiator(Make(1, true), retired);
   EXPECT_EQ(Places(), (Indices{0, 1, 0}));
-  pairs.BeginAsInitiator(Make(2, true), retired);
+  pairs.BeginAsInitiator(Make(2, true, kBegin + seconds(120)), retired);
   EXPECT_EQ(Places(), (Indices{0, 2, 1}));
-  pairs.BeginAsInitiator(Make(3, true), retired);
+  pairs.BeginAsInitiator(Make(3, true, kBegin + seconds(240)), retired);
   EXPECT_EQ(Places(), (Indices{0, 3, 2}));
   EXPECT_EQ(RetiredIndices(), (Indices{1}));
 }
 
 TEST_F(KeypairsTest, ARespondersSessionWaitsForAMessage) {
   pairs.BeginAsInitiator(Make(1, true), retired);
-  pairs.BeginAsResponder(Make(2, false), retired);
+  pairs.BeginAsResponder(Make(2, false, kBegin + seconds(120)), retired);
   EXPECT_EQ(Places(), (Indices{2, 1, 0}));
   EXPECT_FALSE(pairs.ReceivedOn(*pairs.current(), false, seconds(5), retired));
   EXPECT_TRUE(pairs.ReceivedOn(*pairs.next(), false, seconds(5), retired));
   EXPECT_EQ(Places(), (Indices{0, 2, 1}));
   // What is under way under the previous one is still read.
-  pairs.BeginAsResponder(Make(3, false), retired);
+  pairs.BeginAsResponder(Make(3, false, kBegin + seconds(240)), retired);
   EXPECT_EQ(Places(), (Indices{3, 2, 1}));
-  pairs.BeginAsResponder(Make(4, false), retired);
+  pairs.BeginAsResponder(Make(4, false, kBegin + seconds(240)), retired);
   EXPECT_EQ(Places(), (Indices{4, 2, 1}));
   EXPECT_EQ(RetiredIndices(), (Indices{3}));
   EXPECT_TRUE(pairs.ReceivedOn(*pairs.next(), false, seconds(5), retired));
@@ -68,9 +69,24 @@ TEST_F(KeypairsTest, ARespondersSessionWaitsForAMessage) {
 TEST_F(KeypairsTest, AnUnconfirmedSessionIsKeptBesideOurOwn) {
   pairs.BeginAsInitiator(Make(1, true), retired);
   pairs.BeginAsResponder(Make(2, false), retired);
-  pairs.BeginAsInitiator(Make(3, true), retired);
-  EXPECT_EQ(Places(), (Indices{0, 3, 2}));
-  EXPECT_EQ(RetiredIndices(), (Indices{1}));
+  pairs.BeginAsInitiator(Make(3, true, kBegin + seconds(120)), retired);
+  // Under the first there may be packets under way, however old the second.
+  EXPECT_EQ(Places(), (Indices{0, 3, 2, 1}));
+  EXPECT_FALSE(pairs.ReceivedOn(*pairs.older(), true, seconds(5), retired));
+  EXPECT_EQ(Places(), (Indices{0, 3, 2, 1}));
+  EXPECT_EQ(RetiredIndices(), (Indices{}));
+  pairs.BeginAsInitiator(Make(4, true, kBegin + seconds(240)), retired);
+  EXPECT_EQ(Places(), (Indices{0, 4, 3}));
+  EXPECT_EQ(RetiredIndices(), (Indices{1, 2}));
+}
+
+TEST_F(KeypairsTest, ThreeInOneRoundTripAreAllRead) {
+  pairs.BeginAsInitiator(Make(1, true), retired);
+  pairs.BeginAsInitiator(Make(2, true, kBegin + seconds(120)), retired);
+  pairs.BeginAsResponder(Make(3, false, kBegin + seconds(121)), retired);
+  ASSERT_TRUE(pairs.ReceivedOn(*pairs.next(), false, seconds(5), retired));
+  EXPECT_EQ(Places(), (Indices{0, 3, 2, 1}));
+  EXPECT_EQ(RetiredIndices(), (Indices{}));
 }
 
 TEST_F(KeypairsTest, OfTwoThatCrossedTheSmallerKeysIsTaken) {
@@ -83,6 +99,15 @@ TEST_F(KeypairsTest, OfTwoThatCrossedTheSmallerKeysIsTaken) {
   EXPECT_EQ(Places(), (Indices{0, 1, 2}));
   // And back again never: we initiated the other one.
   EXPECT_FALSE(pairs.ReceivedOn(*pairs.previous(), true, seconds(5), retired));
+  EXPECT_EQ(Places(), (Indices{0, 1, 2}));
+}
+
+TEST_F(KeypairsTest, TheSmallerKeysIsTakenBackFromOneThatWasConfirmedLater) {
+  pairs.BeginAsInitiator(Make(1, true), retired);
+  pairs.BeginAsResponder(Make(2, false), retired);
+  ASSERT_TRUE(pairs.ReceivedOn(*pairs.next(), false, seconds(5), retired));
+  ASSERT_EQ(Places(), (Indices{0, 2, 1}));
+  EXPECT_FALSE(pairs.ReceivedOn(*pairs.previous(), false, seconds(5), retired));
   EXPECT_EQ(Places(), (Indices{0, 1, 2}));
 }
 
