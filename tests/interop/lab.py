@@ -44,6 +44,10 @@ def socket_path(interface):
     return f"/run/wireguard/{interface}.sock"
 
 
+class Ended(AssertionError):
+    """A program ended that was to serve."""
+
+
 class Tunnel:
     """One end: an implementation, its namespace and its addresses."""
 
@@ -61,21 +65,34 @@ class Tunnel:
         self.arguments = ()
 
     def start(self):
-        program = PROGRAMS.get(self.implementation, self.implementation)
-        environment = dict(os.environ, WG_PROCESS_FOREGROUND="1", LOG_LEVEL="debug")
-        self.process = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, program, self.interface, *self.arguments],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
-        wait_until(f"{self.implementation} to answer wg", self.answers)
+        try:
+            self.launch()
+        except Ended:
+            # A wireguard-go that follows another one at times finds its own
+            # socket gone: its predecessor's work.
+            if self.implementation != "wireguard-go":
+                raise
+            self.launch()
         self.wg("private-key", "/dev/stdin", "listen-port", "51820", stdin=self.private_key)
         for address in (f"{self.inner4}/24", f"{self.inner6}/64"):
             run("ip", "address", "add", address, "dev", self.interface, "nodad",
                 namespace=self.namespace)
         run("ip", "link", "set", self.interface, "up", namespace=self.namespace)
 
+    def launch(self):
+        program = PROGRAMS.get(self.implementation, self.implementation)
+        # boringtun has words of its own for the foreground and for staying root.
+        environment = dict(os.environ, WG_PROCESS_FOREGROUND="1", LOG_LEVEL="debug", WG_SUDO="true")
+        foreground = ["-f"] if program.endswith("boringtun-cli") else []
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespace, program, *foreground, self.interface,
+             *self.arguments],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment)
+        wait_until(f"{self.implementation} to answer wg", self.answers)
+
     def answers(self):
         if self.process.poll() is not None:
-            raise AssertionError(f"{self.implementation} ended: {self.process.returncode}")
+            raise Ended(f"{self.implementation} ended: {self.process.returncode}")
         return subprocess.run(
             ["ip", "netns", "exec", self.namespace, "wg", "show", self.interface],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0

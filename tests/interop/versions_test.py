@@ -26,12 +26,13 @@ class Other(wireguard_go_test.Pair):
     """The tests of wireguard_go_test, and these, with another program."""
 
     program = None  # where it is
+    cases = "^(?!.*(itself|small_mtu|slow_path|the_mtu))"
 
     def run(self, result=None):
         # What is of im-tunnel alone was tested there. On a path smaller than its
         # segments a newer wireguard-go sends nothing at all: its trains are
         # refused ("message too long").
-        if self.program and not re.search("itself|small_mtu|slow_path|the_mtu", self._testMethodName):
+        if self.program and re.search(self.cases, self._testMethodName):
             PROGRAMS["wireguard-go"] = self.program
             return super().run(result)
         return result
@@ -99,6 +100,9 @@ class Sid(FromDebian):
 
 
 class Boringtun(Other):
+    # What it answers: it lost packets of 8920 bytes, and refused a new endpoint.
+    cases = "opens_to|taken_back|preshared"
+
     @classmethod
     def setUpClass(cls):
         cls.program = boringtun()
