@@ -203,10 +203,14 @@ TEST_F(AgentTest, APacketBehindTheQuestionRefusesTheRelease) {
   desired.set_suspend_requests(1);
   agent->Desire(desired);
   ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
-  // Both leave in the gateway's next turn, the question first.
+  // Both are in its socket when it looks, the question first.
+  ASSERT_EQ(kill(agent->pid(), SIGSTOP), 0);
   const FileDescriptor fd = StartConnect(agent->address());
   desired.set_goal(proto::DesiredState::RELEASE_IF_IDLE);
   agent->Desire(desired);
+  int turns = 0;
+  gateway_->RunUntil([&] { return ++turns > 4; });
+  ASSERT_EQ(kill(agent->pid(), SIGCONT), 0);
   ASSERT_EQ(FinishConnect(fd), 0);
   EXPECT_EQ(Echo(fd, "alive"), "alive");
   EXPECT_FALSE(agent->Wait(milliseconds(1)).has_value());
