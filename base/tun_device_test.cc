@@ -23,6 +23,7 @@
 #include "base/ip_build.h"
 #include "base/ip_header.h"
 #include "base/netlink.h"
+#include "base/test_namespace.h"
 #include "base/segment_split.h"
 #include "gtest/gtest.h"
 
@@ -46,17 +47,6 @@ std::vector<uint8_t> Counting(size_t size) {
 bool Readable(int fd) {
   pollfd poll_fd = {fd, POLLIN, 0};
   return poll(&poll_fd, 1, kDeadlineMs) == 1;
-}
-
-// Runs `body` on a thread with a fresh network namespace.
-void InNamespace(const std::function<void()>& body) {
-  bool permitted = true;
-  std::thread thread([&] {
-    permitted = unshare(CLONE_NEWNET) == 0 && access("/dev/net/tun", R_OK | W_OK) == 0;
-    if (permitted) body();
-  });
-  thread.join();
-  if (!permitted) GTEST_SKIP() << "needs network namespaces and /dev/net/tun";
 }
 
 absl::StatusOr<TunDevice> MakeUp(bool offload) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/netlink.h"
+#include "base/test_namespace.h"
 #include "base/tun_device.h"
 #include "gtest/gtest.h"
 
@@ -21,17 +22,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-// Runs `body` on a thread with a fresh network namespace.
-void InNamespace(const std::function<void()>& body) {
-  bool permitted = true;
-  std::thread thread([&] {
-    permitted = unshare(CLONE_NEWNET) == 0 && access("/dev/net/tun", R_OK | W_OK) == 0;
-    if (permitted) body();
-  });
-  thread.join();
-  if (!permitted) GTEST_SKIP() << "needs network namespaces and /dev/net/tun";
-}
 
 FileDescriptor CurrentNamespace() {
   return FileDescriptor(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
