@@ -110,6 +110,8 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
     builder.AddListeningPort(absl::StrCat("unix:", options_.socket_path),
                              grpc::InsecureServerCredentials());
     builder.RegisterService(this);
+    // A client may ask at any time whether this process is still alive.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
     // Not for anybody else, from its first moment on.
     const mode_t old_mask = umask(0177);
     server_ = builder.BuildAndStart();

@@ -37,13 +37,7 @@ TEST_F(AgentTest, WhatWakesAPausedHostAndWhatDoesNot) {
   auto agent = MakeAgent(3, "tcp");
   agent->Start();
   ASSERT_TRUE(agent->AwaitProgram());
-  uint64_t suspends = 0, thaws = 0;
-  const auto pause = [&] {
-    proto::DesiredState desired;
-    desired.set_suspend_requests(++suspends);
-    agent->Desire(desired);
-    return agent->AwaitState(proto::InstanceStatus::PAUSED);
-  };
+  uint64_t thaws = 0;
   struct Case {
     const char* what;
     std::vector<uint8_t> packet;
@@ -59,7 +53,7 @@ TEST_F(AgentTest, WhatWakesAPausedHostAndWhatDoesNot) {
       {"RST", BuildTcp(from, to, {.flags = kTcpRst}), proto::WakeCause::DATA},
   };
   for (const Case& c : kCases) {
-    ASSERT_TRUE(pause()) << c.what;
+    ASSERT_TRUE(agent->Pause()) << c.what;
     // A pure ACK does not; the kernel answers it (with RST here) by itself.
     gateway_->seen.clear();
     gateway_->driver().Write(SinglePacket(
@@ -71,9 +65,9 @@ TEST_F(AgentTest, WhatWakesAPausedHostAndWhatDoesNot) {
     EXPECT_EQ(agent->status().wake_cause().kind(), c.kind) << c.what;
     EXPECT_EQ(agent->status().thaws(), ++thaws) << c.what;
   }
-  ASSERT_TRUE(pause());
+  ASSERT_TRUE(agent->Pause());
   proto::DesiredState wake;
-  wake.set_suspend_requests(suspends + 1);  // a wake beats it
+  wake.set_suspend_requests(agent->pause_request.suspend_requests() + 1);  // a wake beats it
   wake.set_wake_requests(1);
   wake.mutable_wake_cause()->set_kind(proto::WakeCause::PUBLISHED_PORT);
   agent->Desire(wake);
@@ -95,10 +89,7 @@ TEST_F(AgentTest, WhilePausedAndAcknowledgedTheAgentSleeps) {
   auto agent = MakeAgent(3, "tcp");
   agent->Start();
   ASSERT_TRUE(agent->AwaitProgram());
-  proto::DesiredState desired;
-  desired.set_suspend_requests(1);
-  agent->Desire(desired);
-  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+  ASSERT_TRUE(agent->Pause());
   const auto switches = [&] {
     const std::string status = ReadSmallFile(absl::StrCat("/proc/", agent->pid(), "/status"));
     const size_t at = status.find("voluntary_ctxt_switches:");
@@ -132,12 +123,10 @@ TEST_F(AgentTest, AStatusTellsHowATurnEnded) {
   auto agent = MakeAgent(3, "polite");
   agent->Start();
   ASSERT_TRUE(agent->LogHas("ready"));
-  proto::DesiredState desired;
-  desired.set_suspend_requests(1);
-  agent->Desire(desired);
-  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+  ASSERT_TRUE(agent->Pause());
   const size_t before = agent->host().statuses.size();
   // It is thawed for its stop signal, which is no news to anybody.
+  proto::DesiredState desired = agent->pause_request;
   desired.set_goal(proto::DesiredState::RELEASE);
   agent->Desire(desired);
   ASSERT_EQ(agent->Wait(), 0);
@@ -200,13 +189,11 @@ TEST_F(AgentTest, APacketBehindTheQuestionRefusesTheRelease) {
   auto agent = MakeAgent(3, "tcp");
   agent->Start();
   ASSERT_TRUE(agent->AwaitProgram());
-  proto::DesiredState desired;
-  desired.set_suspend_requests(1);
-  agent->Desire(desired);
-  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+  ASSERT_TRUE(agent->Pause());
   // Both are in its socket when it looks, the question first.
   ASSERT_EQ(kill(agent->pid(), SIGSTOP), 0);
   const FileDescriptor fd = StartConnect(agent->address());
+  proto::DesiredState desired = agent->pause_request;
   desired.set_goal(proto::DesiredState::RELEASE_IF_IDLE);
   agent->Desire(desired);
   int turns = 0;
@@ -221,10 +208,7 @@ TEST_F(AgentTest, KillingTheAgentLeavesNothing) {
   auto agent = MakeAgent(3, "stubborn");
   agent->Start();
   ASSERT_TRUE(agent->LogHas("ready"));
-  proto::DesiredState desired;
-  desired.set_suspend_requests(1);
-  agent->Desire(desired);  // also when it is frozen
-  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+  ASSERT_TRUE(agent->Pause());  // also when it is frozen
   const pid_t program = static_cast<pid_t>(agent->status().program_pid());
   const std::string cgroup = CgroupOf(*agent);
   kill(agent->pid(), SIGKILL);

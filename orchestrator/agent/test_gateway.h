@@ -297,8 +297,15 @@ class TestAgent {
     *message.mutable_desired() = desired;
     gateway_.Send(address_, message);
   }
+  // Asks for a pause and waits until it has come about.
+  bool Pause() {
+    pause_request.set_suspend_requests(pause_request.suspend_requests() + 1);
+    Desire(pause_request);
+    return AwaitState(proto::InstanceStatus::PAUSED);
+  }
 
   proto::StartRequest request;
+  proto::DesiredState pause_request;  // the last one
   const IpAddress& address() const { return address_; }
   const std::string& directory() const { return directory_; }
   pid_t pid() const { return pid_; }

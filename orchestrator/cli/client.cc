@@ -16,9 +16,16 @@ namespace {
 // imd answers from memory; this is for one that is stopped or overloaded.
 constexpr auto kAnswerTimeout = std::chrono::seconds(10);
 
+// Calls without an end of their own (im wake, im exec, im events --follow) end
+// when imd has not answered a ping for so long.
+constexpr auto kPingInterval = std::chrono::seconds(5);
+constexpr auto kPingTimeout = std::chrono::seconds(10);
+
 // Of the largest answer, the list of all hosts: 20,000 of 3 KB each, mostly
 // paths and the texts of errors.
 constexpr int kAnswerBytesMax = 64 << 20;
+
+int Milliseconds(std::chrono::milliseconds duration) { return static_cast<int>(duration.count()); }
 
 }  // namespace
 
@@ -40,6 +47,9 @@ absl::StatusOr<Client> Client::Connect(const std::string& state_directory) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(kPingInterval));
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(kPingTimeout));
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // as many as it takes
   arguments.SetMaxReceiveMessageSize(kAnswerBytesMax);
   const auto channel = grpc::CreateCustomChannel(
       absl::StrCat("unix:", socket), grpc::InsecureChannelCredentials(), arguments);

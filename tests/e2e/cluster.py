@@ -19,6 +19,15 @@ BIN = pathlib.Path(os.environ["IM_BIN"])
 LONG = os.environ.get("IM_LONG") == "1"
 PEER = str(BIN / "im-peer")
 
+# Two hosts that answer, and stay up.
+TWO_HOSTS = f"""
+network: {{cidr: 10.77.0.0/24}}
+defaults: {{idle: {{after: 10m, release_after: 10m}}}}
+hosts:
+  a: {{command: [{PEER}, serve, --echo, "7000"]}}
+  b: {{command: [{PEER}, serve, --echo, "7000"]}}
+"""
+
 # How long anything may take before the test gives up, in seconds. Generous:
 # sanitizer builds on a shared machine are slow.
 DEADLINE_S = 60

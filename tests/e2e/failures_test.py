@@ -8,7 +8,7 @@ import subprocess
 import time
 import unittest
 
-from cluster import BIN, DEADLINE_S, PEER, SLOW_FACTOR, Cluster, ClusterTest, wait_until
+from cluster import BIN, DEADLINE_S, PEER, SLOW_FACTOR, TWO_HOSTS, Cluster, ClusterTest, wait_until
 
 START_TIMEOUT_S = 2
 BAD = f"""
@@ -75,16 +75,8 @@ class Refusals(ClusterTest):
 
 
 class Restart(ClusterTest):
-    SPEC = f"""
-network: {{cidr: 10.77.0.0/24}}
-defaults: {{idle: {{after: 10m, release_after: 10m}}}}
-hosts:
-  a: {{command: [{PEER}, serve, --echo, "7000"]}}
-  b: {{command: [{PEER}, serve, --echo, "7000"]}}
-"""
-
     def test_imd_killed_and_started_again(self):
-        c = self.cluster(self.SPEC).up()
+        c = self.cluster(TWO_HOSTS).up()
         drive = c.drive()
         self.assertTrue(drive("connect 1 a 7000")["ok"])
         self.assertTrue(drive("ping 1 1000000")["ok"])
