@@ -5,9 +5,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,7 +18,22 @@
 namespace im::bench {
 namespace {
 
-constexpr int kReadTimeoutMs = 60'000;
+Instant After(Duration time) { return RealClock().Now() + time; }
+
+// False when the deadline passed first.
+bool AwaitEvents(int fd, short events, Instant deadline) {
+  for (;;) {
+    const Duration left = deadline - RealClock().Now();
+    pollfd waiting{fd, events, 0};
+    // Rounded up, so that it is not polled with 0 while something is left.
+    const auto left_ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+    const int ready =
+        poll(&waiting, 1, static_cast<int>(std::clamp<int64_t>(left_ms, 0, INT32_MAX)));
+    if (ready > 0) return true;
+    if (ready == 0) return false;
+    if (errno != EINTR) return true;  // whoever reads or writes sees the error
+  }
+}
 
 struct Pipe {
   FileDescriptor read_end;
@@ -42,6 +59,10 @@ absl::StatusOr<Pipe> MakePipe() {
   for (const std::string& assignment : options.environment) {
     const size_t equals = assignment.find('=');
     setenv(assignment.substr(0, equals).c_str(), assignment.c_str() + equals + 1, 1);
+  }
+  if (options.discard_output) {
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere < 0 || dup2(nowhere, STDOUT_FILENO) < 0) _exit(126);
   }
   std::vector<char*> argv;
   for (const std::string& word : options.argv) argv.push_back(const_cast<char*>(word.c_str()));
@@ -69,6 +90,8 @@ absl::StatusOr<Process> Process::Start(const Options& options) {
   Process process;
   process.pid_ = pid;
   process.input_ = std::move(input.write_end);
+  // A child that reads nothing must not hold us up.
+  IM_RETURN_IF_ERROR(process.input_.SetNonBlocking());
   process.output_ = std::move(output.read_end);
   process.go_ = std::move(go.write_end);
   output.write_end.Reset();
@@ -97,21 +120,31 @@ void Process::Go() {
 
 absl::Status Process::WriteLine(const std::string& line) {
   const std::string text = line + "\n";
-  if (write(input_.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return ErrnoStatus(absl::StrCat("write to child ", pid_));
+  const Instant deadline = After(kAnswerTimeout);
+  for (size_t written = 0; written < text.size();) {
+    const ssize_t n = write(input_.get(), text.data() + written, text.size() - written);
+    if (n > 0) {
+      written += static_cast<size_t>(n);
+    } else if (errno == EAGAIN) {
+      if (!AwaitEvents(input_.get(), POLLOUT, deadline)) {
+        return absl::DeadlineExceededError(absl::StrCat("child ", pid_, " reads nothing"));
+      }
+    } else if (errno != EINTR) {
+      return ErrnoStatus(absl::StrCat("write to child ", pid_));
+    }
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Process::ReadLine() {
+absl::StatusOr<std::string> Process::ReadLine(Duration timeout) {
+  const Instant deadline = After(timeout);
   for (;;) {
     if (const size_t end = unread_.find('\n'); end != std::string::npos) {
       std::string line = unread_.substr(0, end);
       unread_.erase(0, end + 1);
       return line;
     }
-    pollfd ready{output_.get(), POLLIN, 0};
-    if (poll(&ready, 1, kReadTimeoutMs) == 0) {
+    if (!AwaitEvents(output_.get(), POLLIN, deadline)) {
       return absl::DeadlineExceededError(absl::StrCat("child ", pid_, " gave no answer"));
     }
     char buffer[4096];
@@ -127,22 +160,31 @@ absl::StatusOr<std::string> Process::Ask(const std::string& line) {
   return ReadLine();
 }
 
-int Process::Finish() {
+int Process::Finish(Duration timeout) {
   input_.Reset();
-  return WaitFor(std::exchange(pid_, -1));
+  const pid_t pid = std::exchange(pid_, -1);
+  const FileDescriptor end(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (!end.valid() || !AwaitEvents(end.get(), POLLIN, After(timeout))) kill(pid, SIGKILL);
+  return WaitFor(pid);
 }
 
 absl::StatusOr<std::string> RunCommand(const std::vector<std::string>& argv,
-                                       const std::vector<std::string>& environment) {
+                                       const std::vector<std::string>& environment,
+                                       Duration timeout) {
   IM_ASSIGN_OR_RETURN(Process process, Process::Start({.argv = argv, .environment = environment}));
+  const Instant deadline = After(timeout);
   std::string output;
   for (;;) {
-    absl::StatusOr<std::string> line = process.ReadLine();
+    const Duration left = deadline - RealClock().Now();
+    absl::StatusOr<std::string> line = process.ReadLine(left);
     if (absl::IsOutOfRange(line.status())) break;
-    IM_RETURN_IF_ERROR(line.status());
+    if (!line.ok()) return Annotate(line.status(), absl::StrJoin(argv, " "));
+    if (left <= Duration(0)) {
+      return absl::DeadlineExceededError(absl::StrCat(absl::StrJoin(argv, " "), ": no end"));
+    }
     absl::StrAppend(&output, *line, "\n");
   }
-  if (const int code = process.Finish(); code != 0) {
+  if (const int code = process.Finish(deadline - RealClock().Now()); code != 0) {
     return absl::InternalError(absl::StrCat(absl::StrJoin(argv, " "), ": exit ", code));
   }
   return output;

@@ -1,17 +1,23 @@
-// A child process whose standard input and output we hold as lines.
+// A child process whose standard input and output we hold as lines. Whatever
+// it does, nothing here waits for it beyond a deadline.
 
 #ifndef IM_BENCH_PROCESS_H_
 #define IM_BENCH_PROCESS_H_
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/file_descriptor.h"
 #include "base/status.h"
 
 namespace im::bench {
+
+// What an answer may take, and the end of a child that was asked to end.
+inline constexpr std::chrono::seconds kAnswerTimeout{60};
 
 // Ended (SIGKILL) and reaped by the destructor; dies with us (PDEATHSIG).
 class Process {
@@ -21,6 +27,9 @@ class Process {
     std::vector<std::string> environment;  // "NAME=value", added to ours
     bool new_network = false;              // in a fresh network namespace …
     bool wait_for_go = false;              // … and not exec'ed before Go()
+    // For one that is never listened to: a server that writes a report for
+    // each client would stop for ever once the pipe is full.
+    bool discard_output = false;
   };
 
   static absl::StatusOr<Process> Start(const Options& options);
@@ -30,13 +39,15 @@ class Process {
 
   pid_t pid() const { return pid_; }
   void Go();
+  // DeadlineExceeded if the child does not read.
   absl::Status WriteLine(const std::string& line);
-  // Without the newline. OutOfRange at the end, DeadlineExceeded after a minute.
-  absl::StatusOr<std::string> ReadLine();
+  // Without the newline. OutOfRange at the end.
+  absl::StatusOr<std::string> ReadLine(Duration timeout = kAnswerTimeout);
   // WriteLine, then ReadLine.
   absl::StatusOr<std::string> Ask(const std::string& line);
-  // Closes its input and waits for the end; the exit code, 128 + signal.
-  int Finish();
+  // Closes its input and waits for the end, or kills it after `timeout`; the
+  // exit code, 128 + signal.
+  int Finish(Duration timeout = kAnswerTimeout);
 
  private:
   Process() = default;
@@ -47,9 +58,11 @@ class Process {
   std::string unread_;
 };
 
-// Runs to the end; the standard output, or an error that quotes stderr's tail.
+// Runs to the end; the standard output. DeadlineExceeded, and it is killed, if
+// that takes longer than `timeout`.
 absl::StatusOr<std::string> RunCommand(const std::vector<std::string>& argv,
-                                       const std::vector<std::string>& environment = {});
+                                       const std::vector<std::string>& environment = {},
+                                       Duration timeout = kAnswerTimeout);
 
 }  // namespace im::bench
 

@@ -1,5 +1,7 @@
 #include "bench/process.h"
 
+#include <signal.h>
+
 #include "gtest/gtest.h"
 
 namespace im::bench {
@@ -27,6 +29,31 @@ TEST(ProcessTest, RunCommandNamesTheCommandThatFailed) {
 
 TEST(ProcessTest, EnvironmentIsAdded) {
   EXPECT_EQ(*RunCommand({"sh", "-c", "echo $IM_X"}, {"IM_X=y"}), "y\n");
+}
+
+TEST(ProcessTest, AServerThatNobodyListensToGoesOn) {
+  // More than a pipe holds, a line at a time, then an answer by its end.
+  auto server = Process::Start(
+      {.argv = {"sh", "-c", "yes | head -c 300000; exit 7"}, .discard_output = true});
+  ASSERT_TRUE(server.ok());
+  EXPECT_EQ(server->Finish(std::chrono::seconds(20)), 7);
+}
+
+TEST(ProcessTest, OneThatDoesNotEndIsEnded) {
+  auto child = Process::Start({.argv = {"sh", "-c", "exec sleep 1000"}});
+  ASSERT_TRUE(child.ok());
+  EXPECT_EQ(child->Finish(std::chrono::milliseconds(20)), 128 + SIGKILL);
+}
+
+TEST(ProcessTest, NoAnswerIsAnErrorInTime) {
+  auto child = Process::Start({.argv = {"sleep", "1000"}});
+  ASSERT_TRUE(child.ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(child->ReadLine(std::chrono::milliseconds(20)).status()));
+}
+
+TEST(ProcessTest, ACommandThatTalksForEverIsEnded) {
+  const auto result = RunCommand({"yes"}, {}, std::chrono::milliseconds(50));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(result.status())) << result.status();
 }
 
 }  // namespace

@@ -23,12 +23,12 @@ absl::StatusOr<double> AskNumber(Process& driver, const std::string& command,
 }
 
 absl::Status AskUntilOk(Process& driver, const std::string& command) {
-  constexpr int kAttemptsMax = 20'000;
+  const RealClock clock;
+  const Instant deadline = clock.Now() + kAnswerTimeout;
   absl::Status last;
-  for (int i = 0; i < kAttemptsMax; ++i) {
+  do {
     last = AskNumber(driver, command, "us").status();
-    if (last.ok() || !absl::IsInternal(last)) return last;
-  }
+  } while (absl::IsInternal(last) && clock.Now() < deadline);
   return last;
 }
 

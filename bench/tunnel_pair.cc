@@ -118,7 +118,8 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
     const pid_t pid = ends_[end].pid();
     IM_ASSIGN_OR_RETURN(Process tunnel,
                         Process::Start({.argv = InNamespace(pid, {program, "-f", name}),
-                                        .environment = {"LOG_LEVEL=error"}}));
+                                        .environment = {"LOG_LEVEL=error"},
+                                        .discard_output = true}));
     tunnels_.push_back(std::move(tunnel));
     sockets_.push_back(absl::StrCat("/var/run/wireguard/", name, ".sock"));
     IM_RETURN_IF_ERROR(
@@ -140,7 +141,8 @@ std::vector<std::string> TunnelPair::AtNear(const std::vector<std::string>& argv
 }
 
 absl::StatusOr<Process> TunnelPair::StartFar(const std::vector<std::string>& argv) const {
-  return Process::Start({.argv = InNamespace(ends_[1].pid(), argv)});
+  return Process::Start(
+      {.argv = InNamespace(ends_[1].pid(), argv), .discard_output = true});
 }
 
 absl::Status TunnelPair::AwaitListener(int tcp_port) const {

@@ -24,7 +24,7 @@ class TunnelPair {
 
   // Where the other end is, seen from the near one.
   const std::string& server() const { return server_; }
-  // `argv` run at an end.
+  // `argv` run at an end; what a server at the far one writes is not kept.
   std::vector<std::string> AtNear(const std::vector<std::string>& argv) const;
   absl::StatusOr<Process> StartFar(const std::vector<std::string>& argv) const;
   // Until a server at the far end listens.

@@ -5,9 +5,10 @@
 namespace im::bench {
 
 absl::StatusOr<Process> StartBehindVeth(const std::vector<std::string>& argv) {
-  IM_ASSIGN_OR_RETURN(
-      Process server,
-      Process::Start({.argv = argv, .new_network = true, .wait_for_go = true}));
+  IM_ASSIGN_OR_RETURN(Process server, Process::Start({.argv = argv,
+                                                      .new_network = true,
+                                                      .wait_for_go = true,
+                                                      .discard_output = true}));
   const std::string pid = absl::StrCat(server.pid());
   const std::vector<std::vector<std::string>> commands = {
       {"ip", "link", "add", "imv0", "type", "veth", "peer", "name", "imv1", "netns", pid},

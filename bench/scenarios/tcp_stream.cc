@@ -10,9 +10,9 @@ namespace {
 
 // Gb/s of one stream over connection `id`.
 absl::StatusOr<double> Stream(Process& driver, int id, double duration_s) {
-  IM_ASSIGN_OR_RETURN(
-      const std::string line,
-      driver.Ask(absl::StrCat("stream ", id, " ", static_cast<int>(duration_s * 1000))));
+  const std::chrono::milliseconds duration(static_cast<int>(duration_s * 1000));
+  IM_RETURN_IF_ERROR(driver.WriteLine(absl::StrCat("stream ", id, " ", duration.count())));
+  IM_ASSIGN_OR_RETURN(const std::string line, driver.ReadLine(duration + kAnswerTimeout));
   double us = 0, bytes = 0;
   if (std::sscanf(line.c_str(), "{\"ok\": true, \"us\": %lf, \"bytes\": %lf", &us, &bytes) != 2) {
     return absl::InternalError(absl::StrCat("stream: ", line));

@@ -70,7 +70,9 @@ absl::Status Bulk(const Way& way, const std::string& what, std::vector<std::stri
                                    Seconds(options)};
   argv.insert(argv.end(), more.begin(), more.end());
   const double cpu_before_s = way.pair->CpuSeconds();
-  IM_ASSIGN_OR_RETURN(const std::string text, RunCommand(way.pair->AtNear(argv)));
+  const auto timeout = std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(options.duration_s) + kAnswerTimeout);
+  IM_ASSIGN_OR_RETURN(const std::string text, RunCommand(way.pair->AtNear(argv), {}, timeout));
   const auto report = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto end = report.value("end", nlohmann::json::object());
   const auto sum = end.value("sum_received", nlohmann::json::object());
