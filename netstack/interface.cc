@@ -12,6 +12,7 @@
 #include "netstack/core.h"
 #include "netstack/pbuf.h"
 #include "netstack/tcp_connection.h"
+#include "netstack/udp_endpoint.h"
 
 namespace im::netstack {
 namespace {
@@ -99,8 +100,10 @@ void InterfaceImpl::Write(PacketBatch batch) {
         drops_.Add(result.reason);
         break;
       case FilterResult::Verdict::kIcmpError:
-        if (const auto unreachable = ParseUnreachable(packet.bytes(), result.view))
+        if (const auto unreachable = ParseUnreachable(packet.bytes(), result.view)) {
           TcpConnectionImpl::OnUnreachable(*unreachable);
+          UdpEndpointImpl::OnUnreachable(*unreachable);
+        }
         break;
       case FilterResult::Verdict::kDeliver:
         if (result.view.fragment) core_.OnFragment();

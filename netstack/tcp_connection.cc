@@ -151,6 +151,7 @@ void TcpConnectionImpl::NoteEndpoints() {
 }
 
 tcp_pcb* TcpConnectionImpl::Detach() {
+  keep_alive_.reset();
   tcp_pcb* pcb = std::exchange(pcb_, nullptr);
   tcp_arg(pcb, nullptr);
   tcp_recv(pcb, nullptr);
@@ -182,6 +183,11 @@ void TcpConnectionImpl::Abort() {
 void TcpConnectionImpl::OnDialTimeout() {
   core()->Enter();
   tcp_close(Detach());
+  Close(absl::DeadlineExceededError("connection timed out"));
+}
+
+void TcpConnectionImpl::OnPeerGone() {
+  tcp_abort(Detach());
   Close(absl::DeadlineExceededError("connection timed out"));
 }
 
@@ -252,6 +258,7 @@ err_t TcpConnectionImpl::OnSent(void* self, tcp_pcb* pcb, u16_t) {
 void TcpConnectionImpl::OnError(void* self, err_t error) {
   auto* connection = static_cast<TcpConnectionImpl*>(self);
   connection->pcb_ = nullptr;  // freed
+  connection->keep_alive_.reset();
   if (error == ERR_CLSD) {
     connection->Close(absl::OkStatus());
   } else if (error == ERR_RST) {
@@ -405,6 +412,13 @@ void TcpConnectionImpl::SetNoDelay(bool on) {
   } else {
     tcp_nagle_enable(pcb_);
   }
+}
+
+void TcpConnectionImpl::SetKeepAlive(const std::optional<KeepAlive>& keep_alive) {
+  keep_alive_.reset();
+  if (pcb_ != nullptr && keep_alive.has_value())
+    keep_alive_ = std::make_unique<KeepAliveTimer>(*core(), pcb_, *keep_alive,
+                                                   [this] { OnPeerGone(); });
 }
 
 }  // namespace im::netstack

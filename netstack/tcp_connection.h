@@ -30,6 +30,7 @@
 #include "lwip/tcp.h"
 #include "netstack/core.h"
 #include "netstack/input_filter.h"
+#include "netstack/keep_alive.h"
 #include "netstack/net.h"
 #include "netstack/pbuf.h"
 #include "netstack/syn_timer.h"
@@ -59,6 +60,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   Endpoint local() const override { return local_; }
   Endpoint remote() const override { return remote_; }
   void SetNoDelay(bool on) override;
+  void SetKeepAlive(const std::optional<KeepAlive>& keep_alive) override;
 
   // A segment for `pcb` is about to be processed (hooks.cc).
   static void OnSegment(tcp_pcb* pcb);
@@ -87,6 +89,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   bool TellHandler();
 
   void OnDialTimeout();
+  void OnPeerGone();
   // The pcb is up: what lwIP measured of the handshake is put right.
   void OnEstablished();
   void SendFin();
@@ -114,6 +117,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   bool want_writable_ = false;
   bool output_waits_ = false;  // small writes since the last segment
   std::unique_ptr<SynTimer> syn_timer_;  // while dialling
+  std::unique_ptr<KeepAliveTimer> keep_alive_;  // where asked for
 };
 
 }  // namespace im::netstack

@@ -14,6 +14,7 @@ int half_open_mark;
 err_t OnPassiveOpen(u8_t id, tcp_pcb_listen* listening, tcp_pcb* pcb) {
   Core* core = Core::current();
   if (core == nullptr || core->half_open >= kHalfOpenMax) return ERR_MEM;
+  if (!TcpListenerImpl::Takes(*listening)) return ERR_MEM;
   ++core->half_open;
   tcp_ext_arg_set(pcb, id, &half_open_mark);
   tcp_ext_arg_set_callbacks(pcb, id, listening->ext_args[id].callbacks);
@@ -70,6 +71,10 @@ TcpListenerImpl::TcpListenerImpl(Core* core, tcp_pcb* pcb, AcceptFunction on_acc
   if (IP_IS_ANY_TYPE_VAL(pcb->local_ip)) local_.address = IpAddress();
   tcp_arg(pcb, this);
   tcp_accept(pcb, OnAccept);
+}
+
+bool TcpListenerImpl::Takes(const tcp_pcb_listen& listening) {
+  return !static_cast<const TcpListenerImpl*>(listening.callback_arg)->paused_;
 }
 
 TcpListenerImpl::~TcpListenerImpl() {

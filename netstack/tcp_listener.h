@@ -33,6 +33,10 @@ class TcpListenerImpl final : public TcpListener, public Core::Member {
   ~TcpListenerImpl() override;
 
   Endpoint local() const override { return local_; }
+  void SetPaused(bool paused) override { paused_ = paused; }
+
+  // Whether a SYN for a listening pcb is to be answered now.
+  static bool Takes(const tcp_pcb_listen& listening);
 
  private:
   TcpListenerImpl(Core* core, tcp_pcb* pcb, AcceptFunction on_accept);
@@ -42,6 +46,7 @@ class TcpListenerImpl final : public TcpListener, public Core::Member {
 
   tcp_pcb* pcb_;
   Endpoint local_;
+  bool paused_ = false;
   // Shared, since the program may destroy the listener inside it.
   std::shared_ptr<AcceptFunction> on_accept_;
   bool* destroyed_ = nullptr;

@@ -51,7 +51,7 @@ void UdpEndpointImpl::OnStackGone() { udp_remove(std::exchange(pcb_, nullptr)); 
 
 absl::Status UdpEndpointImpl::SendTo(const Endpoint& remote, std::span<const uint8_t> payload) {
   const auto attempt = [&] { return absl::StrCat("send to ", remote.ToString(), ": "); };
-  if (pcb_ == nullptr) return absl::FailedPreconditionError(attempt() + "the stack is gone");
+  if (pcb_ == nullptr) return absl::CancelledError(attempt() + "the stack is gone");
   if (payload.size() > kPayloadMax)
     return absl::InvalidArgumentError(
         absl::StrCat(attempt(), payload.size(), " bytes are more than ", kPayloadMax));
@@ -92,7 +92,29 @@ void UdpEndpointImpl::OnDatagram(void* self, udp_pcb*, pbuf* data, const ip_addr
   pbuf_free(data);
 }
 
+void UdpEndpointImpl::SetErrorHandler(ErrorFunction on_error) {
+  on_error_ = on_error ? std::make_shared<ErrorFunction>(std::move(on_error)) : nullptr;
+}
+
+void UdpEndpointImpl::OnUnreachable(const Unreachable& unreachable) {
+  const FlowKey& flow = unreachable.flow;
+  if (flow.protocol != kProtocolUdp) return;
+  for (udp_pcb* pcb = udp_pcbs; pcb != nullptr; pcb = pcb->next) {
+    if (pcb->local_port != flow.source_port || pcb->recv != OnDatagram) continue;
+    auto* endpoint = static_cast<UdpEndpointImpl*>(pcb->recv_arg);
+    if (!endpoint->local_.address.is_unspecified() && endpoint->local_.address != flow.source)
+      continue;
+    if (endpoint->on_error_ == nullptr || endpoint->errors_.size() >= kUdpErrorsMax) continue;
+    endpoint->errors_.push_back({{flow.destination, flow.destination_port}, unreachable.port});
+    endpoint->Defer();
+  }
+}
+
 void UdpEndpointImpl::RunDeferred() {
+  if (TellDatagrams()) TellErrors();
+}
+
+bool UdpEndpointImpl::TellDatagrams() {
   bool destroyed = false;
   destroyed_ = &destroyed;
   const std::shared_ptr<DatagramFunction> on_datagram = on_datagram_;
@@ -100,6 +122,21 @@ void UdpEndpointImpl::RunDeferred() {
   waiting_bytes_ = 0;
   for (const Datagram& datagram : waiting) {
     (*on_datagram)(datagram.from, datagram.payload);
+    if (destroyed) return false;
+  }
+  destroyed_ = nullptr;
+  return true;
+}
+
+void UdpEndpointImpl::TellErrors() {
+  bool destroyed = false;
+  destroyed_ = &destroyed;
+  const std::vector<Error> errors = std::exchange(errors_, {});
+  for (const Error& error : errors) {
+    const std::shared_ptr<ErrorFunction> on_error = on_error_;
+    if (on_error == nullptr) break;
+    (*on_error)(error.remote, error.port ? absl::FailedPreconditionError("connection refused")
+                                         : absl::UnavailableError("host unreachable"));
     if (destroyed) return;
   }
   destroyed_ = nullptr;
