@@ -8,7 +8,7 @@ namespace im::bench {
 
 const std::vector<Scenario>& AllScenarios() {
   static const auto* const scenarios =
-      new std::vector<Scenario>{TcpStream(), ColdStart(), Thaw(), Tunnel()};
+      new std::vector<Scenario>{TcpStream(), ColdStart(), Thaw(), Tunnel(), Netstack()};
   return *scenarios;
 }
 

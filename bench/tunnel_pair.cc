@@ -153,29 +153,15 @@ absl::Status TunnelPair::AwaitListener(int tcp_port) const {
 }
 
 double TunnelPair::CpuSeconds() const {
-  double ticks = 0;
-  for (const Process& tunnel : tunnels_) {
-    std::ifstream file(absl::StrCat("/proc/", tunnel.pid(), "/stat"));
-    std::stringstream text;
-    text << file.rdbuf();
-    // Behind the name: state, then eleven fields, then utime and stime (proc(5)).
-    const std::string stat = text.str();
-    const size_t name_end = stat.rfind(") ");
-    if (name_end == std::string::npos) continue;
-    const std::vector<std::string> fields = absl::StrSplit(stat.substr(name_end + 2), ' ');
-    if (fields.size() > 12) ticks += std::stod(fields[11]) + std::stod(fields[12]);
-  }
-  return ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+  double sum = 0;
+  for (const Process& tunnel : tunnels_) sum += tunnel.CpuSeconds();
+  return sum;
 }
 
 double TunnelPair::ResidentMegabytes() const {
   double most = 0;
-  for (const Process& tunnel : tunnels_) {
-    std::ifstream file(absl::StrCat("/proc/", tunnel.pid(), "/statm"));
-    double all = 0, resident = 0;
-    if (file >> all >> resident) most = std::max(most, resident);
-  }
-  return most * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1e6;
+  for (const Process& tunnel : tunnels_) most = std::max(most, tunnel.ResidentMegabytes());
+  return most;
 }
 
 }  // namespace im::bench

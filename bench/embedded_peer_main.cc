@@ -1,0 +1,303 @@
+// im-embedded-peer: a program with im::netstack and im::tunnel linked in, as an
+// embedder would write it; the thing that the scenario `netstack` measures.
+//
+//   im-embedded-peer PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS
+//     Serves on its private address: 7001 sends back what it gets, 7002 drops it.
+//     Reads one command a line, answers with one JSON object a line:
+//       stream FLOWS MILLISECONDS  bytes and us, to the last byte acknowledged;
+//                                  as fast as it can, to the peer's 7002
+//       ping COUNT                 p50_us, p99_us of the round trip of one byte
+//       hold COUNT                 that many more quiet connections; us
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "netstack/net.h"
+#include "tunnel/driver.h"
+
+namespace im::bench {
+namespace {
+
+using netstack::TcpConnection;
+
+constexpr uint16_t kEchoPort = 7001;
+constexpr uint16_t kSinkPort = 7002;
+constexpr size_t kBufferBytes = 1 << 16;
+
+uint8_t buffer[kBufferBytes];
+
+int64_t NowUs(const Clock& clock) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(clock.Now().time_since_epoch())
+      .count();
+}
+
+// What the peer's connections are served by.
+class Served final : public TcpConnection::Handler {
+ public:
+  Served(std::unique_ptr<TcpConnection> connection, bool echo, std::function<void()> done)
+      : connection_(std::move(connection)), echo_(echo), done_(std::move(done)) {
+    connection_->SetNoDelay(true);
+    connection_->SetHandler(this);
+  }
+  void OnReadable() override {
+    while (const size_t n = connection_->Read(buffer))
+      if (echo_) connection_->Write({buffer, n});  // of pings: always room
+  }
+  void OnReadClosed() override { connection_->CloseWrite(); }
+  void OnClosed(const absl::Status&) override { done_(); }
+
+ private:
+  std::unique_ptr<TcpConnection> connection_;
+  const bool echo_;
+  const std::function<void()> done_;
+};
+
+// A connection that we dialled: writes all the time while told to.
+class Flow final : public TcpConnection::Handler {
+ public:
+  void OnConnected() override {
+    connected = true;
+    connection->SetNoDelay(true);
+  }
+  void OnReadable() override {
+    while (const size_t n = connection->Read(buffer)) received += n;
+  }
+  void OnWritable() override { Fill(); }
+  void OnReadClosed() override { over = true; }
+  void OnClosed(const absl::Status& status) override {
+    over = true;
+    if (!status.ok()) error = std::string(status.message());
+  }
+  void Fill() {
+    while (streaming) {
+      const size_t n = connection->Write(buffer);
+      sent += n;
+      if (n < kBufferBytes) return;
+    }
+  }
+
+  std::unique_ptr<TcpConnection> connection;
+  bool connected = false;
+  bool streaming = false;
+  bool over = false;
+  uint64_t sent = 0;
+  uint64_t received = 0;
+  std::string error;
+};
+
+class Peer {
+ public:
+  struct Options {
+    tunnel::PrivateKey key;
+    tunnel::PeerConfig peer;
+    uint16_t port = 0;
+    IpAddress address;
+    IpAddress peer_address;
+  };
+
+  explicit Peer(const Options& options)
+      : options_(options), loop_(EventLoop::Create(clock_).value()), stack_(*loop_) {}
+
+  absl::Status Start() {
+    tunnel::Driver::Options tunnel_options;
+    tunnel_options.listen = {IpAddress(), options_.port};
+    IM_ASSIGN_OR_RETURN(driver_, tunnel::Driver::Create(options_.key, tunnel_options, *loop_,
+                                                        random_, inside_, nullptr));
+    IM_RETURN_IF_ERROR(driver_->SetPeer(options_.peer));
+    IM_ASSIGN_OR_RETURN(
+        netstack::Interface * nic,
+        stack_.AddInterface({.address = options_.address, .prefix_length = 24}, *driver_));
+    inside_.nic = nic;
+    driver_->SetBlockedCallback([nic](bool blocked) { nic->SetBlocked(blocked); });
+    for (const uint16_t port : {kEchoPort, kSinkPort}) {
+      IM_ASSIGN_OR_RETURN(auto listener, stack_.Listen({options_.address, port}, [=, this](
+                                                           std::unique_ptr<TcpConnection> c) {
+        const uint64_t id = ++last_id_;
+        served_[id] = std::make_unique<Served>(std::move(c), port == kEchoPort,
+                                               [this, id] { ended_.push_back(id); });
+      }));
+      listeners_.push_back(std::move(listener));
+    }
+    return absl::OkStatus();
+  }
+
+  void Run() {
+    input_ = loop_->WatchFd(STDIN_FILENO, EPOLLIN, [this](uint32_t) { readable_ = true; });
+    while (!at_end_) {
+      Turn();
+      if (!std::exchange(readable_, false)) continue;
+      char line[256];
+      const ssize_t n = read(STDIN_FILENO, line, sizeof(line));
+      if (n <= 0) return;
+      std::cout << Answer(std::string(line, static_cast<size_t>(n))) << std::endl;
+    }
+  }
+
+ private:
+  struct Inside final : PacketSink {
+    void Write(PacketBatch batch) override { nic->Write(std::move(batch)); }
+    netstack::Interface* nic = nullptr;
+  };
+
+  void Turn(Duration wait = std::chrono::seconds(1)) {
+    loop_->RunOnce(wait);
+    for (const uint64_t id : ended_) served_.erase(id);
+    ended_.clear();
+  }
+  // False after half a minute.
+  template <typename Condition>
+  bool Until(const Condition& condition) {
+    const Instant end = clock_.Now() + std::chrono::seconds(30);
+    while (!condition()) {
+      if (clock_.Now() > end) return false;
+      Turn();
+    }
+    return true;
+  }
+
+  std::string Answer(const std::string& line) {
+    std::istringstream in(line);
+    std::string command;
+    int count = 1, time_ms = 0;
+    in >> command >> count >> time_ms;
+    if (command == "stream") return Stream(count, time_ms);
+    if (command == "ping") return Ping(count);
+    if (command == "hold") return Hold(count);
+    return Error("what?");
+  }
+  static std::string Error(const std::string& text) {
+    return absl::StrCat("{\"ok\": false, \"error\": \"", text, "\"}");
+  }
+
+  bool Dial(uint16_t port, int count, std::vector<std::unique_ptr<Flow>>& flows) {
+    const size_t first = flows.size();
+    for (int i = 0; i < count; ++i) {
+      auto flow = std::make_unique<Flow>();
+      auto connection = stack_.Dial({.remote = {options_.peer_address, port}}, flow.get());
+      if (!connection.ok()) return false;
+      flow->connection = *std::move(connection);
+      flows.push_back(std::move(flow));
+    }
+    return Until([&] {
+      return std::all_of(flows.begin() + static_cast<ptrdiff_t>(first), flows.end(),
+                         [](const auto& flow) { return flow->connected; });
+    });
+  }
+
+  std::string Stream(int count, int time_ms) {
+    std::vector<std::unique_ptr<Flow>> flows;
+    if (!Dial(kSinkPort, count, flows)) return Error("connect");
+    const int64_t begin_us = NowUs(clock_);
+    for (auto& flow : flows) {
+      flow->streaming = true;
+      flow->Fill();
+    }
+    const Instant end = clock_.Now() + std::chrono::milliseconds(time_ms);
+    while (clock_.Now() < end) Turn(end - clock_.Now());
+    uint64_t bytes = 0;
+    for (auto& flow : flows) {
+      flow->streaming = false;
+      flow->connection->CloseWrite();
+      bytes += flow->sent;
+    }
+    const bool done = Until([&] {
+      return std::all_of(flows.begin(), flows.end(), [](const auto& flow) { return flow->over; });
+    });
+    for (const auto& flow : flows)
+      if (!flow->error.empty()) return Error(flow->error);
+    if (!done) return Error("not acknowledged");
+    return absl::StrCat("{\"ok\": true, \"bytes\": ", bytes, ", \"us\": ",
+                        NowUs(clock_) - begin_us, "}");
+  }
+
+  std::string Ping(int count) {
+    std::vector<std::unique_ptr<Flow>> flows;
+    if (count < 1 || !Dial(kEchoPort, 1, flows)) return Error("connect");
+    Flow& flow = *flows[0];
+    std::vector<double> trips;
+    for (int i = 0; i < count; ++i) {
+      const auto begin = clock_.Now();
+      const uint64_t before = flow.received;
+      flow.connection->Write({buffer, 1});
+      if (!Until([&] { return flow.received > before || flow.over; }) || flow.over)
+        return Error("no answer");
+      trips.push_back(std::chrono::duration<double, std::micro>(clock_.Now() - begin).count());
+    }
+    std::sort(trips.begin(), trips.end());
+    return absl::StrCat("{\"ok\": true, \"p50_us\": ", trips[trips.size() / 2],
+                        ", \"p99_us\": ", trips[trips.size() * 99 / 100], "}");
+  }
+
+  // In groups: a peer bounds those that are half open.
+  std::string Hold(int count) {
+    constexpr int kAtOnce = 100;
+    const int64_t begin_us = NowUs(clock_);
+    for (int left = count; left > 0; left -= kAtOnce)
+      if (!Dial(kEchoPort, std::min(left, kAtOnce), held_)) return Error("connect");
+    return absl::StrCat("{\"ok\": true, \"us\": ", NowUs(clock_) - begin_us, "}");
+  }
+
+  const Options options_;
+  RealClock clock_;
+  SecureRandom random_;
+  std::unique_ptr<EventLoop> loop_;
+  Inside inside_;
+  std::unique_ptr<tunnel::Driver> driver_;
+  netstack::Stack stack_;
+  std::vector<std::unique_ptr<netstack::TcpListener>> listeners_;
+  std::map<uint64_t, std::unique_ptr<Served>> served_;
+  std::vector<uint64_t> ended_;
+  std::vector<std::unique_ptr<Flow>> held_;
+  uint64_t last_id_ = 0;
+  EventLoop::Watch input_;
+  bool readable_ = false;
+  bool at_end_ = false;
+};
+
+int Main(int argc, char** argv) {
+  if (argc != 7) {
+    std::fprintf(stderr, "usage: %s PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS\n",
+                 argv[0]);
+    return 2;
+  }
+  const auto key = tunnel::PrivateKey::FromBase64(argv[1]);
+  const auto peer_key = tunnel::PublicKey::FromBase64(argv[2]);
+  const auto endpoint = Endpoint::Parse(argv[4]);
+  const auto address = IpAddress::Parse(argv[5]);
+  const auto peer_address = IpAddress::Parse(argv[6]);
+  if (!key || !peer_key || !endpoint || !address || !peer_address) {
+    std::fprintf(stderr, "%s: not keys, an endpoint and addresses\n", argv[0]);
+    return 2;
+  }
+  Peer::Options options;
+  options.key = *key;
+  options.port = static_cast<uint16_t>(std::atoi(argv[3]));
+  options.address = *address;
+  options.peer_address = *peer_address;
+  options.peer.public_key = *peer_key;
+  options.peer.endpoint = *endpoint;
+  options.peer.allowed_ips = {IpPrefix(*peer_address, peer_address->is_v4() ? 32 : 128)};
+  Peer peer(options);
+  if (const absl::Status status = peer.Start(); !status.ok()) {
+    std::fprintf(stderr, "%s: %s\n", argv[0], std::string(status.message()).c_str());
+    return 1;
+  }
+  peer.Run();
+  return 0;
+}
+
+}  // namespace
+}  // namespace im::bench
+
+int main(int argc, char** argv) { return im::bench::Main(argc, argv); }

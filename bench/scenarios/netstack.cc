@@ -1,0 +1,222 @@
+// netstack: two programs with im::netstack and im::tunnel linked in, beside the
+// kernel's TCP over im-tunnel, over the same kind of veth pair at MTU 1420: TCP
+// in 1, 8 and 128 flows, the round trip of one byte, processor time, memory.
+//
+// Processor time is that of both ends, with iperf3's for the kernel's TCP.
+// IM_BENCH_EMBEDDED_OTHER names another im-embedded-peer (of an older build, for
+// a comparison within one run).
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "bench/scenario.h"
+#include "bench/tunnel_pair.h"
+
+namespace im::bench {
+namespace {
+
+constexpr int kFlows[] = {1, 8, 128};
+constexpr char kAddresses[2][12] = {"10.98.0.1", "10.98.0.2"};
+constexpr char kOuterEndpoints[2][18] = {"192.0.2.1:51820", "192.0.2.2:51820"};
+constexpr char kPort[] = "51820";
+constexpr int kQuietConnections = 1000;
+
+class Table {
+ public:
+  void Add(const std::string& way, const std::string& what, const std::string& unit,
+           double value) {
+    const std::string name = absl::StrCat(what, ", ", way);
+    const auto [found, is_new] = places_.emplace(name, rows_.size());
+    if (is_new) rows_.push_back({"netstack", name, unit, {}});
+    rows_[found->second].samples.Add(value);
+  }
+  std::vector<Row> Take() { return std::move(rows_); }
+
+ private:
+  std::map<std::string, size_t> places_;
+  std::vector<Row> rows_;
+};
+
+absl::StatusOr<std::string> Line(const std::string& shell_command) {
+  IM_ASSIGN_OR_RETURN(const std::string text, RunCommand({"sh", "-c", shell_command}));
+  return std::string(absl::StripAsciiWhitespace(text));
+}
+
+// Two embedding programs.
+struct Embedded {
+  std::string name;
+  std::unique_ptr<TunnelPair> pair;
+  std::vector<Process> peers;  // near, far
+
+  double CpuSeconds() const { return peers[0].CpuSeconds() + peers[1].CpuSeconds(); }
+  double ResidentMegabytes() const {
+    return std::max(peers[0].ResidentMegabytes(), peers[1].ResidentMegabytes());
+  }
+};
+
+absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::string& program,
+                                       int number, const std::string& peer) {
+  Embedded way;
+  way.name = name;
+  IM_ASSIGN_OR_RETURN(way.pair, TunnelPair::Up("", number, peer));
+  std::string keys[2], public_keys[2];
+  for (int end = 0; end < 2; ++end) {
+    IM_ASSIGN_OR_RETURN(keys[end], Line("wg genkey"));
+    IM_ASSIGN_OR_RETURN(public_keys[end], Line(absl::StrCat("echo ", keys[end], " | wg pubkey")));
+  }
+  for (int end = 0; end < 2; ++end) {
+    const int other = 1 - end;
+    const std::vector<std::string> argv = {program, keys[end], public_keys[other], kPort,
+                                           kOuterEndpoints[other], kAddresses[end],
+                                           kAddresses[other]};
+    if (end == 0) {
+      IM_ASSIGN_OR_RETURN(Process process, Process::Start({.argv = way.pair->AtNear(argv)}));
+      way.peers.push_back(std::move(process));
+    } else {
+      IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(argv));
+      way.peers.push_back(std::move(process));
+    }
+  }
+  return way;
+}
+
+absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command) {
+  IM_ASSIGN_OR_RETURN(const std::string line, peer.Ask(command));
+  auto answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!answer.is_object() || !answer.value("ok", false))
+    return absl::InternalError(absl::StrCat(command, ": ", line));
+  return answer;
+}
+
+absl::Status MeasureEmbedded(Embedded& way, const RunOptions& options, Table& table) {
+  const bool quick = options.duration_s < 1;
+  Process& near = way.peers[0];
+  for (const int flows : kFlows) {
+    if (quick && flows > 1) break;
+    const double cpu_before_s = way.CpuSeconds();
+    IM_ASSIGN_OR_RETURN(const nlohmann::json answer,
+                        Ask(near, absl::StrCat("stream ", flows, " ",
+                                               static_cast<int>(options.duration_s * 1000))));
+    const double gigabytes = answer.value("bytes", 0.0) / 1e9;
+    if (gigabytes <= 0) return absl::InternalError("nothing was sent");
+    const std::string what = absl::StrCat("TCP x", flows);
+    table.Add(way.name, what, "Gb/s", gigabytes * 8e6 / answer.value("us", 1.0));
+    table.Add(way.name, what + " processor time", "s/GB",
+              (way.CpuSeconds() - cpu_before_s) / gigabytes);
+    table.Add(way.name, what + " memory", "MB", way.ResidentMegabytes());
+  }
+  IM_ASSIGN_OR_RETURN(
+      const nlohmann::json trips,
+      Ask(near, absl::StrCat("ping ", static_cast<int>(options.duration_s * 1000))));
+  table.Add(way.name, "round trip p50", "us", trips.value("p50_us", 0.0));
+  table.Add(way.name, "round trip p99", "us", trips.value("p99_us", 0.0));
+  return absl::OkStatus();
+}
+
+// The kernel's TCP over im-tunnel, by iperf3.
+absl::Status MeasureKernel(const TunnelPair& pair, const RunOptions& options, Table& table) {
+  const std::string name = "kernel TCP over im-tunnel";
+  for (const int flows : kFlows) {
+    if (options.duration_s < 1 && flows > 1) break;
+    const double cpu_before_s = pair.CpuSeconds();
+    IM_ASSIGN_OR_RETURN(
+        const std::string text,
+        RunCommand(pair.AtNear({"iperf3", "-J", "-c", pair.server(), "-P", absl::StrCat(flows), "-t",
+                                absl::StrCat(std::max(1, static_cast<int>(options.duration_s)))})));
+    const auto report = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    const auto end = report.value("end", nlohmann::json::object());
+    const auto sum = end.value("sum_received", nlohmann::json::object());
+    const auto cpu = end.value("cpu_utilization_percent", nlohmann::json::object());
+    const double gigabytes = sum.value("bytes", 0.0) / 1e9;
+    const double seconds = sum.value("seconds", 1.0);
+    if (gigabytes <= 0) return absl::InternalError(absl::StrCat("iperf3: ", text.substr(0, 200)));
+    const double programs_s =
+        (cpu.value("host_total", 0.0) + cpu.value("remote_total", 0.0)) / 100 * seconds;
+    const std::string what = absl::StrCat("TCP x", flows);
+    table.Add(name, what, "Gb/s", gigabytes * 8 / seconds);
+    table.Add(name, what + " processor time", "s/GB",
+              (pair.CpuSeconds() - cpu_before_s + programs_s) / gigabytes);
+    table.Add(name, what + " memory", "MB", pair.ResidentMegabytes());
+  }
+  IM_ASSIGN_OR_RETURN(Process driver,
+                      Process::Start({.argv = pair.AtNear({options.bin + "/im-peer", "drive"})}));
+  IM_RETURN_IF_ERROR(AskUntilOk(driver, absl::StrCat("connect 1 ", pair.server(), " 7001")));
+  Samples trips;
+  const int count = static_cast<int>(options.duration_s * 1000);
+  for (int i = 0; i < count; ++i) {
+    IM_ASSIGN_OR_RETURN(const double us, AskNumber(driver, "ping 1 1", "us"));
+    trips.Add(us);
+  }
+  table.Add(name, "round trip p50", "us", trips.Median());
+  table.Add(name, "round trip p99", "us", trips.Percentile(99));
+  return absl::OkStatus();
+}
+
+// One busy flow beside many quiet connections.
+absl::Status MeasureCrowd(Embedded& way, const RunOptions& options, Table& table) {
+  IM_RETURN_IF_ERROR(Ask(way.peers[0], "ping 1").status());
+  const double memory_before = way.ResidentMegabytes();
+  table.Add(way.name, "memory at start", "MB", memory_before);
+  IM_RETURN_IF_ERROR(Ask(way.peers[0], absl::StrCat("hold ", kQuietConnections)).status());
+  table.Add(way.name, "a quiet connection's memory", "KB",
+            std::max(0.0, way.ResidentMegabytes() - memory_before) * 1e3 / kQuietConnections);
+  IM_ASSIGN_OR_RETURN(const nlohmann::json answer,
+                      Ask(way.peers[0], absl::StrCat("stream 1 ", static_cast<int>(
+                                                                      options.duration_s * 1000))));
+  table.Add(way.name, absl::StrCat("TCP x1 beside ", kQuietConnections, " quiet"), "Gb/s",
+            answer.value("bytes", 0.0) * 8e-3 / answer.value("us", 1.0));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
+  const std::string peer = options.bin + "/im-peer";
+  Table table;
+  std::vector<Embedded> ways;
+  std::vector<std::pair<std::string, std::string>> programs = {
+      {"embedded", options.bin + "/im-embedded-peer"}};
+  if (const char* other = std::getenv("IM_BENCH_EMBEDDED_OTHER"))
+    programs.push_back({"embedded, other", other});
+  int number = 0;
+  for (const auto& [name, program] : programs) {
+    IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, number++, peer));
+    ways.push_back(std::move(way));
+  }
+  IM_ASSIGN_OR_RETURN(const std::unique_ptr<TunnelPair> kernel,
+                      TunnelPair::Up(options.bin + "/im-tunnel", number, peer));
+  std::vector<Process> servers;
+  for (const std::vector<std::string>& argv :
+       {std::vector<std::string>{"iperf3", "-s"}, {peer, "serve", "--echo", "7001"}}) {
+    IM_ASSIGN_OR_RETURN(Process process, kernel->StartFar(argv));
+    servers.push_back(std::move(process));
+  }
+  constexpr int kIperf3Port = 5201;  // its default
+  IM_RETURN_IF_ERROR(kernel->AwaitListener(kIperf3Port));
+
+  for (int i = 0; i < options.repeat; ++i) {
+    for (Embedded& way : ways) {
+      options.progress(absl::StrCat("netstack ", i + 1, "/", options.repeat, " ", way.name));
+      IM_RETURN_IF_ERROR(MeasureEmbedded(way, options, table));
+    }
+    options.progress(absl::StrCat("netstack ", i + 1, "/", options.repeat, " kernel"));
+    IM_RETURN_IF_ERROR(MeasureKernel(*kernel, options, table));
+  }
+  for (const auto& [name, program] : programs) {
+    IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, ++number, peer));
+    options.progress(absl::StrCat("netstack, quiet connections, ", name));
+    IM_RETURN_IF_ERROR(MeasureCrowd(way, options, table));
+  }
+  return table.Take();
+}
+
+}  // namespace
+
+Scenario Netstack() {
+  return {"netstack", "programs that embed the stack beside the kernel's TCP over im-tunnel", 5,
+          Run};
+}
+
+}  // namespace im::bench
