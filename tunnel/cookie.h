@@ -30,6 +30,8 @@ class CookieJar {
 
   // `message` is a whole initiation or response.
   bool Mac1IsRight(Bytes message) const;
+  // Whether it shows any MAC2 at all.
+  static bool ShowsMac2(Bytes message);
   // With a cookie made for this source not longer than `refresh` ago.
   bool Mac2IsRight(Bytes message, const Endpoint& source, Instant now) const;
 

@@ -2,6 +2,9 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <chrono>
 #include <utility>
 
@@ -15,10 +18,18 @@ namespace {
 // microseconds of work, after which the others (a TUN, timers) have their turn.
 constexpr int kReceivesPerTurn = 4;
 
-// Handshake messages of one turn, and what passes before the next are looked
-// at: 60,000 a second, far more than can be answered, and a tenth of the time.
-constexpr size_t kHandshakesPerPause = 64;
-constexpr Duration kHandshakePause = std::chrono::milliseconds(1);
+// Handshake messages of one turn. Then there is a pause, many times as long as
+// they took if there are data to be moved, so that a flood costs a small part of
+// the time however slow the machine is and however little of it we get. Not so
+// long that who starts anew with a thousand peers waits.
+constexpr size_t kHandshakesPerTurn = 64;
+constexpr int kPauseFactor = 40;
+constexpr int kIdlePauseFactor = 4;
+constexpr Duration kHandshakePauseMin = std::chrono::microseconds(100);
+constexpr Duration kHandshakePauseMax = std::chrono::milliseconds(10);
+// While there is always more: how often the lanes are sorted anew. A sender
+// repeats itself after five seconds.
+constexpr Duration kSaltInterval = std::chrono::seconds(1);
 
 // Sealed bytes that are sent before the turn ends: later the first of them
 // would have left the cache, and its receiver would idle meanwhile.
@@ -35,6 +46,7 @@ class Driver::Impl {
        PacketSink& inside, Device::Delegate* delegate)
       : options_(options),
         loop_(loop),
+        random_(random),
         inside_(inside),
         device_(key, options.device, loop.clock(), random, delegate) {}
 
@@ -47,15 +59,16 @@ class Driver::Impl {
     options.listen = listen;
     options.fwmark = options_.fwmark;
     options.buffer_bytes = options_.socket_buffer_bytes;
+    options.salt = NewSalt();
     IM_ASSIGN_OR_RETURN(std::unique_ptr<UdpSocket> socket, UdpSocket::Open(options, drops_));
     CountEarlierBytes();
     StopWatching();  // before its descriptors go
     socket_ = std::move(socket);
     local_ = socket_->local_endpoint();
     watch_ = loop_.WatchFd(socket_->fd(), EPOLLIN, [this](uint32_t events) { OnReady(events); });
-    if (socket_->handshake_fd() >= 0) {
-      handshake_watch_ = loop_.WatchFd(socket_->handshake_fd(), EPOLLIN,
-                                       [this](uint32_t) { OnHandshakes(); });
+    if (HandshakeLanes* lanes = socket_->handshakes()) {
+      handshake_watch_ =
+          loop_.WatchFd(lanes->fd(), EPOLLIN, [this, lanes](uint32_t) { OnHandshakes(*lanes); });
     }
     if (std::exchange(waits_for_writable_, false) && blocked_callback_) blocked_callback_(false);
     return absl::OkStatus();
@@ -73,6 +86,11 @@ class Driver::Impl {
       Impl& impl;
     } finish(*this);
     return function(device_, loop_.now(), outbox_);
+  }
+
+  void Write(PacketBatch& batch) {
+    moved_data_ = true;
+    Use([&](Device& device, Instant now, Outbox& out) { device.OnInsidePackets(batch, now, out); });
   }
 
   absl::Status SetUp(bool up) {
@@ -130,6 +148,7 @@ class Driver::Impl {
       WatchWritable();
     }
     if ((events & ~uint32_t{EPOLLOUT}) == 0) return;
+    moved_data_ = true;
     bool more = true;
     for (int i = 0; i < kReceivesPerTurn && more && socket_->Receive(received_); ++i) {
       // Where fewer came, nothing is left: epoll says it if there is.
@@ -141,23 +160,33 @@ class Driver::Impl {
     }
   }
 
-  // A flood of them is looked at for a small part of the time only; what does
-  // not fit into the socket's buffer meanwhile is the kernel's to drop.
-  void OnHandshakes() {
+  void OnHandshakes(HandshakeLanes& lanes) {
+    const Instant begin = loop_.clock().Now();
     size_t messages = 0;
-    while (socket_->ReceiveHandshakes(received_)) {
-      for (const DatagramRun& run : received_.runs()) {
-        messages += run.bytes.size() / run.segment_size;
-      }
+    while (messages < kHandshakesPerTurn) {
+      if (!lanes.Receive(received_)) return;
+      messages += received_.runs().size();
       Use([this](Device& device, Instant now, Outbox& out) {
         device.OnDatagrams(received_, now, out);
       });
       received_.Clear();
-      if (messages < kHandshakesPerPause) continue;
-      handshake_watch_.SetEvents(0);
-      handshake_timer_ = loop_.After(kHandshakePause, [this] { handshake_watch_.SetEvents(EPOLLIN); });
-      return;
     }
+    if (begin - salted_ >= kSaltInterval) {
+      salted_ = begin;
+      lanes.SetSalt(NewSalt());
+    }
+    const Duration spent = loop_.clock().Now() - begin;
+    handshake_watch_.SetEvents(0);
+    handshake_timer_ = loop_.After(
+        std::clamp(spent * (std::exchange(moved_data_, false) ? kPauseFactor : kIdlePauseFactor),
+                   kHandshakePauseMin, kHandshakePauseMax),
+        [this] { handshake_watch_.SetEvents(EPOLLIN); });
+  }
+
+  uint64_t NewSalt() {
+    std::array<uint8_t, sizeof(uint64_t)> bytes;
+    random_.Fill(bytes);
+    return std::bit_cast<uint64_t>(bytes);
   }
 
   void StopWatching() {
@@ -237,6 +266,7 @@ class Driver::Impl {
 
   Options options_;
   EventLoop& loop_;
+  Random& random_;
   PacketSink& inside_;
   Device device_;
   DropCounters drops_;
@@ -258,6 +288,8 @@ class Driver::Impl {
   EventLoop::Watch watch_;
   EventLoop::Watch handshake_watch_;
   EventLoop::Timer handshake_timer_;
+  Instant salted_{};         // lately, by a flood
+  bool moved_data_ = false;  // since the last such pause began
   EventLoop::Timer timer_;
 };
 
@@ -273,11 +305,7 @@ absl::StatusOr<std::unique_ptr<Driver>> Driver::Create(const PrivateKey& key,
 Driver::Driver(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Driver::~Driver() = default;
 
-void Driver::Write(PacketBatch batch) {
-  impl_->Use([&](Device& device, Instant now, Outbox& out) {
-    device.OnInsidePackets(batch, now, out);
-  });
-}
+void Driver::Write(PacketBatch batch) { impl_->Write(batch); }
 
 void Driver::SendTo(const PublicKey& peer, PacketBatch batch) {
   impl_->Use([&](Device& device, Instant now, Outbox& out) {

@@ -201,10 +201,21 @@ bool Handshaker::PassesLoadChecks(Bytes message, uint32_t sender, const Datagram
   return true;
 }
 
+bool Handshaker::IsOneOfAFlood(MessageType type, Bytes message, const DatagramRun& run,
+                               Instant now) const {
+  return type == MessageType::kInitiation && load_.loaded(now) && !CookieJar::ShowsMac2(message) &&
+         cookie_replies_.IsSpent(run.peer.address, now);
+}
+
 Peer* Handshaker::OnMessage(MessageType type, Bytes message, const DatagramRun& run, Instant now,
                             Outbox& out) {
   if (type == MessageType::kCookieReply) {
     OnCookieReply(message, now);
+    return nullptr;
+  }
+  if (IsOneOfAFlood(type, message, run, now)) {
+    load_.Count(now);
+    Drop(DropReason::kRateLimited);
     return nullptr;
   }
   if (!state_.cookies.Mac1IsRight(message)) {

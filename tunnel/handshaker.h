@@ -1,6 +1,8 @@
 // Handshaker: starts handshakes, answers them, and turns them into sessions.
 //
 // What a handshake message must pass, cheapest first ([W] 5.3, 5.4):
+//   [0] under load, an initiation without MAC2: its source
+//       has not yet had all the cookie replies it gets  else kRateLimited
 //   [1] MAC1: the sender knows our public key          else kBadMac
 //   [2] a response: its index is of an initiation out  else kUnknownIndex
 //   [3] under load: MAC2 by our cookie                 else a cookie reply
@@ -42,6 +44,8 @@ class Handshaker {
 
  private:
   void SendInitiation(Peer& peer, Instant now, Outbox& out);
+  // [0]
+  bool IsOneOfAFlood(MessageType type, Bytes message, const DatagramRun& run, Instant now) const;
   // [3] and [4].
   bool PassesLoadChecks(Bytes message, uint32_t sender, const DatagramRun& run, Instant now,
                         Outbox& out);

@@ -15,6 +15,8 @@ class LoadMeter {
  public:
   explicit LoadMeter(int per_second) : per_second_(per_second) {}
 
+  bool loaded(Instant now) const { return now < loaded_until_; }
+
   // Counts one message. True if it must show a cookie.
   bool Count(Instant now) {
     if (now - second_begin_ >= std::chrono::seconds(1)) {
@@ -23,7 +25,7 @@ class LoadMeter {
     }
     if (++count_ > per_second_)
       loaded_until_ = second_begin_ + std::chrono::seconds(1) + kUnderLoadHold;
-    return now < loaded_until_;
+    return loaded(now);
   }
 
  private:

