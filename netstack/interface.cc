@@ -61,7 +61,7 @@ absl::StatusOr<std::unique_ptr<InterfaceImpl>> InterfaceImpl::Create(
       return ERR_OK;
     };
     n->output_ip6 = [](struct netif* to, pbuf* p, const ip6_addr_t*) -> err_t {
-      static_cast<InterfaceImpl*>(to->state)->Output(p);
+      static_cast<InterfaceImpl*>(to->state)->SenderOf6(p)->Output(p);
       return ERR_OK;
     };
     return ERR_OK;
@@ -144,6 +144,16 @@ void InterfaceImpl::InputDatagrams(const Packet& packet) {
     splitter.Write(i, datagram.bytes());
     if (const std::optional<IpView> view = ParseIp(datagram.bytes())) Input(datagram, *view);
   }
+}
+
+// lwIP asks im_lwip_route6 last, and before that takes the interface whose
+// network holds the destination, be it another one than the source's.
+InterfaceImpl* InterfaceImpl::SenderOf6(const pbuf* packet) {
+  const IpAddress source =
+      IpAddress::FromBytes({static_cast<const uint8_t*>(packet->payload) + 8, 16});
+  if (source == options_.address) return this;
+  InterfaceImpl* sender = core_.FindInterface(source);
+  return sender != nullptr ? sender : this;
 }
 
 void InterfaceImpl::Output(const pbuf* chain) {

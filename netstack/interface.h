@@ -44,6 +44,8 @@ class InterfaceImpl final : public Interface {
 
   void Input(const Packet& packet, const IpView& view);
   void InputDatagrams(const Packet& packet);
+  // The interface whose address is the packet's source, or else this one.
+  InterfaceImpl* SenderOf6(const pbuf* packet);
   void Output(const pbuf* chain);
 
   Core& core_;

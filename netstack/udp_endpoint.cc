@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "netstack/address.h"
+#include "netstack/interface.h"
 
 namespace im::netstack {
 namespace {
@@ -30,6 +31,10 @@ absl::StatusOr<std::unique_ptr<UdpEndpointImpl>> UdpEndpointImpl::Create(
     return absl::ResourceExhaustedError(
         absl::StrCat("bind ", local.ToString(), ": lwIP error ", error));
   }
+  // Else lwIP takes the IPv6 interface by the destination alone, and finds then
+  // that it does not have this source.
+  InterfaceImpl* nic = core.FindInterface(local.address);
+  if (nic != nullptr && !local.address.is_v4()) udp_bind_netif(pcb, nic->netif());
   return std::unique_ptr<UdpEndpointImpl>(new UdpEndpointImpl(&core, pcb, std::move(on_datagram)));
 }
 
