@@ -10,10 +10,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "base/test_seeds.h"
 #include "netstack/simulated_path.h"
 #include "netstack/test_support.h"
 
@@ -146,7 +146,7 @@ TEST_P(LossyPathTest, CarriesWhatALossyPathAllows) {
   if (c.lost_per_million > 0)
     expected = std::min(expected,
                         1.22 / std::sqrt(c.lost_per_million / 1e6) * kSegmentBits / rtt_s);
-  const bool whole = std::getenv("IM_LONG") != nullptr;  // as long as kernel_path_test.cc
+  const bool whole = LongTests();  // as long as kernel_path_test.cc
   Duration time = milliseconds(150);
   if (c.rtt >= milliseconds(1)) time = milliseconds(whole ? 10'000 : 500);
   if (c.rtt >= milliseconds(20)) time = seconds(whole ? 20 : 5);

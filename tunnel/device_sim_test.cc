@@ -11,11 +11,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <map>
 #include <set>
 #include <string>
 
+#include "base/test_seeds.h"
 #include "tunnel/device.h"
 #include "tunnel/test_network.h"
 
@@ -239,14 +239,7 @@ class Simulation {
 };
 
 TEST(DeviceSimTest, HoldsOnABadNetwork) {
-  uint64_t first = 1;
-  uint64_t last = std::getenv("IM_LONG") != nullptr ? 1000 : 50;
-  if (const char* seed = std::getenv("IM_SIM_SEED")) first = last = std::strtoull(seed, nullptr, 10);
-  for (uint64_t seed = first; seed <= last; ++seed) {
-    SCOPED_TRACE("IM_SIM_SEED=" + std::to_string(seed));
-    Simulation(seed).Run();
-    if (::testing::Test::HasFailure()) return;
-  }
+  ForEachSeed(50, 1000, [](uint64_t seed) { Simulation(seed).Run(); });
 }
 
 }  // namespace

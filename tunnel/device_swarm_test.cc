@@ -14,11 +14,11 @@
 #include <malloc.h>
 
 #include <charconv>
-#include <cstdlib>
 #include <map>
 #include <set>
 #include <string>
 
+#include "base/test_seeds.h"
 #include "tunnel/device.h"
 #include "tunnel/test_network.h"
 
@@ -310,20 +310,11 @@ void RunSeed(uint64_t seed) {
 }
 
 TEST(DeviceSwarmTest, AHundredDevicesComeBackFromAnyTrouble) {
-  uint64_t first = 1;
-  uint64_t last = std::getenv("IM_LONG") != nullptr ? 100 : 2;
-  if (const char* seed = std::getenv("IM_SIM_SEED")) first = last = std::strtoull(seed, nullptr, 10);
-  for (uint64_t seed = first; seed <= last; ++seed) {
-    SCOPED_TRACE("IM_SIM_SEED=" + std::to_string(seed));
-    RunSeed(seed);
-    if (::testing::Test::HasFailure()) return;
-  }
+  ForEachSeed(2, 100, RunSeed);
 }
 
 TEST(DeviceSwarmTest, EightHoursOfRenewalsLoseNothing) {
-  const uint64_t seeds = std::getenv("IM_LONG") != nullptr ? 10 : 1;
-  for (uint64_t seed = 1; seed <= seeds; ++seed) {
-    SCOPED_TRACE(seed);
+  ForEachSeed(1, 10, [](uint64_t seed) {
     Swarm swarm(seed, 4, 2);
     // Half of the datagrams overtake others.
     swarm.Set({.delay_ms = 80});
@@ -333,7 +324,7 @@ TEST(DeviceSwarmTest, EightHoursOfRenewalsLoseNothing) {
     // Every session was renewed every two minutes.
     EXPECT_GE(swarm.CountHandshakes(), swarm.pairs() * 8 * 3600 / 125);
     EXPECT_LE(swarm.CountHandshakes(), swarm.pairs() * 8 * 3600 / 110);
-  }
+  });
 }
 
 }  // namespace

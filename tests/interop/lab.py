@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -37,7 +38,7 @@ def wait_until(what, condition):
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {DEADLINE_S} s for: {what}")
-        time.sleep(0.01)
+        threading.Event().wait(0.01)
 
 
 def socket_path(interface):
