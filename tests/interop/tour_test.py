@@ -66,9 +66,9 @@ class Tour(lab.PairTest):
         for address in (b.inner4, b.inner6) if mtu >= 1280 else (b.inner4,):
             end = self.iperf(a, b, address, "--bytes", "30M")
             self.assertGreater(end["sum_received"]["bytes"], 25_000_000)
-            end = self.iperf(a, b, address, "--udp", "--bitrate", "300M", "--bytes", "10M",
+            end = self.iperf(a, b, address, "--udp", "--bitrate", "20M", "--bytes", "2M",
                              "--window", "4M", "--length", str(min(mtu, 60000) - 80))
-            self.assertLess(end["sum"]["lost_percent"], 50)  # of a busy machine
+            self.assertLess(end["sum"]["lost_percent"], 50)  # slow enough for a busy machine
 
     def check_sizes(self, outer_of_b):
         a, b = self.begin()
