@@ -18,4 +18,12 @@ double Samples::Percentile(double percent) const {
   return sorted[below] + fraction * (sorted[above] - sorted[below]);
 }
 
+void Table::Add(const std::string& what, const std::string& way, const std::string& unit,
+                double value) {
+  const std::string name = what + ", " + way;
+  const auto [found, is_new] = places_.emplace(name, rows_.size());
+  if (is_new) rows_.push_back({scenario_, name, unit, {}});
+  rows_[found->second].samples.Add(value);
+}
+
 }  // namespace im::bench

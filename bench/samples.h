@@ -4,7 +4,9 @@
 #define IM_BENCH_SAMPLES_H_
 
 #include <cstddef>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace im::bench {
@@ -30,6 +32,20 @@ struct Row {
   std::string way;   // "im tun-tun", "native veth"
   std::string unit;  // "Gb/s", "us"
   Samples samples;
+};
+
+// Rows of one scenario, in the order in which they first appear.
+class Table {
+ public:
+  explicit Table(const std::string& scenario) : scenario_(scenario) {}
+  void Add(const std::string& what, const std::string& way, const std::string& unit,
+           double value);
+  std::vector<Row> Take() { return std::move(rows_); }
+
+ private:
+  const std::string scenario_;
+  std::map<std::string, size_t> places_;  // of rows, by what they are called
+  std::vector<Row> rows_;
 };
 
 }  // namespace im::bench

@@ -28,5 +28,19 @@ TEST(SamplesTest, PercentilesAreLinearBetweenNeighbours) {
   EXPECT_DOUBLE_EQ(s.Percentile(99.5), 99.5);
 }
 
+TEST(TableTest, RowsStayInTheOrderOfTheirFirstSample) {
+  Table table("race");
+  table.Add("speed", "hare", "m/s", 20);
+  table.Add("speed", "tortoise", "m/s", 0.1);
+  table.Add("speed", "hare", "m/s", 0);
+  const std::vector<Row> rows = table.Take();
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].scenario, "race");
+  EXPECT_EQ(rows[0].way, "speed, hare");
+  EXPECT_EQ(rows[0].samples.count(), 2u);
+  EXPECT_EQ(rows[0].samples.Median(), 10);
+  EXPECT_EQ(rows[1].way, "speed, tortoise");
+}
+
 }  // namespace
 }  // namespace im::bench

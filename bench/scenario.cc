@@ -8,7 +8,8 @@ namespace im::bench {
 
 const std::vector<Scenario>& AllScenarios() {
   static const auto* const scenarios =
-      new std::vector<Scenario>{TcpStream(), ColdStart(), Thaw(), Tunnel(), Netstack()};
+      new std::vector<Scenario>{TcpStream(), ColdStart(),  Thaw(),
+                                Tunnel(),    HubOfPeers(), Netstack()};
   return *scenarios;
 }
 

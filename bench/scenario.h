@@ -34,6 +34,7 @@ Scenario TcpStream();
 Scenario ColdStart();
 Scenario Thaw();
 Scenario Tunnel();
+Scenario HubOfPeers();
 Scenario Netstack();
 
 // The number `key` of an answer of im-peer; an error if the answer is one.

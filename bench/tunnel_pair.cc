@@ -3,13 +3,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "bench/process_figures.h"
 
 namespace im::bench {
 namespace {
@@ -21,31 +21,9 @@ constexpr char kPort[] = "51820";
 // What WireGuard has by default.
 constexpr char kMtu[] = "1420";
 
-std::vector<std::string> InNamespace(pid_t pid, const std::vector<std::string>& argv) {
-  std::vector<std::string> all = {"nsenter", "-t", absl::StrCat(pid), "-n"};
-  all.insert(all.end(), argv.begin(), argv.end());
-  return all;
-}
-
 absl::Status RunAll(const std::vector<std::vector<std::string>>& commands) {
   for (const auto& command : commands) IM_RETURN_IF_ERROR(RunCommand(command).status());
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::string> FirstLine(const std::string& shell_command) {
-  IM_ASSIGN_OR_RETURN(const std::string text, RunCommand({"sh", "-c", shell_command}));
-  return text.substr(0, text.find('\n'));
-}
-
-// What a program does that has just been started it does in a moment.
-template <typename Condition>
-absl::Status Await(const std::string& what, const Condition& condition) {
-  constexpr int kAttemptsMax = 10'000;
-  for (int i = 0; i < kAttemptsMax; ++i) {
-    if (condition()) return absl::OkStatus();
-    usleep(1000);
-  }
-  return absl::DeadlineExceededError(absl::StrCat(what, " did not appear"));
 }
 
 // In a table of sockets as proc(5) has it.
@@ -64,6 +42,18 @@ bool HasListener(const std::string& table, int tcp_port) {
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> TunnelPrograms(const std::string& bin) {
+  std::vector<std::pair<std::string, std::string>> programs = {{"im-tunnel", bin + "/im-tunnel"}};
+  const char* const named = std::getenv("IM_BENCH_WIREGUARD_GO");
+  const std::string other = named == nullptr ? "wireguard-go" : named;
+  if (RunCommand({"sh", "-c", absl::StrCat("command -v ", other)}).ok()) {
+    programs.push_back({"wireguard-go", other});
+  }
+  return programs;
+}
+
+const char* TunnelPair::client() { return kOuter[0]; }
 
 absl::StatusOr<std::unique_ptr<TunnelPair>> TunnelPair::Up(const std::string& program, int number,
                                                            const std::string& peer) {
@@ -98,9 +88,9 @@ absl::Status TunnelPair::Join(int number) {
     const std::string& name = end == 0 ? near : far;
     const pid_t pid = pids[end];
     IM_RETURN_IF_ERROR(RunAll({
-        InNamespace(pid, {"ip", "link", "set", "lo", "up"}),
-        InNamespace(pid, {"ip", "addr", "add", absl::StrCat(kOuter[end], "/24"), "dev", name}),
-        InNamespace(pid, {"ip", "link", "set", name, "up"}),
+        InNamespaceOf(pid, {"ip", "link", "set", "lo", "up"}),
+        InNamespaceOf(pid, {"ip", "addr", "add", absl::StrCat(kOuter[end], "/24"), "dev", name}),
+        InNamespaceOf(pid, {"ip", "link", "set", name, "up"}),
     }));
   }
   return absl::OkStatus();
@@ -117,7 +107,7 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
     const std::string name = absl::StrCat("imb", getpid(), "n", number, end == 0 ? "a" : "b");
     const pid_t pid = ends_[end].pid();
     IM_ASSIGN_OR_RETURN(Process tunnel,
-                        Process::Start({.argv = InNamespace(pid, {program, "-f", name}),
+                        Process::Start({.argv = InNamespaceOf(pid, {program, "-f", name}),
                                         .environment = {"LOG_LEVEL=error"},
                                         .discard_output = true}));
     tunnels_.push_back(std::move(tunnel));
@@ -129,20 +119,24 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
          absl::StrCat("echo ", private_keys[end], " | wg set ", name, " listen-port ", kPort,
                       " private-key /dev/stdin peer ", public_keys[1 - end], " endpoint ",
                       kOuter[1 - end], ":", kPort, " allowed-ips ", kInner[1 - end], "/32")},
-        InNamespace(pid, {"ip", "addr", "add", absl::StrCat(kInner[end], "/24"), "dev", name}),
-        InNamespace(pid, {"ip", "link", "set", name, "mtu", kMtu, "up"}),
+        InNamespaceOf(pid, {"ip", "addr", "add", absl::StrCat(kInner[end], "/24"), "dev", name}),
+        InNamespaceOf(pid, {"ip", "link", "set", name, "mtu", kMtu, "up"}),
     }));
   }
   return absl::OkStatus();
 }
 
 std::vector<std::string> TunnelPair::AtNear(const std::vector<std::string>& argv) const {
-  return InNamespace(ends_[0].pid(), argv);
+  return InNamespaceOf(ends_[0].pid(), argv);
+}
+
+std::vector<std::string> TunnelPair::AtFar(const std::vector<std::string>& argv) const {
+  return InNamespaceOf(ends_[1].pid(), argv);
 }
 
 absl::StatusOr<Process> TunnelPair::StartFar(const std::vector<std::string>& argv) const {
   return Process::Start(
-      {.argv = InNamespace(ends_[1].pid(), argv), .discard_output = true});
+      {.argv = InNamespaceOf(ends_[1].pid(), argv), .discard_output = true});
 }
 
 absl::Status TunnelPair::AwaitListener(int tcp_port) const {
@@ -153,14 +147,14 @@ absl::Status TunnelPair::AwaitListener(int tcp_port) const {
 }
 
 double TunnelPair::CpuSeconds() const {
-  double sum = 0;
-  for (const Process& tunnel : tunnels_) sum += tunnel.CpuSeconds();
-  return sum;
+  double sum_s = 0;
+  for (const Process& tunnel : tunnels_) sum_s += CpuSecondsOf(tunnel.pid());
+  return sum_s;
 }
 
 double TunnelPair::ResidentMegabytes() const {
   double most = 0;
-  for (const Process& tunnel : tunnels_) most = std::max(most, tunnel.ResidentMegabytes());
+  for (const Process& tunnel : tunnels_) most = std::max(most, ResidentMegabytesOf(tunnel.pid()));
   return most;
 }
 

@@ -6,12 +6,18 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
 #include "bench/process.h"
 
 namespace im::bench {
+
+// Name and path: im-tunnel, and what it is compared with: wireguard-go, or what
+// IM_BENCH_WIREGUARD_GO names; it is left out where it cannot be found. `bin`:
+// the folder of ours.
+std::vector<std::pair<std::string, std::string>> TunnelPrograms(const std::string& bin);
 
 class TunnelPair {
  public:
@@ -24,8 +30,11 @@ class TunnelPair {
 
   // Where the other end is, seen from the near one.
   const std::string& server() const { return server_; }
+  // The near end, outside of any tunnel.
+  static const char* client();
   // `argv` run at an end; what a server at the far one writes is not kept.
   std::vector<std::string> AtNear(const std::vector<std::string>& argv) const;
+  std::vector<std::string> AtFar(const std::vector<std::string>& argv) const;
   absl::StatusOr<Process> StartFar(const std::vector<std::string>& argv) const;
   // Until a server at the far end listens.
   absl::Status AwaitListener(int tcp_port) const;

@@ -23,10 +23,12 @@ constexpr int kReceivesPerTurn = 4;
 // the time however slow the machine is and however little of it we get. Not so
 // long that who starts anew with a thousand peers waits.
 constexpr size_t kHandshakesPerTurn = 64;
-constexpr int kPauseFactor = 40;
-constexpr int kIdlePauseFactor = 4;
-constexpr Duration kHandshakePauseMin = std::chrono::microseconds(100);
-constexpr Duration kHandshakePauseMax = std::chrono::milliseconds(10);
+struct Pause {
+  int factor;
+  Duration max;
+};
+constexpr Pause kPauseWithData = {40, std::chrono::milliseconds(10)};
+constexpr Pause kPauseWhenIdle = {2, std::chrono::milliseconds(2)};
 // While there is always more: how often the lanes are sorted anew. A sender
 // repeats itself after five seconds.
 constexpr Duration kSaltInterval = std::chrono::seconds(1);
@@ -175,12 +177,11 @@ class Driver::Impl {
       salted_ = begin;
       lanes.SetSalt(NewSalt());
     }
+    const Pause& pause = std::exchange(moved_data_, false) ? kPauseWithData : kPauseWhenIdle;
     const Duration spent = loop_.clock().Now() - begin;
     handshake_watch_.SetEvents(0);
-    handshake_timer_ = loop_.After(
-        std::clamp(spent * (std::exchange(moved_data_, false) ? kPauseFactor : kIdlePauseFactor),
-                   kHandshakePauseMin, kHandshakePauseMax),
-        [this] { handshake_watch_.SetEvents(EPOLLIN); });
+    handshake_timer_ = loop_.After(std::min(spent * pause.factor, pause.max),
+                                   [this] { handshake_watch_.SetEvents(EPOLLIN); });
   }
 
   uint64_t NewSalt() {

@@ -38,8 +38,9 @@ namespace im::tunnel {
 // tunnel two descriptors each.
 inline constexpr size_t kSourceLanes = 4;
 inline constexpr size_t kHandshakeLanes = 2 * kSourceLanes;
-// What waits in a lane: some 170 messages, a few turns' worth.
-inline constexpr int kHandshakeLaneBytes = 64 << 10;
+// What waits in a lane: some 300 messages. So the lanes hold what a thousand
+// peers send who all start anew; the kernel's memory for them is a megabyte.
+inline constexpr int kHandshakeLaneBytes = 128 << 10;
 // Messages that one Receive takes of one lane.
 inline constexpr size_t kMessagesPerLane = 16;
 
