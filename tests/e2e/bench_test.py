@@ -17,7 +17,7 @@ class Bench(unittest.TestCase):
                            timeout=4 * DEADLINE_S)
             results = json.loads(report.read_text())["results"]
         self.assertEqual({r["scenario"] for r in results}, {"tcp_stream", "cold_start", "thaw",
-                                                             "tunnel"})
+                                                             "tunnel", "hub", "netstack"})
         for result in results:
             self.assertGreater(result["min"], 0, result)
             self.assertLessEqual(result["min"], result["median"])
