@@ -4,6 +4,7 @@
 #ifndef IM_NETSTACK_LATE_INTERFACE_H_
 #define IM_NETSTACK_LATE_INTERFACE_H_
 
+#include <memory>
 #include <utility>
 
 #include "netstack/net.h"
@@ -11,7 +12,8 @@
 namespace im::netstack {
 
 // What comes before Attach is dropped.
-class LateInterface final : public PacketSink {
+class LateInterface final : public PacketSink,
+                            public std::enable_shared_from_this<LateInterface> {
  public:
   void Attach(Interface* nic) { nic_ = nic; }  // null: detaches
   Interface* nic() const { return nic_; }

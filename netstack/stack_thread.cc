@@ -81,7 +81,7 @@ StackThread::~StackThread() { Stop(); }
 
 void StackThread::Stop() {
   if (!thread_.joinable()) return;
-  IM_CHECK(thread_.get_id() != std::this_thread::get_id());
+  IM_CHECK(!OnOwnThread());
   {
     const std::lock_guard lock(mutex_);
     loop_->Stop();  // the loop is there until the thread has seen it
@@ -91,6 +91,7 @@ void StackThread::Stop() {
 }
 
 void StackThread::Main(std::unique_ptr<EventLoop> loop) {
+  id_ = std::this_thread::get_id();
   {
     Stack stack(*loop);
     stack_ = &stack;
@@ -113,6 +114,8 @@ void StackThread::Main(std::unique_ptr<EventLoop> loop) {
   nics_.clear();
 }
 
+bool StackThread::OnOwnThread() const { return id_ == std::this_thread::get_id(); }
+
 bool StackThread::Post(std::function<void(Stack&)> function) {
   const std::lock_guard lock(mutex_);
   if (loop_ == nullptr) return false;
@@ -121,7 +124,7 @@ bool StackThread::Post(std::function<void(Stack&)> function) {
 }
 
 bool StackThread::Run(const std::function<void(Stack&)>& function) {
-  if (std::this_thread::get_id() == thread_.get_id()) {
+  if (OnOwnThread()) {
     if (stack_ == nullptr) return false;
     function(*stack_);
     return true;

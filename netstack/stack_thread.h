@@ -13,6 +13,7 @@
 #ifndef IM_NETSTACK_STACK_THREAD_H_
 #define IM_NETSTACK_STACK_THREAD_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -50,6 +51,8 @@ class StackThread {
   // and once; others may hold on to this object, of which nothing is left.
   void Stop();
 
+  bool OnOwnThread() const;
+
   // On any thread. False: the stack is gone, and `function` does not run.
   bool Post(std::function<void(Stack&)> function);
   // The same, and waits until it has run. On the stack's own thread: at once.
@@ -81,6 +84,7 @@ class StackThread {
   std::mutex mutex_;
   EventLoop* loop_ = nullptr;  // guarded by mutex_; null: nothing more is taken
   std::thread thread_;
+  std::atomic<std::thread::id> id_;
   // The stack's thread alone:
   Stack* stack_ = nullptr;
   absl::flat_hash_map<Resident*, std::shared_ptr<Resident>> residents_;

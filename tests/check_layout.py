@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     "base": set(),
     "tunnel": {"base"},
     "netstack": {"base"},
+    "netstack/c": {"base", "tunnel", "netstack"},
     "proto": set(),
     "orchestrator": {"base", "tunnel", "netstack", "proto"},
     "orchestrator/agent": {"base", "tunnel", "netstack", "proto"},
