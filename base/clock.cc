@@ -17,4 +17,8 @@ Instant RealClock::Now() const { return Instant(Duration(ReadNanos(CLOCK_MONOTON
 
 int64_t RealClock::UnixNanos() const { return ReadNanos(CLOCK_REALTIME); }
 
+Instant BootClock::Now() const { return Instant(Duration(ReadNanos(CLOCK_BOOTTIME))); }
+
+int64_t BootClock::UnixNanos() const { return ReadNanos(CLOCK_REALTIME); }
+
 }  // namespace im

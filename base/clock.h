@@ -1,7 +1,7 @@
 // Time and its sources.
 //
-// Code that decides anything takes `now` as an argument; only RealClock reads
-// a clock. Tests and simulators use ManualClock.
+// Code that decides anything takes `now` as an argument; only RealClock and
+// BootClock read one. Tests and simulators use ManualClock.
 
 #ifndef IM_BASE_CLOCK_H_
 #define IM_BASE_CLOCK_H_
@@ -13,8 +13,8 @@ namespace im {
 
 using Duration = std::chrono::nanoseconds;
 
-// A point on the monotonic time line (CLOCK_MONOTONIC for RealClock). Instants
-// of different machines cannot be compared.
+// A point on a clock's monotonic time line. Instants of different clocks or
+// machines cannot be compared.
 using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
 // Far enough never to come, near enough to be added to.
@@ -32,7 +32,17 @@ class Clock {
   virtual int64_t UnixNanos() const = 0;
 };
 
+// While the machine is suspended it stands still (CLOCK_MONOTONIC), and so do
+// the timers of all that lives on this machine.
 class RealClock final : public Clock {
+ public:
+  Instant Now() const override;
+  int64_t UnixNanos() const override;
+};
+
+// Goes on while the machine is suspended (CLOCK_BOOTTIME): for what is agreed
+// with other machines, such as the ages of a tunnel's sessions.
+class BootClock final : public Clock {
  public:
   Instant Now() const override;
   int64_t UnixNanos() const override;

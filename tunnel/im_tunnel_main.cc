@@ -56,7 +56,7 @@ using Ready = std::function<void()>;
 
 absl::Status RunUserspace(ImTunnelInterface::Descriptors descriptors,
                           const FileDescriptor& signals, const Ready& ready) {
-  RealClock clock;
+  BootClock clock;
   IM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create(clock));
   const bool offload = descriptors.tun.offload();
   IM_ASSIGN_OR_RETURN(const std::unique_ptr<ImTunnelInterface> interface,
@@ -85,7 +85,7 @@ absl::Status RunUserspace(ImTunnelInterface::Descriptors descriptors,
 
 absl::Status RunKernel(KernelDevice device, const FileDescriptor& signals,
                        const Ready& ready) {
-  RealClock clock;
+  BootClock clock;
   IM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create(clock));
   IM_ASSIGN_OR_RETURN(const std::unique_ptr<LinkMonitor> monitor,
                       LinkMonitor::Create(device.name(), *loop,
