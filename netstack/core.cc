@@ -121,6 +121,17 @@ InterfaceImpl* Core::FindInterface(const IpAddress& address) {
   return nullptr;
 }
 
+void Core::ExpectSuperPacket(uint16_t segment_size) {
+  expected_segment_size_ = segment_size;
+  for (auto& nic : interfaces_) nic->LiftMtu(true);
+}
+
+uint16_t Core::TakeSegmentSize() {
+  if (expected_segment_size_ == 0) return 0;
+  for (auto& nic : interfaces_) nic->LiftMtu(false);
+  return std::exchange(expected_segment_size_, 0);
+}
+
 bool Core::HasFamily(bool v4) const {
   for (auto& nic : interfaces_)
     if (nic->options().address.is_v4() == v4) return true;

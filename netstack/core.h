@@ -78,6 +78,11 @@ class Core {
   // The interface with this address, or nullptr.
   InterfaceImpl* FindInterface(const IpAddress& address);
   bool HasFamily(bool v4) const;
+  // The packet that lwIP puts out next stands for several, of so many bytes of
+  // payload. lwIP shall not make fragments of it, by whichever interface.
+  void ExpectSuperPacket(uint16_t segment_size);
+  // For the interface that got it; 0: it is no super-packet.
+  uint16_t TakeSegmentSize();
   // Fragments came in: reassembly's timer must run for a while.
   void OnFragment();
 
@@ -87,6 +92,8 @@ class Core {
   // Connections of the program, and half-open ones of its peers.
   int connections = 0;
   int half_open = 0;
+  // Bytes that connections of the program have queued: not acknowledged yet.
+  size_t queued_bytes = 0;
   // While an interface is removed, lwIP aborts its connections.
   bool removing_interface = false;
 
@@ -101,6 +108,7 @@ class Core {
   Member* first_deferred_ = nullptr;
   Member* last_deferred_ = nullptr;
   bool scheduled_ = false;
+  uint16_t expected_segment_size_ = 0;
   // Expires with the core: functions asked for at the end of a turn check it.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   EventLoop::Timer reassembly_timer_;

@@ -94,9 +94,11 @@ err_t OnTcpSegment(tcp_pcb& pcb, const tcp_hdr& header, std::span<const uint8_t>
   if (payload.tot_len >= 2 * u32_t{pcb.mss} || (payload.tot_len > 0 && pcb.ooseq != nullptr))
     tcp_set_flags(&pcb, TF_ACK_DELAY);
   if ((flags & (TCP_ACK | TCP_SYN | TCP_RST)) == TCP_ACK) {
-    if (TcpRecovery* recovery = TcpRecovery::Of(pcb);
-        recovery != nullptr && TCP_SEQ_BETWEEN(header.ackno, pcb.lastack, pcb.snd_nxt))
-      recovery->OnAcknowledgment(header.ackno, options);
+    if (TcpRecovery* recovery = TcpRecovery::Of(pcb)) {
+      if (TCP_SEQ_BETWEEN(header.ackno, pcb.lastack, pcb.snd_nxt))
+        recovery->OnAcknowledgment(header.ackno, options);
+      recovery->SendAtEndOfTurn();
+    }
     CountWholeAck(pcb, header);
   }
   TcpConnectionImpl::OnSegment(&pcb);
@@ -124,10 +126,12 @@ err_t im_lwip_tcp_in(tcp_pcb* pcb, tcp_hdr* header, u16_t options_size, u16_t op
 
 u32_t* im_lwip_tcp_out(const pbuf* segment, const tcp_hdr* header, const tcp_pcb* pcb,
                        u32_t* options) {
+  if (pcb == nullptr) return options;
+  const uint32_t payload = segment->tot_len - uint32_t{TCPH_HDRLEN_BYTES(header)};
+  if (payload > pcb->mss) Core::current()->ExpectSuperPacket(pcb->mss);
   // While the window is closed only probes leave, which count as nothing sent.
-  if (pcb == nullptr || pcb->state < ESTABLISHED || pcb->persist_backoff > 0) return options;
-  const u32_t size = segment->tot_len - TCPH_HDRLEN_BYTES(header) +
-                     ((TCPH_FLAGS(header) & TCP_FIN) != 0 ? 1 : 0);
+  if (pcb->state < ESTABLISHED || pcb->persist_backoff > 0) return options;
+  const u32_t size = payload + ((TCPH_FLAGS(header) & TCP_FIN) != 0 ? 1 : 0);
   if (size == 0) return options;
   if (im::netstack::TcpRecovery* recovery = im::netstack::TcpRecovery::Of(*pcb))
     recovery->OnSent(lwip_ntohl(header->seqno), size);

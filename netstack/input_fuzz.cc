@@ -101,7 +101,7 @@ class Handler final : public TcpConnection::Handler {
   void OnReadClosed() override { Act(); }
   void OnClosed(const absl::Status&) override { Act(); }
   void Act() {
-    static uint8_t buffer[20'000];
+    static uint8_t buffer[150'000];  // some large segments
     if (!connection) return;
     switch (script_.Byte() % 8) {
       case 0:
@@ -111,7 +111,7 @@ class Handler final : public TcpConnection::Handler {
         connection->Write({buffer, 100});
         break;
       case 2:
-        connection->Write({buffer, 20'000});
+        connection->Write(buffer);
         break;
       case 3:
         connection->CloseWrite();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/big_endian.h"
 #include "base/checksum.h"
 #include "base/segment_split.h"
 #include "base/status.h"
@@ -156,7 +157,12 @@ InterfaceImpl* InterfaceImpl::SenderOf6(const pbuf* packet) {
   return sender != nullptr ? sender : this;
 }
 
+void InterfaceImpl::LiftMtu(bool lifted) {
+  netif_.mtu = static_cast<u16_t>(lifted ? kPacketBytesMax : static_cast<size_t>(options_.mtu));
+}
+
 void InterfaceImpl::Output(const pbuf* chain) {
+  const uint16_t segment_size = core_.TakeSegmentSize();
   if (blocked_ && pending_bytes_ >= kBlockedBytesMax) {
     drops_.Add(DropReason::kQueueFull);
     return;
@@ -166,7 +172,19 @@ void InterfaceImpl::Output(const pbuf* chain) {
   pending_bytes_ += packet.size;
   // lwIP leaves TCP's checksum to us.
   const std::optional<IpView> view = ParseIp(packet.bytes());
-  if (view.has_value() && view->is_tcp()) SetTransportChecksum(packet.bytes(), *view);
+  if (!view.has_value() || !view->is_tcp()) return;
+  if (segment_size == 0) {
+    SetTransportChecksum(packet.bytes(), *view);
+    return;
+  }
+  // Whoever cuts it computes those of the segments.
+  constexpr size_t kTcpChecksumOffset = 16;
+  const uint64_t sum =
+      PseudoHeaderSum(view->source, view->destination, view->protocol,
+                      static_cast<uint32_t>(packet.size - view->transport_offset));
+  StoreBig16(packet.data + view->transport_offset + kTcpChecksumOffset, FoldSum(sum));
+  packet.segment_size = segment_size;
+  packet.checksum_partial = true;
 }
 
 void InterfaceImpl::SetBlocked(bool blocked) {

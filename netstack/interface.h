@@ -3,7 +3,8 @@
 // In: each packet of a batch is filtered (input_filter.h), copied into a pbuf
 // and given to lwIP; a TCP super-packet as one segment, which saves the most
 // (one lookup, one ACK), a UDP one cut into its datagrams. Out: packets are
-// laid out flat in a batch that leaves at the end of the turn.
+// laid out flat in a batch that leaves at the end of the turn; a large segment
+// (tcp_segments.h) as a super-packet.
 
 #ifndef IM_NETSTACK_INTERFACE_H_
 #define IM_NETSTACK_INTERFACE_H_
@@ -35,6 +36,8 @@ class InterfaceImpl final : public Interface {
 
   struct netif* netif() { return &netif_; }
   size_t pending_bytes() const { return pending_bytes_; }
+  // While lifted lwIP makes no fragments (Core::ExpectSuperPacket).
+  void LiftMtu(bool lifted);
   // Sends what has piled up, unless blocked.
   void Flush();
 

@@ -5,9 +5,9 @@
 namespace im::netstack {
 namespace {
 
-// Segments sacked at which the order of arrival is no longer given the benefit
+// Segments sacked, or as many bytes, at which the order of arrival is no longer given the benefit
 // of the doubt, on a path that was not seen to reorder (RFC 5681).
-constexpr size_t kDuplicateThreshold = 3;
+constexpr uint32_t kDuplicateThreshold = 3;
 
 // A path that reorders is given this part of its round trip (RFC 8985 6.2).
 constexpr int kReorderFraction = 4;
@@ -25,6 +25,7 @@ void LossRecovery::OnSent(uint32_t begin, uint32_t end, Instant now) {
 
 void LossRecovery::Grow(Window& window, uint32_t bytes, bool limited, uint32_t segment_bytes,
                         Instant now) {
+  segment_bytes_ = segment_bytes;
   if (!limited) {
     cubic_.OnIdle();
   } else if (state_ == State::kOpen && bytes > 0 && window.congestion >= window.threshold &&
@@ -80,13 +81,15 @@ Duration LossRecovery::Timeout() const {
 }
 
 Duration LossRecovery::ProbeTimeout() const {
-  const bool single = scoreboard_.segments().size() == 1;
+  const bool single = scoreboard_.segments().size() == 1 &&
+                      (segment_bytes_ == 0 || scoreboard_.outstanding_bytes() <= segment_bytes_);
   return 2 * *smoothed_rtt_ + (single ? kAckDelayMax : Duration::zero());
 }
 
 Duration LossRecovery::ReorderWindow() const {
-  const bool doubt = reordering_ || (state_ == State::kOpen &&
-                                     scoreboard_.sacked_segments() < kDuplicateThreshold);
+  const bool few = scoreboard_.sacked_segments() < kDuplicateThreshold &&
+                   scoreboard_.sacked_bytes() < kDuplicateThreshold * segment_bytes_;
+  const bool doubt = reordering_ || (state_ == State::kOpen && few);
   if (!doubt || rtt_min_ == Duration::max()) return Duration::zero();
   return rtt_min_ / kReorderFraction;
 }
@@ -110,6 +113,7 @@ void LossRecovery::DetectLosses(Instant now) {
 
 LossRecovery::Action LossRecovery::Update(Window& window, uint32_t segment_bytes, uint32_t next,
                                           bool timer, Instant now) {
+  segment_bytes_ = segment_bytes;
   if (state_ == State::kRecovery && came_late_ >= presumed_lost_) {
     window = before_;
     cubic_ = cubic_before_;

@@ -103,6 +103,7 @@ class LossRecovery {
   Cubic cubic_;
   State state_ = State::kOpen;
   uint32_t acknowledged_;
+  uint32_t segment_bytes_ = 0;  // the largest that is sent, once known
   uint32_t recovery_end_ = 0;  // the state ends when this is acknowledged
 
   std::optional<Duration> smoothed_rtt_;

@@ -170,9 +170,10 @@ class Stack {
   explicit Stack(EventLoop& loop);
   ~Stack();
 
-  // `out` takes the packets that leave; it must outlive the interface. Which
-  // interface a packet leaves by: the one whose address is its source, else
-  // the one whose prefix holds the destination, else the first of the family.
+  // `out` takes the packets that leave, super-packets among them (packet.h); it
+  // must outlive the interface. Which interface a packet leaves by: the one whose
+  // address is its source, else the one whose prefix holds the destination, else
+  // the first of the family.
   absl::StatusOr<Interface*> AddInterface(const InterfaceOptions& options, PacketSink& out);
   // Its connections end as unreachable.
   void RemoveInterface(Interface* nic);

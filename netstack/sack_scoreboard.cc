@@ -32,9 +32,10 @@ void SackScoreboard::Count(const Segment& segment, int sign) {
   }
 }
 
-void SackScoreboard::Split(uint32_t at) {
+void SackScoreboard::Split(uint32_t at, uint32_t least) {
   const Iterator it = Find(at);
   if (it == segments_.end() || !SequenceBefore(it->begin, at)) return;
+  if (at - it->begin < least || it->end - at < least) return;
   Segment first = *it;
   Count(first, -1);
   first.end = at;
@@ -113,6 +114,8 @@ SackScoreboard::Delivery SackScoreboard::OnAcknowledged(uint32_t acknowledged,
   }
   for (const SackBlock& block : blocks) {
     if (!SequenceBefore(block.begin, block.end)) continue;
+    Split(block.begin, kSackPieceBytesMin);
+    Split(block.end, kSackPieceBytesMin);
     for (Iterator it = Find(block.begin); it != segments_.end(); ++it) {
       if (SequenceBefore(block.end, it->end)) break;
       if (it->sacked || SequenceBefore(it->begin, block.begin)) continue;

@@ -1,5 +1,8 @@
 // SackScoreboard: what one connection has in flight, segment by segment.
 //
+// A segment here is what was sent at once, so it may stand for many packets
+// (tcp_segments.h). It is split where a peer says that it has a part of it.
+//
 // lwIP keeps what it sent in a queue but not when, nor what of it the peer
 // has: that is here. Told of each transmission and of each acknowledgment, it
 // knows of each segment whether it was delivered out of order (SACK, RFC 2018),
@@ -26,6 +29,11 @@
 #include "base/clock.h"
 
 namespace im::netstack {
+
+// Nothing smaller is split off for a SACK block, in bytes: a peer's blocks may
+// begin and end anywhere, and each piece costs memory. No packet of ours is
+// smaller, but a last one (kLeastMss).
+inline constexpr uint32_t kSackPieceBytesMin = 216;
 
 // Sequence numbers: `end` is the first that is not part of it.
 struct SackBlock {
@@ -100,8 +108,8 @@ class SackScoreboard {
   Iterator Find(uint32_t sequence);
   void Count(const Segment& segment, int sign);
   void Deliver(const Segment& segment, Duration rtt_min, Instant now, Delivery& delivery);
-  // Makes `at` a boundary between segments.
-  void Split(uint32_t at);
+  // Makes `at` a boundary between segments, if the pieces have `least` bytes.
+  void Split(uint32_t at, uint32_t least = 1);
   void Compact();
 
   std::vector<Segment> segments_;  // those before head_ are gone

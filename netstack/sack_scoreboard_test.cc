@@ -207,5 +207,27 @@ TEST(SackScoreboard, SumsAreRightByAnyPath) {
   }
 }
 
+// ---- one segment of many packets ----
+
+TEST_F(SackScoreboardTest, ASegmentIsSplitWhereABlockEnds) {
+  board_.OnSent(1000, 61'000, At(0));
+  EXPECT_EQ(Acknowledge(2000, {{4000, 30'000}}, 50).bytes, 27'000u);
+  EXPECT_EQ(board_.segments().size(), 3u);
+  EXPECT_EQ(board_.pipe_bytes(), 33'000u);
+  // What is before the block is lost; behind it, nobody knows.
+  const auto losses = board_.DetectLosses(At(0), 30'000, milliseconds(40), At(50));
+  EXPECT_EQ(losses.bytes, 2000u);
+  EXPECT_EQ(board_.lost_bytes(), 2000u);
+}
+
+TEST_F(SackScoreboardTest, NoPieceIsSmallerThanAPacket) {
+  board_.OnSent(1000, 61'000, At(0));
+  EXPECT_EQ(Acknowledge(1000, {{1000 + kSackPieceBytesMin - 1, 61'000}}, 50).bytes, 0u);
+  EXPECT_EQ(Acknowledge(1000, {{30'000, 30'100}}, 50).bytes, 0u);
+  for (uint32_t at = 2000; at < 60'000; at += 3)
+    Acknowledge(1000, {{at, at + 1}, {at, at + kSackPieceBytesMin}}, 51);
+  EXPECT_LE(board_.segments().size(), 60'000 / kSackPieceBytesMin + 1);
+}
+
 }  // namespace
 }  // namespace im::netstack

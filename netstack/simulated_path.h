@@ -1,6 +1,7 @@
 // One direction of a network path, for tests: a bottleneck with a queue, then
 // a delay; packets are lost and overtaken at random, by seed. Time is the
 // loop's, so under a ManualClock a minute takes as long as its packets do.
+// Super-packets are cut first, as a NIC would.
 
 #ifndef IM_NETSTACK_SIMULATED_PATH_H_
 #define IM_NETSTACK_SIMULATED_PATH_H_
@@ -13,6 +14,7 @@
 #include "base/event_loop.h"
 #include "base/packet_sink.h"
 #include "base/random.h"
+#include "base/segment_split.h"
 
 namespace im::netstack {
 
@@ -41,31 +43,39 @@ class SimulatedPath final : public PacketSink {
   const Counters& counters() const { return counters_; }
 
   void Write(PacketBatch batch) override {
-    const Instant now = loop_.now();
     for (const Packet& packet : batch) {
-      ++counters_.packets;
-      const Instant free_at = std::max(free_at_, now);
-      const auto waiting = static_cast<uint64_t>((free_at - now).count()) / 8 *
-                           (options_.bits_per_second / 1'000'000) / 1000;
-      if (waiting > options_.queue_bytes) {
-        ++counters_.overflow;
-        continue;
+      const SegmentSplitter segments(packet);
+      for (size_t i = 0; i < segments.count(); ++i) {
+        std::vector<uint8_t> bytes(segments.size(i));
+        segments.Write(i, bytes);
+        Send(std::move(bytes));
       }
-      free_at_ = free_at + std::chrono::nanoseconds(uint64_t{packet.size} * 8 * 1'000'000'000 /
-                                                    options_.bits_per_second);
-      if (Happens(options_.lost_per_million)) {
-        ++counters_.lost;
-        continue;
-      }
-      Instant due = free_at_ + options_.delay;
-      if (Happens(options_.late_per_million)) due += options_.delay / 4;
-      const auto bytes = packet.bytes();
-      under_way_.emplace(due, std::vector<uint8_t>(bytes.begin(), bytes.end()));
     }
     Arm();
   }
 
  private:
+  void Send(std::vector<uint8_t> bytes) {
+    const Instant now = loop_.now();
+    ++counters_.packets;
+    const Instant free_at = std::max(free_at_, now);
+    const auto waiting = static_cast<uint64_t>((free_at - now).count()) / 8 *
+                         (options_.bits_per_second / 1'000'000) / 1000;
+    if (waiting > options_.queue_bytes) {
+      ++counters_.overflow;
+      return;
+    }
+    free_at_ = free_at + std::chrono::nanoseconds(uint64_t{bytes.size()} * 8 * 1'000'000'000 /
+                                                  options_.bits_per_second);
+    if (Happens(options_.lost_per_million)) {
+      ++counters_.lost;
+      return;
+    }
+    Instant due = free_at_ + options_.delay;
+    if (Happens(options_.late_per_million)) due += options_.delay / 4;
+    under_way_.emplace(due, std::move(bytes));
+  }
+
   bool Happens(int per_million) {
     return per_million > 0 && random_.Below(1'000'000) < static_cast<uint64_t>(per_million);
   }

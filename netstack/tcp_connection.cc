@@ -1,6 +1,7 @@
 #include "netstack/tcp_connection.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -8,6 +9,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "netstack/address.h"
 #include "netstack/tcp_recovery.h"
+#include "netstack/tcp_segments.h"
 
 namespace im::netstack {
 namespace {
@@ -15,9 +17,13 @@ namespace {
 // Segments that a new connection sends at once (RFC 6928).
 constexpr uint32_t kInitialWindowSegments = 10;
 
-// Free bytes of the send buffer at which a waiting writer is called: a quarter,
-// so that it writes in large pieces and the buffer does not run empty.
-constexpr size_t kWritableLowWaterBytes = TCP_SND_BUF / 4;
+// Part of the send buffer that is free when a waiting writer is called, so that
+// it writes in large pieces and the buffer does not run empty.
+constexpr size_t kWritablePart = 4;
+
+// What a program writes in one turn leaves at its end, in segments as large as
+// can be; so many of these do not wait for it.
+constexpr uint32_t kWriteAheadSegments = 4;
 
 // lwIP would send what is unsent on every coarse tick; it never has to.
 constexpr u8_t kPollIntervalMax = 255;
@@ -153,6 +159,7 @@ void TcpConnectionImpl::NoteEndpoints() {
 tcp_pcb* TcpConnectionImpl::Detach() {
   keep_alive_.reset();
   tcp_pcb* pcb = std::exchange(pcb_, nullptr);
+  CountQueued();
   tcp_arg(pcb, nullptr);
   tcp_recv(pcb, nullptr);
   tcp_sent(pcb, nullptr);
@@ -249,8 +256,10 @@ err_t TcpConnectionImpl::OnReceived(void* self, tcp_pcb* pcb, pbuf* data, err_t)
 
 err_t TcpConnectionImpl::OnSent(void* self, tcp_pcb* pcb, u16_t) {
   auto* connection = static_cast<TcpConnectionImpl*>(self);
+  connection->CountQueued();
   if (connection->want_writable_ &&
-      (connection->WritableBytes() >= kWritableLowWaterBytes || pcb->snd_queuelen == 0))
+      (connection->WritableBytes() >= connection->SendBufferBytes() / kWritablePart ||
+       pcb->snd_queuelen == 0))
     connection->Note(kWritable);
   return ERR_OK;
 }
@@ -258,6 +267,7 @@ err_t TcpConnectionImpl::OnSent(void* self, tcp_pcb* pcb, u16_t) {
 void TcpConnectionImpl::OnError(void* self, err_t error) {
   auto* connection = static_cast<TcpConnectionImpl*>(self);
   connection->pcb_ = nullptr;  // freed
+  connection->CountQueued();
   connection->keep_alive_.reset();
   if (error == ERR_CLSD) {
     connection->Close(absl::OkStatus());
@@ -307,7 +317,7 @@ void TcpConnectionImpl::RunDeferred() {
   if (pcb_ != nullptr && connected_ && write_closed_ && !fin_sent_) SendFin();
   if (pcb_ != nullptr && std::exchange(output_waits_, false)) {
     core()->Enter();
-    tcp_output(pcb_);
+    Output(*pcb_);
   }
 }
 
@@ -350,32 +360,53 @@ bool TcpConnectionImpl::TellHandler() {
 size_t TcpConnectionImpl::WritableBytes() const {
   if (pcb_ == nullptr || !connected_ || write_closed_) return 0;
   if (pcb_->snd_queuelen >= TCP_SND_QUEUELEN) return 0;
-  return pcb_->snd_buf;
+  const size_t queued = TCP_SND_BUF - pcb_->snd_buf;
+  const size_t limit = SendBufferBytes();
+  return queued < limit ? limit - queued : 0;
+}
+
+size_t TcpConnectionImpl::SendBufferBytes() const {
+  return core()->queued_bytes < kQueuedBytesMax ? TCP_SND_BUF : kSendBufferLeastBytes;
+}
+
+void TcpConnectionImpl::CountQueued() {
+  if (core() == nullptr) return;
+  core()->queued_bytes -= queued_bytes_;
+  queued_bytes_ = pcb_ == nullptr ? 0 : TCP_SND_BUF - pcb_->snd_buf;
+  core()->queued_bytes += queued_bytes_;
 }
 
 size_t TcpConnectionImpl::Write(std::span<const uint8_t> bytes) {
   if (pcb_ == nullptr || write_closed_ || bytes.empty()) return 0;
   // Before the peer has told its segment size nothing can be cut right.
-  size_t done = 0;
   const size_t room = std::min(bytes.size(), WritableBytes());
   if (room > 0) core()->Enter();
-  for (size_t piece = 0xffff; done < room && piece > 0;) {
-    const auto n = static_cast<u16_t>(std::min(room - done, piece));
-    const u8_t more = done + n < bytes.size() ? TCP_WRITE_FLAG_MORE : 0;
-    if (tcp_write(pcb_, bytes.data() + done, n, TCP_WRITE_FLAG_COPY | more) == ERR_OK) {
+  const size_t done = Queue(bytes.first(room), /*more=*/room < bytes.size());
+  if (done < bytes.size()) want_writable_ = true;
+  if (done == 0) return 0;
+  CountQueued();
+  const uint32_t unsent = pcb_->snd_lbb - pcb_->snd_nxt;
+  output_waits_ = unsent < kWriteAheadSegments * SegmentBytes(*pcb_);
+  if (output_waits_) {
+    Defer();
+  } else {
+    Output(*pcb_);
+  }
+  return done;
+}
+
+size_t TcpConnectionImpl::Queue(std::span<const uint8_t> bytes, bool more) {
+  std::optional<LargeSegments> large;
+  if (TcpRecovery::Of(*pcb_) != nullptr) large.emplace(*pcb_);
+  size_t done = 0;
+  for (size_t piece = 0xffff; done < bytes.size() && piece > 0;) {
+    const auto n = static_cast<u16_t>(std::min(bytes.size() - done, piece));
+    const u8_t flag = more || done + n < bytes.size() ? TCP_WRITE_FLAG_MORE : 0;
+    if (tcp_write(pcb_, bytes.data() + done, n, TCP_WRITE_FLAG_COPY | flag) == ERR_OK) {
       done += n;
     } else {
       piece = n / 2;  // the queue is too long for so many segments
     }
-  }
-  if (done < bytes.size()) want_writable_ = true;
-  if (done == 0) return 0;
-  if (done >= pcb_->mss) {
-    output_waits_ = false;
-    tcp_output(pcb_);
-  } else {
-    output_waits_ = true;
-    Defer();
   }
   return done;
 }
@@ -403,6 +434,7 @@ void TcpConnectionImpl::SendFin() {
   output_waits_ = false;
   // Without memory lwIP notes it and tries again by itself.
   tcp_shutdown(pcb_, 0, 1);
+  if (pcb_ != nullptr) Output(*pcb_);
 }
 
 void TcpConnectionImpl::SetNoDelay(bool on) {

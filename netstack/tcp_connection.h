@@ -5,9 +5,9 @@
 //
 // Receiving: bytes wait in a PbufQueue and are taken off the window as they
 // are read, so a program that does not read stops its peer. At most TCP_WND
-// bytes wait. Sending: lwIP copies into its send buffer (TCP_SND_BUF). A write
-// of less than a segment leaves at the end of the turn, so that several of
-// them share one.
+// bytes wait. Sending: lwIP copies into its send buffer (TCP_SND_BUF). What is
+// written leaves at the end of the turn, so that several writes share a segment,
+// which may be a large one (tcp_segments.h).
 //
 // The pcb's life: lwIP frees it on error (OnError), when both sides are closed,
 // or long after, from TIME_WAIT. We let go of it (Detach) as soon as it is in
@@ -40,6 +40,12 @@ namespace im::netstack {
 // Connections that the program may hold at once. One costs about 1 KB when it
 // is quiet. Beyond it Dial fails and accepted connections are reset.
 inline constexpr int kTcpConnectionsMax = 50'000;
+
+// Connections queue up to TCP_SND_BUF bytes each, until that is so much in all;
+// then no more than the least, which still fills a path inside a machine. So a
+// hundred busy connections do not take a hundred times the memory.
+inline constexpr size_t kQueuedBytesMax = 16 << 20;
+inline constexpr size_t kSendBufferLeastBytes = 192 << 10;
 
 class TcpConnectionImpl final : public TcpConnection, public Core::Member {
  public:
@@ -92,6 +98,12 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   void OnPeerGone();
   // The pcb is up: what lwIP measured of the handshake is put right.
   void OnEstablished();
+  // Bytes that may be queued in all.
+  size_t SendBufferBytes() const;
+  // Keeps Core::queued_bytes right.
+  void CountQueued();
+  // Puts bytes into lwIP's send buffer; returns how many. `more` will follow.
+  size_t Queue(std::span<const uint8_t> bytes, bool more);
   void SendFin();
   // Lets go of the pcb; lwIP goes on with it alone.
   tcp_pcb* Detach();
@@ -108,6 +120,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   absl::Status status_;
   Endpoint local_;
   Endpoint remote_;
+  size_t queued_bytes_ = 0;  // as counted in the core
   uint8_t events_ = 0;  // noted, not yet told
   bool connected_ = false;
   bool established_seen_ = false;
@@ -115,7 +128,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   bool write_closed_ = false;  // CloseWrite was called
   bool fin_sent_ = false;
   bool want_writable_ = false;
-  bool output_waits_ = false;  // small writes since the last segment
+  bool output_waits_ = false;  // for the end of the turn
   std::unique_ptr<SynTimer> syn_timer_;  // while dialling
   std::unique_ptr<KeepAliveTimer> keep_alive_;  // where asked for
 };

@@ -45,7 +45,8 @@ TEST_F(TcpConnectionTest, OutputOfOneTurnIsOneBatch) {
   wire_.writes = 0;
   handler_.connection->Write(Bytes(std::string(10'000, 'x')));
   Turn();
-  EXPECT_EQ(wire_.sent.size(), 7u);  // Nagle keeps the rest
+  EXPECT_EQ(wire_.sent.size(), 8u);
+  EXPECT_EQ(wire_.super_packets, 1);
   EXPECT_EQ(wire_.writes, 1);
 }
 
@@ -281,6 +282,31 @@ TEST_F(TcpConnectionTest, FullBufferIsToldWhenThereIsRoom) {
   }
   EXPECT_EQ(handler_.events, "writable");
   EXPECT_GE(handler_.connection->WritableBytes(), size_t{TCP_SND_BUF} / 4);
+}
+
+TEST_F(TcpConnectionTest, ManyConnectionsQueueLessEach) {
+  const std::string much(TCP_SND_BUF, 'y');
+  std::vector<std::unique_ptr<RecordingHandler>> handlers;
+  const auto write_on_a_new_one = [&] {
+    RecordingHandler& handler = *handlers.emplace_back(std::make_unique<RecordingHandler>());
+    handler.connection = stack_->Dial({.remote = kRemote}, &handler).value();
+    Peer peer(kRemote, handler.connection->local());
+    peer.Got(Next());
+    Deliver(peer.Packet(kTcpSyn | kTcpAck, "", kSynOptions));
+    const size_t taken = handler.connection->Write(Bytes(much));
+    Turn();
+    wire_.sent.clear();
+    return taken;
+  };
+  for (size_t i = 0; i < kQueuedBytesMax / TCP_SND_BUF; ++i)
+    EXPECT_EQ(write_on_a_new_one(), size_t{TCP_SND_BUF});
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(write_on_a_new_one(), kSendBufferLeastBytes);
+  // What an aborted one had queued is room for others.
+  handlers[0]->connection->Abort();
+  handlers[1].reset();
+  Turn();
+  wire_.sent.clear();
+  EXPECT_EQ(write_on_a_new_one(), size_t{TCP_SND_BUF});
 }
 
 TEST_F(TcpConnectionTest, TinyWindowIsFilledAndDoesNotStall) {

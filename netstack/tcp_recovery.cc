@@ -5,6 +5,7 @@
 
 #include "base/big_endian.h"
 #include "lwip/priv/tcp_priv.h"
+#include "netstack/tcp_segments.h"
 
 namespace im::netstack {
 namespace {
@@ -100,19 +101,30 @@ void TcpRecovery::OnAcknowledgment(uint32_t acknowledged, std::span<const uint8_
   recovery_.OnAcknowledged(acknowledged, std::span(blocks).first(count), now);
   SetLwipTimer();
   ArmTimer();
-  if (was_widened || recovery_.busy()) Defer();
+  if (was_widened || recovery_.busy() || pcb_->unsent != nullptr) Defer();
+}
+
+void TcpRecovery::SendAtEndOfTurn() {
+  if (pcb_->unsent != nullptr) Defer();
+}
+
+void TcpRecovery::SendAllAtEndOfTurn() {
+  for (const tcp_pcb* pcb = tcp_active_pcbs; pcb != nullptr; pcb = pcb->next) {
+    if (pcb->unsent == nullptr || pcb->unsent->len <= pcb->mss) continue;
+    if (TcpRecovery* recovery = Of(*pcb)) recovery->Defer();
+  }
 }
 
 // ---- what is to be done ----
 
 void TcpRecovery::Run(bool timer) {
   if (pcb_->unacked == nullptr && pcb_->unsent == nullptr) recovery_.Reset();
-  if (recovery_.scoreboard().empty()) {
-    SetBack();
-    return;
-  }
   core()->Enter();
   SetBack();
+  if (recovery_.scoreboard().empty()) {
+    if (pcb_->unsent != nullptr) Output(*pcb_);
+    return;
+  }
   LossRecovery::Window window{pcb_->cwnd, pcb_->ssthresh};
   const LossRecovery::Action action =
       recovery_.Update(window, pcb_->mss, pcb_->snd_nxt, timer, core()->loop().now());
@@ -128,9 +140,9 @@ void TcpRecovery::Run(bool timer) {
   }
   if (action == LossRecovery::Action::kProbe) {
     Probe();
-  } else if (recovery_.busy()) {
-    QueueLost(recovery_.BytesToSend(window));
-    tcp_output(pcb_);
+  } else {
+    if (recovery_.busy()) QueueLost(recovery_.BytesToSend(window));
+    if (pcb_->unsent != nullptr) Output(*pcb_);
   }
   ArmTimer();
 }
@@ -142,12 +154,12 @@ void TcpRecovery::QueueLost(uint32_t bytes) {
   for (const SackScoreboard::Segment& segment : board.segments()) {
     if (queued >= bytes || queued >= board.lost_bytes()) break;
     if (!segment.lost) continue;
-    while (*from != nullptr && !SequenceBefore(segment.begin, EndOf(**from))) from = &(*from)->next;
+    // Whole packets, the last of which may go beyond what may be sent.
+    const uint32_t packets = (bytes - queued + pcb_->mss - 1) / pcb_->mss;
+    const auto size =
+        static_cast<uint32_t>(std::min<uint64_t>(segment.size(), uint64_t{packets} * pcb_->mss));
+    queued += QueueRange(segment.begin, segment.begin + size, from);
     if (*from == nullptr) break;
-    // Else it waits to be sent already.
-    if (SequenceBefore(segment.begin, SequenceOf(**from))) continue;
-    queued += EndOf(**from) - SequenceOf(**from);
-    Requeue(from);
   }
   // No Nagle for what was sent before.
   if (queued > 0) tcp_set_flags(pcb_, TF_NAGLEMEMERR);
@@ -155,6 +167,28 @@ void TcpRecovery::QueueLost(uint32_t bytes) {
   const uint32_t under_way = board.pipe_bytes() + queued;
   const uint32_t missing = outstanding > pcb_->cwnd ? outstanding - pcb_->cwnd : 0;
   Widen(std::max(outstanding > under_way ? outstanding - under_way : 0, missing));
+}
+
+uint32_t TcpRecovery::QueueRange(uint32_t begin, uint32_t end, tcp_seg**& from) {
+  uint32_t queued = 0;
+  while (SequenceBefore(begin, end)) {
+    while (*from != nullptr && !SequenceBefore(begin, EndOf(**from))) from = &(*from)->next;
+    if (*from == nullptr) break;
+    // What lies before this segment waits to be sent already.
+    const uint32_t sequence = SequenceOf(**from);
+    if (!SequenceBefore(sequence, end)) break;
+    if (SequenceBefore(begin, sequence)) begin = sequence;
+    // Without memory to cut it, all of it.
+    if (SequenceBefore(sequence, begin) && begin - sequence < (*from)->len &&
+        CutSegment(*pcb_, from, static_cast<uint16_t>(begin - sequence)))
+      from = &(*from)->next;
+    const uint32_t left = end - SequenceOf(**from);
+    if (left < (*from)->len) CutSegment(*pcb_, from, static_cast<uint16_t>(left));
+    begin = EndOf(**from);
+    queued += begin - SequenceOf(**from);
+    Requeue(from);
+  }
+  return queued;
 }
 
 // As tcp_rexmit() does with the first.
@@ -176,10 +210,13 @@ void TcpRecovery::Probe() {
   const uint32_t next = pcb_->snd_nxt;
   Widen(missing + pcb_->mss);
   tcp_set_flags(pcb_, TF_NAGLEMEMERR);
-  tcp_output(pcb_);
+  Output(*pcb_);
   if (pcb_->snd_nxt == next && pcb_->unacked != nullptr) {
     tcp_seg** last = &pcb_->unacked;
     while ((*last)->next != nullptr) last = &(*last)->next;
+    const uint16_t size = (*last)->len;
+    if (size > pcb_->mss && CutSegment(*pcb_, last, static_cast<uint16_t>(size - pcb_->mss)))
+      last = &(*last)->next;
     Requeue(last);
     tcp_set_flags(pcb_, TF_NAGLEMEMERR);
     tcp_output(pcb_);

@@ -43,6 +43,11 @@ class TcpRecovery final : public Core::Member {
   // An acknowledgment is about to be processed by lwIP. `options` are well-formed.
   void OnAcknowledgment(uint32_t acknowledged, std::span<const uint8_t> options);
 
+  // lwIP may have left a part of a large segment behind that could be sent.
+  void SendAtEndOfTurn();
+  // After lwIP's timers: the same, for all connections.
+  static void SendAllAtEndOfTurn();
+
   const LossRecovery& recovery() const { return recovery_; }
 
  private:
@@ -53,6 +58,9 @@ class TcpRecovery final : public Core::Member {
   void Run(bool timer);
   // Puts what is lost in the way of lwIP's next output, as far as it may go.
   void QueueLost(uint32_t bytes);
+  // Of the lost bytes [begin, end), those not queued yet, from `*from` on, which
+  // is moved on. Returns how many.
+  uint32_t QueueRange(uint32_t begin, uint32_t end, tcp_seg**& from);
   // Sends new data beyond the window, or the last segment again.
   void Probe();
   void Requeue(tcp_seg** from);

@@ -4,12 +4,18 @@
 
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
+#include "netstack/block_pool.h"
+#include "netstack/tcp_recovery.h"
+#include "netstack/tcp_segments.h"
 
 namespace im::netstack {
 namespace {
 
 constexpr Duration kFast = std::chrono::milliseconds(TCP_FAST_INTERVAL);
 constexpr Duration kSlow = std::chrono::milliseconds(TCP_SLOW_INTERVAL);
+
+// After so long without traffic no blocks are kept.
+constexpr Duration kQuietSpell = std::chrono::seconds(1);
 
 // lwIP takes 0 in some places for "no time".
 constexpr uint32_t kFirstCoarse = 1;
@@ -57,12 +63,18 @@ void TcpTimer::Tick() {
   if (tcp_ticks != last_coarse_) {
     last_coarse_ = tcp_ticks;
     --tcp_ticks;  // it counts by itself
+    PrepareProbes();
     tcp_slowtmr();
+    TcpRecovery::SendAllAtEndOfTurn();
   }
   // Delayed ACKs and retransmissions may have armed the timer.
   if (fast_armed_) return;
   const Duration next = NextTick();
-  if (next == Duration::max()) return;
+  if (next == Duration::max()) {
+    // What moves data all the time is quiet at many a tick.
+    if (PooledBytes() > 0) trim_timer_ = loop_.After(kQuietSpell, [] { TrimBlocks(); });
+    return;
+  }
   fast_armed_ = next <= kFast;
   timer_ = loop_.After(next, [this] { Tick(); });
 }

@@ -49,6 +49,7 @@ class TcpTimer {
   EventLoop& loop_;
   Instant epoch_;
   EventLoop::Timer timer_;
+  EventLoop::Timer trim_timer_;  // block_pool.h
   bool fast_armed_ = false;
   uint32_t last_coarse_ = 0;
   uint64_t ticks_ = 0;

@@ -27,6 +27,7 @@
 #include "base/file_descriptor.h"
 #include "base/ip_header.h"
 #include "base/random.h"
+#include "base/segment_split.h"
 #include "netstack/net.h"
 
 namespace im::netstack {
@@ -40,21 +41,26 @@ inline uint8_t PatternByte(uint64_t i) {
   return static_cast<uint8_t>((i * 2654435761u) >> 13 ^ i >> 24);
 }
 
-// Keeps what the stack sends.
+// Keeps what the stack sends, as the packets that super-packets stand for.
 class Wire final : public PacketSink {
  public:
   struct Sent {
     std::vector<uint8_t> bytes;
-    uint16_t segment_size;
-    bool checksum_partial;
   };
   void Write(PacketBatch batch) override {
     ++writes;
-    for (const Packet& p : batch)
-      sent.push_back({{p.data, p.data + p.size}, p.segment_size, p.checksum_partial});
+    for (const Packet& p : batch) {
+      super_packets += p.segment_size != 0 ? 1 : 0;
+      const SegmentSplitter segments(p);
+      for (size_t i = 0; i < segments.count(); ++i) {
+        sent.push_back({std::vector<uint8_t>(segments.size(i))});
+        segments.Write(i, sent.back().bytes);
+      }
+    }
   }
   std::deque<Sent> sent;
   int writes = 0;
+  int super_packets = 0;
 };
 
 // Writes down the events: "connected read(5) read-closed closed(OK)".

@@ -3,6 +3,7 @@
 #ifndef IM_NETSTACK_LWIP_ARCH_CC_H_
 #define IM_NETSTACK_LWIP_ARCH_CC_H_
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -10,6 +11,9 @@ extern "C" {
 #endif
 
 uint32_t im_lwip_random(void);
+void* im_lwip_malloc(size_t size);
+void* im_lwip_calloc(size_t count, size_t size);
+void im_lwip_free(void* block);
 void im_lwip_assertion_failed(const char* message, const char* file, int line)
     __attribute__((noreturn));
 
