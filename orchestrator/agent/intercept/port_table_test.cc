@@ -1,0 +1,72 @@
+#include "orchestrator/agent/intercept/port_table.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+namespace im::agent {
+namespace {
+
+PortTable::Claim On(const char* endpoint) { return {.local = *Endpoint::Parse(endpoint)}; }
+
+class PortTableTest : public testing::Test {
+ protected:
+  int Bind(int who, PortTable::Claim claim) { return ports_.Bind(&owners_[who], claim); }
+  int Listen(int who, const char* endpoint) {
+    return ports_.Listen(&owners_[who], *Endpoint::Parse(endpoint));
+  }
+  PortTable ports_;
+  char owners_[4];
+};
+
+TEST_F(PortTableTest, one_port_of_one_address_has_one_owner) {
+  EXPECT_EQ(Bind(0, On("10.0.0.2:80")), 0);
+  EXPECT_EQ(Bind(1, On("10.0.0.2:80")), EADDRINUSE);
+  EXPECT_EQ(Bind(1, On("127.0.0.1:80")), 0);
+  EXPECT_EQ(Bind(2, On("0.0.0.0:80")), EADDRINUSE);
+  EXPECT_EQ(Bind(2, On("[::]:80")), EADDRINUSE);
+  PortTable::Claim six = On("[::]:80");
+  six.v6_only = true;
+  EXPECT_EQ(Bind(2, six), 0);
+}
+
+TEST_F(PortTableTest, reuse_address_is_good_until_one_listens) {
+  PortTable::Claim claim = On("0.0.0.0:80");
+  claim.reuse_address = true;
+  EXPECT_EQ(Bind(0, claim), 0);
+  EXPECT_EQ(Bind(1, claim), 0);
+  EXPECT_EQ(Listen(0, "0.0.0.0:80"), 0);
+  EXPECT_EQ(Listen(1, "0.0.0.0:80"), EADDRINUSE);
+  EXPECT_EQ(Bind(2, claim), EADDRINUSE);
+  ports_.StopListening(&owners_[0], claim.local);
+  EXPECT_EQ(Listen(1, "0.0.0.0:80"), 0);
+}
+
+TEST_F(PortTableTest, reuse_port_is_shared_by_those_who_all_ask) {
+  PortTable::Claim claim = On("0.0.0.0:80");
+  claim.reuse_port = true;
+  EXPECT_EQ(Bind(0, claim), 0);
+  EXPECT_EQ(Listen(0, "0.0.0.0:80"), 0);
+  EXPECT_EQ(Bind(1, claim), 0);
+  EXPECT_EQ(Listen(1, "0.0.0.0:80"), 0);
+  EXPECT_EQ(Bind(2, On("0.0.0.0:80")), EADDRINUSE);
+}
+
+TEST_F(PortTableTest, port_0_is_a_free_one_and_all_of_them_can_be_had) {
+  constexpr int kFree = PortTable::kFreePortsEnd - PortTable::kFreePortsBegin;
+  for (int i = 0; i < kFree; ++i) {
+    PortTable::Claim claim = On("127.0.0.1:0");
+    ASSERT_EQ(ports_.Bind(&owners_[0], claim), 0);
+    EXPECT_GE(claim.local.port, PortTable::kFreePortsBegin);
+    EXPECT_LT(claim.local.port, PortTable::kFreePortsEnd);
+  }
+  EXPECT_EQ(Bind(1, On("127.0.0.1:0")), EADDRINUSE);
+  ports_.Release(&owners_[0], *Endpoint::Parse("127.0.0.1:20000"));
+  PortTable::Claim claim = On("127.0.0.1:0");
+  EXPECT_EQ(ports_.Bind(&owners_[1], claim), 0);
+  EXPECT_EQ(claim.local.port, 20000);
+  EXPECT_EQ(ports_.size(), static_cast<size_t>(kFree));
+}
+
+}  // namespace
+}  // namespace im::agent

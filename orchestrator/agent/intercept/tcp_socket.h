@@ -1,0 +1,107 @@
+// TcpSocket: a TCP socket of the program.
+//
+//   state        our end of the pair            leaves it by
+//   fresh        watched for its close          listen, connect
+//   listening    one byte sent for each         close, shutdown
+//                arrival, so that it polls
+//                readable
+//   connecting   in the pump, with a filler     connected; failed, if somebody
+//                                               waits: fresh, else over
+//   connected    in the pump                    over
+//   inside       given to the other side of     over, unseen
+//                the connection, which is of
+//                the same host
+//   over         closed; its name and SO_ERROR
+//                are kept while the program
+//                has it open
+//
+// A connection inside the host is one pair with both ends in the program: it
+// costs nothing, and is not seen any more. That it is closed, or a socket that
+// is over, is found out by looking (SocketBroker::Sweep).
+
+#ifndef IM_ORCHESTRATOR_AGENT_INTERCEPT_TCP_SOCKET_H_
+#define IM_ORCHESTRATOR_AGENT_INTERCEPT_TCP_SOCKET_H_
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "orchestrator/agent/intercept/listener_table.h"
+#include "orchestrator/agent/intercept/program_socket.h"
+#include "orchestrator/agent/intercept/tcp_pump.h"
+
+namespace im::agent {
+
+// Connections that may wait for one accept: Linux' net.core.somaxconn.
+inline constexpr int kBacklogMax = 4096;
+
+class TcpSocket final : public ProgramSocket,
+                        public TcpPump::Delegate,
+                        public ListenerTable::Member {
+ public:
+  TcpSocket(Context& context, int family, uint64_t inode, FileDescriptor end);
+  ~TcpSocket() override;
+
+  void Connect(PendingCall call, int program_end, const ProgramAddress& to) override;
+  void Listen(PendingCall call, int backlog) override;
+  void Accept(PendingCall call, int program_end) override;
+  void Shutdown(PendingCall call) override;
+  void Send(PendingCall call, int program_end) override;
+  void Receive(PendingCall call, int program_end) override;
+  void GetPeer(PendingCall call) override;
+  bool Closed() const override { return end_.valid() && IsHungUp(end_.get()); }
+
+  // ListenerTable::Member:
+  void OnArrival(Arrival arrival) override;
+  bool Gone() const override { return Closed(); }
+  bool Full() const override { return static_cast<int>(arrivals_.size()) >= backlog_; }
+
+ private:
+  enum class State { kFresh, kListening, kConnecting, kConnected, kInside, kOver };
+  struct Waiting {
+    PendingCall call;
+    Instant until;
+  };
+
+  void WatchFresh();
+  void ConnectInside(PendingCall call, const Endpoint& to);
+  void ConnectOutside(PendingCall call, int program_end, const Endpoint& to);
+  // Hands the connection over. False: it was not, and `arrival` is whole; the
+  // call was answered if its caller lives.
+  bool Deliver(PendingCall& call, Arrival& arrival);
+  void StopListening();
+  void Wait(PendingCall call, Duration timeout);
+  void LookAtWaiting();
+  // Not connected and never was.
+  bool Unconnected() const { return state_ == State::kFresh || state_ == State::kListening; }
+  int TakeError();
+
+  // ProgramSocket:
+  void ApplyOptions() override;
+  std::optional<std::vector<uint8_t>> StateOption(int level, int name) override;
+  // TcpPump::Delegate:
+  void OnPumpConnected() override;
+  void OnPumpEnd(int error, bool program_closed) override;
+  bool ResetOnClose() const override { return options_.reset_on_close(); }
+
+  State state_ = State::kFresh;
+  FileDescriptor end_;  // fresh, listening
+  EventLoop::Watch watch_;
+  std::unique_ptr<TcpPump> pump_;  // connecting, connected
+  std::optional<Endpoint> remote_;
+  int error_ = 0;
+  int backlog_ = 0;
+  std::deque<Arrival> arrivals_;
+  std::deque<Waiting> waiting_;  // blocking accept or connect
+  EventLoop::Timer look_timer_;
+};
+
+// A pair for a socket of the program: `program_end` is to be handed over.
+// 0 or an errno.
+int MakeSocketPair(int type, FileDescriptor& our_end, FileDescriptor& program_end);
+
+}  // namespace im::agent
+
+#endif  // IM_ORCHESTRATOR_AGENT_INTERCEPT_TCP_SOCKET_H_
