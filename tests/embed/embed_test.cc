@@ -1,4 +1,4 @@
-// Two processes, a WireGuard tunnel between them over loopback, and TCP in it;
+// The programs of examples/embed: two processes, a WireGuard tunnel between them over loopback, and TCP in it;
 // neither is root's, and the kernel knows nothing of the network.
 
 #include <fcntl.h>
@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <string>
 
 #include "base/random.h"
+#include "netstack/late_interface.h"
 #include "netstack/net.h"
 #include "tunnel/driver.h"
 
@@ -23,20 +25,26 @@ namespace {
 const IpAddress kServer = IpAddress::V4(0x0a4d0002);
 const IpAddress kClient = IpAddress::V4(0x0a4d0001);
 
-// im-hello, until the test is over.
+// Where the programs lie: those of this build, unless told otherwise.
+std::string Program(const std::string& name) {
+  const char* folder = std::getenv("IM_HELLO");
+  return std::string(folder != nullptr ? folder : IM_HELLO) + "/" + name;
+}
+
+// One of them, until the test is over.
 class HelloProcess {
  public:
-  HelloProcess(const tunnel::PrivateKey& key, const tunnel::PublicKey& peer) {
+  HelloProcess(std::string program, const tunnel::PrivateKey& key, const tunnel::PublicKey& peer) {
     int fds[2];
     EXPECT_EQ(pipe2(fds, O_CLOEXEC), 0);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
-    std::string arguments[] = {IM_HELLO, key.ToBase64(), kServer.ToString(), peer.ToBase64(),
+    std::string arguments[] = {program, key.ToBase64(), kServer.ToString(), peer.ToBase64(),
                                kClient.ToString()};
     char* argv[] = {arguments[0].data(), arguments[1].data(), arguments[2].data(),
                     arguments[3].data(), arguments[4].data(), nullptr};
-    EXPECT_EQ(posix_spawn(&pid_, IM_HELLO, &actions, nullptr, argv, environ), 0);
+    EXPECT_EQ(posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv, environ), 0);
     posix_spawn_file_actions_destroy(&actions);
     close(fds[1]);
     char buffer[100] = {};
@@ -54,11 +62,6 @@ class HelloProcess {
  private:
   pid_t pid_ = -1;
   std::optional<Endpoint> endpoint_;
-};
-
-struct ToStack final : PacketSink {
-  void Write(PacketBatch batch) override { nic->Write(std::move(batch)); }
-  netstack::Interface* nic = nullptr;
 };
 
 struct Get final : netstack::TcpConnection::Handler {
@@ -82,21 +85,25 @@ struct Get final : netstack::TcpConnection::Handler {
   absl::Status status = absl::UnknownError("still open");
 };
 
-TEST(Embed, TwoProgramsTalkWithoutTheKernelsNetwork) {
+class Embed : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Programs, Embed, ::testing::Values("hello", "hello_blocking", "hello_c"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_P(Embed, TwoProgramsTalkWithoutTheKernelsNetwork) {
   SecureRandom random;
   const tunnel::PrivateKey server_key = tunnel::GeneratePrivateKey(random);
   const tunnel::PrivateKey client_key = tunnel::GeneratePrivateKey(random);
-  const HelloProcess hello(server_key, tunnel::DerivePublicKey(client_key));
+  const HelloProcess hello(Program(GetParam()), server_key, tunnel::DerivePublicKey(client_key));
   ASSERT_TRUE(hello.endpoint().has_value());
 
   const RealClock clock;
   auto loop = EventLoop::Create(clock).value();
-  ToStack to_stack;
+  netstack::LateInterface inside;
   auto driver = tunnel::Driver::Create(client_key, {.listen = *Endpoint::Parse("127.0.0.1:0")},
-                                       *loop, random, to_stack, nullptr)
+                                       *loop, random, inside, nullptr)
                     .value();
   netstack::Stack stack(*loop);
-  to_stack.nic = stack.AddInterface({.address = kClient, .prefix_length = 24}, *driver).value();
+  inside.Attach(stack.AddInterface({.address = kClient, .prefix_length = 24}, *driver).value());
   ASSERT_TRUE(driver
                   ->SetPeer({.public_key = tunnel::DerivePublicKey(server_key),
                              .endpoint = hello.endpoint(),
