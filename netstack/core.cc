@@ -14,6 +14,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
 #include "lwip/udp.h"
+#include "netstack/block_pool.h"
 #include "netstack/interface.h"
 
 namespace im::netstack {
@@ -85,6 +86,7 @@ Core::~Core() {
   TrimTimeWait(0);
   for (auto& nic : interfaces_) nic->Flush();
   interfaces_.clear();
+  TrimBlocks();
   current_core = nullptr;
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "base/ip_header.h"
 #include "base/packet_sink.h"
 #include "base/random.h"
 #include "base/segment_split.h"
@@ -29,6 +30,9 @@ class SimulatedPath final : public PacketSink {
     uint64_t bits_per_second = 200'000'000;
     // Beyond it packets are lost.
     size_t queue_bytes = 1 << 20;
+    // TCP segments of more bytes are cut, as a tunnel does for a path that
+    // carries less than the interface takes.
+    uint16_t segment_bytes_max = 0xffff;
   };
   struct Counters {
     uint64_t packets = 0;
@@ -43,7 +47,10 @@ class SimulatedPath final : public PacketSink {
   const Counters& counters() const { return counters_; }
 
   void Write(PacketBatch batch) override {
-    for (const Packet& packet : batch) {
+    for (Packet& packet : batch) {
+      if (const auto view = ParseIp(packet.bytes());
+          view.has_value() && view->is_tcp() && view->payload_size() > options_.segment_bytes_max)
+        packet.segment_size = options_.segment_bytes_max;
       const SegmentSplitter segments(packet);
       for (size_t i = 0; i < segments.count(); ++i) {
         std::vector<uint8_t> bytes(segments.size(i));

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/big_endian.h"
+#include "netstack/block_pool.h"
 #include "netstack/tcp_connection_fixture.h"
 
 namespace im::netstack {
@@ -83,6 +84,19 @@ TEST_F(TcpSegmentsTest, MuchLeavesAsSuperPackets) {
   EXPECT_LE(wire_.super_packets, 4);
   EXPECT_GE(wire_.super_packets, 2);
 }
+
+#ifndef __SANITIZE_ADDRESS__  // keeps no blocks
+TEST_F(TcpSegmentsTest, TheirMemoryIsKeptUntilItIsQuiet) {
+  EstablishWide();
+  TrimBlocks();
+  Write(400 * kMss);
+  while (!Silent()) peer_->Got(Next());
+  Deliver(peer_->Packet(kTcpAck));
+  EXPECT_GE(PooledBytes(), 400 * kMss);
+  Leap(seconds(3));
+  EXPECT_EQ(PooledBytes(), 0u);
+}
+#endif
 
 TEST_F(TcpSegmentsTest, OnlyTheHoleIsSentAgain) {
   EstablishWide();

@@ -20,11 +20,11 @@
 #define LWIP_HOOK_IP4_ROUTE_SRC(source, destination) im_lwip_route4((source), (destination))
 
 /* ---- Memory: malloc, so that an idle stack has none ---- */
-#define MEM_LIBC_MALLOC 1
-/* With large blocks kept for the next use (block_pool.h). */
-#define mem_clib_malloc im_lwip_malloc
-#define mem_clib_calloc im_lwip_calloc
-#define mem_clib_free im_lwip_free
+#define MEM_CUSTOM_ALLOCATOR 1
+/* malloc, with large blocks kept for the next use (block_pool.h). */
+#define MEM_CUSTOM_MALLOC im_lwip_malloc
+#define MEM_CUSTOM_CALLOC im_lwip_calloc
+#define MEM_CUSTOM_FREE im_lwip_free
 #define MEMP_MEM_MALLOC 1
 #define MEM_ALIGNMENT 8
 /* Default 8 bits: a pbuf shared by more than 255 holders would be freed. */
