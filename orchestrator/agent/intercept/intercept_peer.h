@@ -74,7 +74,8 @@ class Peer {
 
  private:
   struct Client : netstack::TcpConnection::Handler {
-    Client(uint16_t p, std::unique_ptr<netstack::TcpConnection> c) : port(p), connection(std::move(c)) {
+    Client(uint16_t p, std::unique_ptr<netstack::TcpConnection> c)
+        : port(p), connection(std::move(c)) {
       connection->SetHandler(this);
       if (port == 13) {
         connection->Write(netstack::Bytes("hello"));

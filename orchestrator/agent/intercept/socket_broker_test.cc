@@ -258,6 +258,19 @@ w = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 w.settimeout(None)
 w.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 0, 200_000))
 expect(error_of(w.recvfrom, 10), 'EAGAIN')
+# recvmsg has three arguments; what stands where recvfrom has its flags is nothing.
+import ctypes
+libc = ctypes.CDLL(None)
+buffer = ctypes.create_string_buffer(2)
+piece = struct.pack('QQ', ctypes.addressof(buffer), 2)
+pieces = ctypes.create_string_buffer(piece)
+header = struct.pack('QQQQQQQ', 0, 0, ctypes.addressof(pieces), 1, 0, 0, 0)
+header = ctypes.create_string_buffer(header)
+threading.Timer(0.2, lambda: u.sendto(b'long', ('127.0.0.1', w.getsockname()[1]))).start()
+w.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 20, 0))
+w.bind(('127.0.0.1', 0))
+expect(libc.syscall(47, w.fileno(), header, 0, int(socket.MSG_TRUNC)), 2)
+expect(buffer.raw, b'lo')
 )"), 0);
 }
 

@@ -29,6 +29,10 @@ std::array<uint8_t, 65536>& Scratch() {
   return scratch;
 }
 
+int FlagsOf(const PendingCall& call) {
+  return call.int_arg(call.number() == SYS_recvmsg ? 2 : 3);
+}
+
 }  // namespace
 
 UdpSocket::UdpSocket(Context& context, int family, uint64_t inode, FileDescriptor end)
@@ -137,8 +141,9 @@ void UdpSocket::OnEvents(uint32_t events) {
     const ssize_t n = recv(end_.get(), scratch.data(), scratch.size(), MSG_DONTWAIT);
     // Nothing is an empty datagram while the program can send.
     if (n < 0 || (n == 0 && no_more)) break;
-    if (remote_.has_value())
-      error_ = SendTo(*remote_, std::span(scratch).first(static_cast<size_t>(n)));
+    if (!remote_.has_value()) continue;
+    const int error = SendTo(*remote_, std::span(scratch).first(static_cast<size_t>(n)));
+    if (error != 0) error_ = error;
   }
   if (closed) context_.Remove(*this);
 }
@@ -233,7 +238,7 @@ bool UdpSocket::GiveToWaiting(const Endpoint& from, std::span<const uint8_t> pay
     Waiting waiting = std::move(waiting_.front());
     waiting_.pop_front();
     if (!waiting.call.Alive()) continue;
-    const int flags = waiting.call.int_arg(3);
+    const int flags = FlagsOf(waiting.call);
     const bool many = waiting.call.number() == SYS_recvmmsg;
     ssize_t result = Hand(waiting.call, waiting.message, family(), from, payload, flags);
     if (many && result >= 0) {
@@ -241,9 +246,8 @@ bool UdpSocket::GiveToWaiting(const Endpoint& from, std::span<const uint8_t> pay
       waiting.call.Write(waiting.message.header + kManyMessagesLength, &size, sizeof(size));
       result = 1;
     }
-    const int peek_at = waiting.call.number() == SYS_recvmsg ? waiting.call.int_arg(2) : flags;
     Finish(waiting.call, result);
-    return result >= 0 && (peek_at & MSG_PEEK) == 0;
+    return result >= 0 && (flags & MSG_PEEK) == 0;
   }
   return false;
 }
@@ -286,7 +290,7 @@ ssize_t UdpSocket::ReceiveOne(const PendingCall& call, const ProgramMessage& mes
 
 void UdpSocket::Receive(PendingCall call, int program_end) {
   const int number = call.number();
-  const int flags = call.int_arg(number == SYS_recvmsg ? 2 : 3);
+  const int flags = FlagsOf(call);
   if ((flags & ~kKnownFlags) != 0) {
     // MSG_ERRQUEUE has nothing, ever.
     call.Fail((flags & MSG_ERRQUEUE) != 0 ? EAGAIN : EOPNOTSUPP);
