@@ -88,9 +88,10 @@ struct KeepAlive {
 // CloseWrite was called and all that came was read: then what was written is
 // still delivered, and FIN.
 //
-// Backpressure: at most 2 MB wait in each direction. A program that does not
-// read closes its peer's window; a Write that takes less than it is given is
-// followed by OnWritable.
+// Backpressure: at most 2 MB wait in each direction; once 16 MB wait to be sent
+// on all connections, 192 KB on each. A program that does not read closes its
+// peer's window; a Write that takes less than it is given is followed by
+// OnWritable.
 class TcpConnection {
  public:
   // At most one call at a time; a handler may destroy the connection in any

@@ -80,7 +80,7 @@ class StackThread {
   void Main(std::unique_ptr<EventLoop> loop);
   void RemoveNow(Stack& stack, int number);
 
-  const RealClock clock_;
+  const RealClock clock_{};  // clang wants it initialized
   std::mutex mutex_;
   EventLoop* loop_ = nullptr;  // guarded by mutex_; null: nothing more is taken
   std::thread thread_;
