@@ -41,7 +41,8 @@ function(im_tests name)
   if(IM_SANITIZE)
     set(timeout_s 900)
   endif()
-  add_test(NAME ${name} COMMAND im_${name}_tests)
+  add_test(NAME ${name}
+           COMMAND ${CMAKE_SOURCE_DIR}/tests/as_root.sh $<TARGET_FILE:im_${name}_tests>)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout_s})
 endfunction()
 

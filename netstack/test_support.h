@@ -135,6 +135,8 @@ class SocketLink final : public PacketSink {
   void Attach(PacketSink& inside) { inside_ = &inside; }
   // The other process is gone.
   bool broken() const { return broken_; }
+  // What was written is the other process' to read.
+  bool sent_all() const { return queue_.empty(); }
 
   void Write(PacketBatch batch) override {
     for (const Packet& p : batch) {

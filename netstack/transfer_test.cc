@@ -133,7 +133,8 @@ void ExpectEcho(uint64_t bytes, int connections, const SocketLink::Faults& fault
     for (int i = 0; i < connections; ++i)
       clients.push_back(std::make_unique<PatternClient>(host.stack, kServer, bytes));
     EXPECT_TRUE(RunUntil(*host.loop, [&] {
-      return std::all_of(clients.begin(), clients.end(), [](auto& c) { return c->closed(); });
+      return host.link.sent_all() &&  // the last ACK too
+             std::all_of(clients.begin(), clients.end(), [](auto& c) { return c->closed(); });
     })) << "seed " << faults.seed;
     for (auto& client : clients) EXPECT_TRUE(client->perfect()) << client->Describe();
   }

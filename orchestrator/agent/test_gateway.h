@@ -56,7 +56,7 @@ inline std::string BinDirectory() {
 inline absl::Status EnterTestNetwork() {
   static const absl::Status status = [] {
     if (geteuid() != 0)
-      return absl::PermissionDeniedError("these tests make namespaces: run them as root");
+      return absl::PermissionDeniedError("needs root, to make namespaces");
     if (unshare(CLONE_NEWNET) != 0) return ErrnoStatus("unshare");
     IM_RETURN_IF_ERROR(SetLinkUp("lo"));
     std::ofstream("/proc/sys/net/ipv4/ip_forward") << 1;

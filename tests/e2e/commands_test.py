@@ -249,6 +249,7 @@ class Lost(Started):
     def test_a_damaged_state_file(self):
         c = self.cluster(TWO_HOSTS).up()
         os.kill(c.imd_pid(), signal.SIGKILL)
+        wait_until(lambda: "does not run" in c.im("ps", check=False).stderr, "imd is gone")
         state = c.state_dir / "state.pb"
         whole = state.read_bytes()
         state.write_bytes(whole[:-1])

@@ -12,8 +12,7 @@ if [ "$(id -u)" -ne 0 ]; then
     not_run "needs root, and there is no sudo; run ./test as root"
   sudo -n true 2> /dev/null ||
     not_run "needs root, and sudo asks for a password; run 'sudo -v' first, or ./test as root"
-  exec sudo -n env "IM_LONG=${IM_LONG:-}" "IM_SLOW_FACTOR=${IM_SLOW_FACTOR:-}" "ASAN_OPTIONS=${ASAN_OPTIONS:-}" \
-    "TSAN_OPTIONS=${TSAN_OPTIONS:-}" "UBSAN_OPTIONS=${UBSAN_OPTIONS:-}" "$0" "$@"
+  exec "$(dirname "$0")/../as_root.sh" "$0" "$@"
 fi
 shift
 unshare -n true 2> /dev/null ||
@@ -22,9 +21,5 @@ unshare -n true 2> /dev/null ||
   not_run "there is no /dev/net/tun; in a container, give it --device /dev/net/tun"
 command -v ip > /dev/null || not_run "the program ip is missing: apt-get install iproute2"
 
-# ThreadSanitizer wants to know where memory lies, which sudo makes forget.
-where=
-if [ -n "${TSAN_OPTIONS:-}" ] && setarch -R true 2> /dev/null; then where="setarch -R"; fi
-
 export IM_BIN="$bin" PYTHONDONTWRITEBYTECODE=1
-exec $where unshare -n sh -c 'ip link set lo up && exec "$@"' sh "$@"
+exec unshare -n sh -c 'ip link set lo up && exec "$@"' sh "$@"

@@ -11,7 +11,7 @@ import os
 import lab
 import wireguard_go_test
 
-SECONDS = int(os.environ.get("IM_SOAK_SECONDS", "120"))
+SECONDS = int(os.environ.get("IM_SOAK_SECONDS") or "120")
 # Renewed after 6 s, dead after 9: a busy machine may stop everybody for a second.
 TIME_DIVISOR = 20
 
