@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "netstack/test_support.h"
 #include "orchestrator/agent/intercept/socket_broker.h"
 #include "orchestrator/agent/intercept/socket_filter.h"
