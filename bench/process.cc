@@ -10,13 +10,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 
 namespace im::bench {
 namespace {
@@ -161,27 +158,6 @@ absl::StatusOr<std::string> Process::ReadLine(Duration timeout) {
 absl::StatusOr<std::string> Process::Ask(const std::string& line) {
   IM_RETURN_IF_ERROR(WriteLine(line));
   return ReadLine();
-}
-
-double Process::CpuSeconds() const {
-  std::ifstream file(absl::StrCat("/proc/", pid_, "/stat"));
-  std::stringstream text;
-  text << file.rdbuf();
-  // Behind the name: state, then ten fields, then utime and stime (proc(5)).
-  const std::string stat = text.str();
-  const size_t name_end = stat.rfind(") ");
-  if (name_end == std::string::npos) return 0;
-  const std::vector<std::string> fields = absl::StrSplit(stat.substr(name_end + 2), ' ');
-  if (fields.size() <= 12) return 0;
-  return (std::stod(fields[11]) + std::stod(fields[12])) /
-         static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
-double Process::ResidentMegabytes() const {
-  std::ifstream file(absl::StrCat("/proc/", pid_, "/statm"));
-  double all = 0, resident = 0;
-  file >> all >> resident;
-  return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1e6;
 }
 
 int Process::Finish(Duration timeout) {

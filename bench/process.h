@@ -38,9 +38,6 @@ class Process {
   ~Process();
 
   pid_t pid() const { return pid_; }
-  // Processor time so far, and resident memory now.
-  double CpuSeconds() const;
-  double ResidentMegabytes() const;
   void Go();
   // DeadlineExceeded if the child does not read.
   absl::Status WriteLine(const std::string& line);

@@ -36,7 +36,7 @@ double CpuSecondsOf(pid_t pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
   std::stringstream text;
   text << file.rdbuf();
-  // Behind the name: state, then eleven fields, then utime and stime (proc(5)).
+  // Behind the name: state, then ten fields, then utime and stime (proc(5)).
   const std::string stat = text.str();
   const size_t name_end = stat.rfind(") ");
   if (name_end == std::string::npos) return 0;

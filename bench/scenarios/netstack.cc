@@ -13,6 +13,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "bench/process_figures.h"
 #include "bench/scenario.h"
 #include "bench/tunnel_pair.h"
 
@@ -52,9 +53,9 @@ struct Embedded {
   std::unique_ptr<TunnelPair> pair;
   std::vector<Process> peers;  // near, far
 
-  double CpuSeconds() const { return peers[0].CpuSeconds() + peers[1].CpuSeconds(); }
+  double CpuSeconds() const { return CpuSecondsOf(peers[0].pid()) + CpuSecondsOf(peers[1].pid()); }
   double ResidentMegabytes() const {
-    return std::max(peers[0].ResidentMegabytes(), peers[1].ResidentMegabytes());
+    return std::max(ResidentMegabytesOf(peers[0].pid()), ResidentMegabytesOf(peers[1].pid()));
   }
 };
 
