@@ -27,6 +27,7 @@ struct Activator::Activation {
   uint64_t thaws = 0;       // reported by this instance
   Instant up_since;
   bool kept = false;        // Paused, due for release, but a leader is up
+  bool unasked = false;     // Releasing, because it ends by itself
 
   Backoff backoff;
   uint32_t restarts = 0;    // in a row, by the restart policy

@@ -54,8 +54,9 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
   };
   if (!shutdown_reason_.empty()) return refuse(shutdown_reason_);
   const Duration bound = table_.policy(host).start_timeout;
+  if (row.guest && (row.state == HostState::kImaginary || row.state == HostState::kReleasing))
+    return refuse("the program of im run has ended");
   if (row.state == HostState::kImaginary) {
-    if (row.guest) return refuse("the program of im run has ended");
     if (use == PacketUse::kLeftover) return refuse("the connection is gone");
     const auto it = activations_.find(host);
     if (it != activations_.end() && it->second->backoff.waiting(now) &&
@@ -86,8 +87,7 @@ absl::Status Activator::Wake(HostId host, const Cause& cause, Instant now) {
   Scope scope(*this, now);
   const HostTable::Host& row = table_[host];
   if (!shutdown_reason_.empty()) return absl::UnavailableError(shutdown_reason_);
-  if (row.state == HostState::kImaginary) {
-    if (row.guest) return absl::FailedPreconditionError("the program of im run has ended");
+  if (row.state == HostState::kImaginary && !row.guest) {
     Activation& activation = Get(host);
     if (cause.kind == Cause::Kind::kUser) activation.backoff.EndWait(now);
     if (activation.backoff.waiting(now) &&
@@ -104,9 +104,10 @@ absl::Status Activator::Wake(HostId host, const Cause& cause, Instant now) {
 // The host is not Running; back-offs that outlast the bound were refused.
 absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
   const HostTable::Host& row = table_[host];
+  if (row.guest && (row.state == HostState::kImaginary || row.state == HostState::kReleasing))
+    return absl::FailedPreconditionError("the program of im run has ended");
   switch (row.state) {
     case HostState::kImaginary:
-      if (row.guest) return absl::FailedPreconditionError("the program of im run has ended");
       Want(host, cause);
       break;
     case HostState::kReleasing: {

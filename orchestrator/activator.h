@@ -17,6 +17,9 @@
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //
+// A program that ends by itself: its agent says so and waits, and we let the
+// host be Releasing until it is gone, so that no packet is sent to nobody.
+//
 // Failures: a start that failed or timed out, and a program that ended by
 // itself before Limits::stable_after. They close the host for a while
 // (backoff.h). A packet that the back-off would outlast is refused at once, others wait;
@@ -154,6 +157,7 @@ class Activator {
   struct Report {
     enum class State : uint8_t { kRunning, kPaused, kReleasing, kReleaseRefused };
     State state = State::kRunning;
+    bool program_ended = false;  // kReleasing: nothing is left but a kernel that refuses
     // It was made with knowledge of the newest SetGoal.
     bool goal_acknowledged = false;
     Cause cause;          // of the last thaw

@@ -45,6 +45,7 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.kills = 0;
   activation.thaws = 0;
   activation.kept = false;
+  activation.unasked = false;
   activation.stage_deadline = now_ + table_.policy(host).start_timeout;
   Transition transition;
   transition.host = host;
@@ -91,12 +92,26 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   Scope scope(*this, now);
   if (stale(host, incarnation)) return;
   Activation& activation = Get(host);
+  const HostState state = table_[host].state;
   const bool thawed = report.thaws > activation.thaws;
   if (thawed) {
     table_.AddThaws(host, report.thaws - activation.thaws);
     activation.thaws = report.thaws;
   }
-  switch (table_[host].state) {
+  if (report.state == State::kReleasing &&
+      (state == HostState::kRunning || state == HostState::kPaused ||
+       (state == HostState::kStarting && report.program_ended))) {
+    if (state == HostState::kStarting) {
+      // It was so short that we hear of both at once. What is held it refuses.
+      activation.up_since = now;
+      BecomeUp(host, activation.cause, "", now - activation.woken_at);
+    }
+    // What comes from now on is held, until we know how it ended.
+    BeginRelease(host, Goal::kRelease, "its program ends", /*error=*/false);
+    activation.unasked = true;
+    return Settle(host);
+  }
+  switch (state) {
     case HostState::kStarting:
       // An adopted instance may be on its way out: its end will tell.
       if (report.state == State::kReleasing) break;
@@ -148,7 +163,7 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
   activation.stage_deadline = kNever;
   activation.kept = false;
 
-  if (from == HostState::kReleasing) {
+  if (from == HostState::kReleasing && !activation.unasked) {
     Move(host, HostState::kImaginary, Cause(), end.message);
     if (activation.wanted) {
       TryStart(host);
@@ -170,7 +185,7 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
     return;
   }
 
-  // Running or Paused: nobody asked for it.
+  // Nobody asked for it.
   const HostPolicy& policy = table_.policy(host);
   const bool failed = end.kind == End::Kind::kFailed;
   const bool stable = now - activation.up_since >= limits_.stable_after;
@@ -181,6 +196,11 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
   if (!row.guest && (failed || !stable))
     activation.backoff.Fail(limits_.backoff, end.message, now);
   Move(host, HostState::kImaginary, Cause(), end.message, failed);
+  if (activation.wanted) {
+    TryStart(host);
+  } else {
+    RefuseHeld(host, "the connection is gone", /*wake_over=*/false);
+  }
   WantAgain(host);
   const bool restart = policy.restart == HostPolicy::Restart::kAlways ||
                        (policy.restart == HostPolicy::Restart::kOnFailure && failed);

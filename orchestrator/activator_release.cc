@@ -79,6 +79,7 @@ absl::Status Activator::Release(HostId host, absl::string_view reason, Instant n
       BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
       break;
     case HostState::kReleasing:
+      Get(host).unasked = false;
       if (Get(host).goal == Goal::kReleaseIfIdle || Get(host).goal == Goal::kRun)
         BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
       break;

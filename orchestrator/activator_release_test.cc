@@ -249,6 +249,67 @@ TEST_F(ActivatorReleaseTest, AGuestIsNeverStartedByAPacket) {
   EXPECT_EQ(table.size(), 0u);
 }
 
+TEST_F(ActivatorReleaseTest, APacketToAGuestThatEndsIsRefused) {
+  const HostId run = Add("run-1", {.release_after = std::nullopt}, /*guest=*/true);
+  activator->Expect(run, MakeCause(Cause::Kind::kRun), now);
+  Report(run, State::kRunning);
+  recorder.Take();
+  Report(run, State::kReleasing);
+  EXPECT_EQ(SendSyn(run), Verdict::kRefused);
+  EXPECT_FALSE(activator->Wake(run, MakeCause(Cause::Kind::kUser), now).ok());
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("run-1 running > releasing", "goal run-1#1 release",
+                          "refuse run-1 1: the program of im run has ended"));
+  End(run, EndKind::kExited, "exited with status 0");
+  EXPECT_THAT(recorder.Take(), ElementsAre("run-1 releasing > imaginary"));
+}
+
+TEST_F(ActivatorReleaseTest, APacketToAProgramThatEndsWaitsForTheNext) {
+  const HostId db = Add("db");
+  Bring(db, HostState::kRunning);
+  Advance(std::chrono::minutes(5));  // long enough to be no failed start
+  Report(db, State::kReleasing);
+  EXPECT_EQ(SendSyn(db), Verdict::kHeld);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#1 release"));
+  End(db, EndKind::kExited, "exited with status 0");
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > imaginary", "db imaginary > starting",
+                                           "start db#2"));
+  Report(db, State::kRunning);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db starting > running", "deliver db 1"));
+}
+
+TEST_F(ActivatorReleaseTest, AProgramThatEndedBeforeWeHeardOfItRefusesForItself) {
+  const HostId db = Add("db");
+  SendSyn(db);
+  recorder.Take();
+  Report(db, State::kReleasing);  // one that was taken back, and is being stopped
+  EXPECT_THAT(recorder.Take(), ElementsAre());
+  activator->OnInstanceStatus(db, 1, {.state = State::kReleasing, .program_ended = true}, now);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db starting > running", "deliver db 1",
+                                           "db running > releasing", "goal db#1 release"));
+  End(db, EndKind::kFailed, "exited with status 7");
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > imaginary"));
+}
+
+TEST_F(ActivatorReleaseTest, AProgramThatEndsByItselfIsKeptFromDoingSoAllTheTime) {
+  const HostId db = Add("db", {.start_timeout = std::chrono::milliseconds(10)});
+  Bring(db, HostState::kRunning);
+  const auto end_with_a_packet_held = [&] {
+    Report(db, State::kReleasing);
+    EXPECT_EQ(SendSyn(db), Verdict::kHeld);
+    recorder.Take();
+    End(db, EndKind::kFailed, "exited with status 7");
+  };
+  end_with_a_packet_held();  // the first costs nothing
+  Report(db, State::kRunning);
+  end_with_a_packet_held();
+  // The back-off would outlast the packet.
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db releasing > imaginary",
+                          testing::StartsWith("refuse db 1 over: backing off")));
+  EXPECT_EQ(activator->outlook(db, now).failures, 2u);
+}
+
 TEST_F(ActivatorReleaseTest, EventsOfAnotherIncarnationAreIgnored) {
   const HostId db = Add("db");
   SendSyn(db);

@@ -96,7 +96,7 @@ class ActivatorSimulation final : public Activator::Delegate {
     if (incarnation <= last_incarnation_) Fail("an incarnation was used twice");
     last_incarnation_ = incarnation;
     sim.alive = incarnation;
-    sim.up = sim.paused = sim.stopping = false;
+    sim.up = sim.paused = sim.stopping = sim.ended = false;
     sim.goal = sim.known_goal = Goal::kRun;
     sim.goal_version = sim.known_version = 0;
     sim.kills = 0;
@@ -160,7 +160,7 @@ class ActivatorSimulation final : public Activator::Delegate {
     HostState state = HostState::kImaginary;
     // The one instance that may live, as the provider sees it.
     uint64_t alive = 0;
-    bool up = false, paused = false, stopping = false, killable = true;
+    bool up = false, paused = false, stopping = false, ended = false, killable = true;
     int kills = 0;
     Goal goal = Goal::kRun;        // the newest that was set
     Goal known_goal = Goal::kRun;  // the newest that the agent heard of
@@ -200,10 +200,18 @@ class ActivatorSimulation final : public Activator::Delegate {
     if (sim.alive != incarnation) return;
     sim.up = true;
     Report(host, incarnation);
-    if (Chance(failure_percent_ / 2))
-      After(Delay(), [=, this] {
-        End(host, incarnation, Chance(50) ? EndKind::kFailed : EndKind::kExited);
-      });
+    if (Chance(failure_percent_ / 2)) After(Delay(), [=, this] { EndItself(host, incarnation); });
+  }
+
+  // Often it has time to say so.
+  void EndItself(HostId host, uint64_t incarnation) {
+    Sim& sim = hosts_[host];
+    if (sim.alive != incarnation) return;
+    const EndKind kind = Chance(50) ? EndKind::kFailed : EndKind::kExited;
+    if (Chance(30)) return End(host, incarnation, kind);
+    sim.stopping = sim.ended = true;
+    Report(host, incarnation);
+    After(Delay(), [=, this] { End(host, incarnation, kind); });
   }
 
   void End(HostId host, uint64_t incarnation, EndKind kind) {
@@ -232,6 +240,7 @@ class ActivatorSimulation final : public Activator::Delegate {
       if (!sim.stopping && sim.known_goal == Goal::kReleaseIfIdle) state = State::kReleaseRefused;
       activator_->OnInstanceStatus(host, incarnation,
                                    {.state = state,
+                                    .program_ended = sim.ended,
                                     .goal_acknowledged = sim.known_version == sim.goal_version,
                                     .cause = MakeCause(Cause::Kind::kPing),
                                     .thaw = std::chrono::microseconds(300),

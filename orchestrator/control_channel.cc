@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/datagrams.h"
 #include "base/ip_build.h"
 
 namespace im::orchestrator {
@@ -62,19 +63,33 @@ void ControlChannel::SetDesired(const IpAddress& host, proto::DesiredState state
   SetDue(host, channel, now);
 }
 
-void ControlChannel::OnPacket(std::span<const uint8_t> packet, const IpView& view, Instant now) {
-  ++counters_.received;
-  const auto it = channels_.find(view.source);
-  if (it == channels_.end() || view.source_port != kControlPort) {
+void ControlChannel::OnPacket(const Packet& packet, const IpView& view, Instant now) {
+  if (!view.is_udp() || view.fragment) {
+    ++counters_.received;
+    ++counters_.malformed;
+    return;
+  }
+  ForEachDatagram(packet, view, [&](std::span<const uint8_t> payload) {
+    ++counters_.received;
+    if (view.source_port != kControlPort) {
+      ++counters_.unknown_sender;
+    } else {
+      OnMessage(view.source, payload, now);
+    }
+  });
+}
+
+void ControlChannel::OnMessage(const IpAddress& host, std::span<const uint8_t> payload,
+                               Instant now) {
+  const auto it = channels_.find(host);
+  if (it == channels_.end()) {
     ++counters_.unknown_sender;
     return;
   }
   Channel& channel = it->second;
-  const size_t size = view.payload_size();
   proto::ToOrchestrator message;
-  if (!view.is_udp() || view.fragment || size > kControlBytesReadMax ||
-      view.payload_offset + size > packet.size() ||
-      !message.ParseFromArray(packet.data() + view.payload_offset, static_cast<int>(size))) {
+  if (payload.size() > kControlBytesReadMax ||
+      !message.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
     ++counters_.malformed;
     return;
   }
@@ -83,15 +98,15 @@ void ControlChannel::OnPacket(std::span<const uint8_t> packet, const IpView& vie
     return;
   }
   for (const uint64_t version : message.acknowledged_peers()) {
-    introductions_.Acknowledge(view.source, version);
+    introductions_.Acknowledge(host, version);
   }
   if (!message.has_status() || message.status().version() == 0) return;
   // What came of the acknowledgements may have removed the channel.
-  const auto again = channels_.find(view.source);
+  const auto again = channels_.find(host);
   if (again == channels_.end() || again->second.incarnation != message.incarnation()) return;
   Channel& current = again->second;
   const proto::InstanceStatus& status = message.status();
-  SetDue(view.source, current, now);
+  SetDue(host, current, now);
   if (status.version() < current.newest_status) {
     ++counters_.stale_status;
     return;
@@ -99,7 +114,7 @@ void ControlChannel::OnPacket(std::span<const uint8_t> packet, const IpView& vie
   current.newest_status = status.version();
   const bool goal_known = status.acknowledged_desired() == current.desired.version();
   if (goal_known) current.desired_acknowledged = true;
-  delegate_.OnStatus(view.source, status, goal_known);
+  delegate_.OnStatus(host, status, goal_known);
 }
 
 void ControlChannel::Flush(Instant now, PacketBatch& out) {

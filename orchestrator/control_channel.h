@@ -79,8 +79,9 @@ class ControlChannel {
   // Preconditions: Add was called. `state.version` is filled in here.
   void SetDesired(const IpAddress& host, proto::DesiredState state, Instant now);
 
-  // A UDP packet to the gateway's control port. `view` is of it.
-  void OnPacket(std::span<const uint8_t> packet, const IpView& view, Instant now);
+  // A UDP packet, or super-packet, to the gateway's control port. `view` is of
+  // it.
+  void OnPacket(const Packet& packet, const IpView& view, Instant now);
 
   // Appends the IP packets that are due.
   void Flush(Instant now, PacketBatch& out);
@@ -99,6 +100,7 @@ class ControlChannel {
   };
 
   void SetDue(const IpAddress& host, Channel& channel, Instant due);
+  void OnMessage(const IpAddress& host, std::span<const uint8_t> payload, Instant now);
   void Send(const IpAddress& host, Channel& channel, Instant now, PacketBatch& out);
 
   const Endpoint gateway_;

@@ -12,6 +12,7 @@
 
 #include "base/ip_build.h"
 #include "orchestrator/control_channel.h"
+#include "orchestrator/test_packets.h"
 
 namespace im::orchestrator {
 namespace {
@@ -41,10 +42,7 @@ class Cluster {
 
   // The datagram as the tunnel gives it; from host 2 and above: strangers.
   void Receive(uint32_t host, uint16_t port, std::span<const uint8_t> payload) {
-    const std::vector<uint8_t> packet =
-        BuildUdp({HostAddress(host), port}, {kGateway, kControlPort}, payload);
-    const auto view = ParseIp(packet);
-    if (!view) std::abort();
+    TestPacket packet(BuildUdp({HostAddress(host), port}, {kGateway, kControlPort}, payload));
     proto::ToOrchestrator message;
     const bool ours =
         host < 2 && port == kControlPort &&
@@ -52,7 +50,7 @@ class Cluster {
         message.incarnation() == kIncarnation;
     const int before = recorder_.count;
     recorder_.current = HostAddress(host);
-    channel_.OnPacket(packet, *view, now_);
+    channel_.OnPacket(packet.packet(), packet.view(), now_);
     recorder_.current = IpAddress();
     if (!ours && recorder_.count != before) std::abort();
     Flush();

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/random.h"
 #include "orchestrator/test_agent.h"
+#include "orchestrator/test_packets.h"
 
 namespace im::orchestrator {
 namespace {
@@ -44,9 +45,8 @@ class Recorder final : public ControlChannel::Delegate {
 class ControlChannelTest : public testing::Test {
  protected:
   void Receive(const std::vector<uint8_t>& packet) {
-    const std::optional<IpView> view = ParseIp(packet);
-    ASSERT_TRUE(view.has_value());
-    channel_.OnPacket(packet, *view, now_);
+    TestPacket whole(packet);
+    channel_.OnPacket(whole.packet(), whole.view(), now_);
   }
   // What is sent now.
   PacketBatch Sent() {
@@ -103,6 +103,27 @@ TEST_F(ControlChannelTest, garbage_is_counted) {
   // Ports below 1024 do not make a control message: the agent's port does.
   Receive(BuildUdp({kA, 53}, {kGateway, kControlPort}, {}));
   EXPECT_EQ(channel_.counters().unknown_sender, 1u);
+}
+
+// As the tunnel joins what comes together. One after the other they would read
+// as a message, too: the fields of both.
+TEST_F(ControlChannelTest, joined_datagrams_are_taken_apart) {
+  channel_.Add(kA, 7);
+  const auto payload_of = [](const std::vector<uint8_t>& packet) {
+    return std::vector<uint8_t>(packet.begin() + ParseIp(packet)->payload_offset, packet.end());
+  };
+  agent_.status().set_program_pid(5);
+  std::vector<uint8_t> both = payload_of(agent_.Say(proto::InstanceStatus::RUNNING));
+  const size_t first = both.size();
+  agent_.status().set_program_pid(0);
+  const std::vector<uint8_t> second = payload_of(agent_.Say(proto::InstanceStatus::RELEASING));
+  both.insert(both.end(), second.begin(), second.end());
+  TestPacket packet(BuildUdp({kA, kControlPort}, {kGateway, kControlPort}, both));
+  packet.packet().segment_size = static_cast<uint16_t>(first);
+  channel_.OnPacket(packet.packet(), packet.view(), now_);
+  EXPECT_EQ(recorder_.count, 2);
+  EXPECT_EQ(recorder_.newest[kA].state(), proto::InstanceStatus::RELEASING);
+  EXPECT_EQ(recorder_.newest[kA].program_pid(), 0u);
 }
 
 TEST_F(ControlChannelTest, desired_state_is_repeated_until_acknowledged) {
@@ -289,7 +310,8 @@ class LossyLink {
       for (const auto& answer : it->second.Take(flight.bytes)) Send(flight.host, false, answer);
       EXPECT_LE(it->second.largest_message(), kControlBytesMax);
     } else {
-      channel_.OnPacket(flight.bytes, *ParseIp(flight.bytes), now_);
+      TestPacket packet(flight.bytes);
+      channel_.OnPacket(packet.packet(), packet.view(), now_);
     }
   }
 

@@ -299,6 +299,7 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   const bool was_reachable = std::exchange(instance.reachable, true);
   Activator::Report report;
   report.state = ReportState(status);
+  report.program_ended = status.program_pid() == 0;
   report.goal_acknowledged = goal_known && !instance.goal_deferred;
   report.cause = FromProto(status.wake_cause());
   report.suspended = report.state == Activator::Report::State::kPaused &&
@@ -375,7 +376,7 @@ void Controller::Refuse(HostId host, PacketBatch packets, absl::string_view reas
 }
 
 void Controller::OnControlPacket(const Packet& packet, const IpView& view) {
-  control_.OnPacket(packet.bytes(), view, now());
+  control_.OnPacket(packet, view, now());
   Touch();
 }
 

@@ -176,6 +176,48 @@ TEST_F(ControllerTest, a_killed_instance_starts_again_on_the_next_packet) {
   ASSERT_TRUE(BecomeDirect("a", "b"));
 }
 
+// Whatever is on its way while a program ends is answered, not lost: by the
+// host's own kernel, or by the next instance. Nobody repeats a SYN here.
+TEST_F(ControllerTest, nothing_is_lost_while_a_program_ends_by_itself) {
+  Up("a");
+  size_t refused = 0, accepted = 0;
+  for (const bool direct : {false, true}) {
+    for (int microseconds = 0; microseconds <= 600; microseconds += 50) {
+      SCOPED_TRACE(testing::Message() << microseconds << " us" << (direct ? ", directly" : ""));
+      EXPECT_TRUE(Connects("a", "b"));
+      if (direct) {
+        ASSERT_TRUE(BecomeDirect("a", "b"));
+      }
+      VirtualInstance& a = Instance("a");
+      const size_t resets = a.resets, syn_acks = a.syn_acks;
+      Instance("b").Exit(7);
+      cluster_.RunFor(std::chrono::microseconds(microseconds));
+      a.SendSyn(cluster_.AddressOf("b"), ++port_);
+      ASSERT_TRUE(cluster_.RunUntil(
+          [&] { return a.resets > resets || a.syn_acks > syn_acks; }, seconds(7)));
+      refused += a.resets - resets;
+      accepted += a.syn_acks - syn_acks;
+      ASSERT_TRUE(cluster_.RunUntil([&] { return Is("b", HostState::kImaginary) ||
+                                                 Is("b", HostState::kRunning); }));
+      cluster_.RunFor(seconds(40));  // the failure is forgotten
+    }
+  }
+  EXPECT_GT(refused, 0u);
+  EXPECT_GT(accepted, 0u);
+}
+
+TEST_F(ControllerTest, a_program_that_ends_by_itself_has_failed) {
+  VirtualInstance& c = Up("c");  // restart: always
+  c.Exit(7);
+  ASSERT_TRUE(cluster_.RunUntil(
+      [&] { return cluster_.starts == 2 && Is("c", HostState::kRunning); }));
+  const auto events = cluster_.controller().events().Newest({"c"}, 4);
+  ASSERT_EQ(events.size(), 4u);
+  EXPECT_EQ(events[0].text(), "its program ends");
+  EXPECT_EQ(events[1].text(), "exited with status 7");
+  EXPECT_TRUE(events[1].error());
+}
+
 TEST_F(ControllerTest, a_start_that_fails_is_refused_with_its_reason) {
   Up("a");
   proto::ExitReport report;

@@ -43,6 +43,9 @@ class VirtualInstance : private tunnel::Device::Delegate {
   void SendSyn(const IpAddress& to, uint16_t from_port, uint32_t isn = 1);
 
   void Pause();
+  // The program ends by itself; its kernel refuses what still comes. Gone when
+  // the orchestrator has said so.
+  void Exit(int exit_code);
   bool paused() const { return paused_; }
   // Whether packets to `peer` go there directly.
   bool Direct(const IpAddress& peer) const;
@@ -89,6 +92,7 @@ class VirtualInstance : private tunnel::Device::Delegate {
   std::map<IpAddress, tunnel::PublicKey> peers_;
   bool paused_ = false;
   bool stopping_ = false;
+  std::optional<int> exited_;
   uint64_t suspends_ = 0;
   uint64_t wakes_ = 0;
   EventLoop::Timer repeat_;

@@ -45,6 +45,7 @@ VirtualInstance::VirtualInstance(VirtualCluster& cluster, const proto::StartRequ
       device_(*tunnel::PrivateKey::FromBytes(request.private_key()), {}, cluster.clock(),
               cluster.random(), this),
       agent_(address_, gateway_address_, request.incarnation()) {
+  agent_.status().set_program_pid(2);
   agent_.on_desired = [this](const proto::DesiredState& desired) { OnDesired(desired); };
   agent_.on_peer = [this](const IpAddress& address, const proto::PeerUpdate& update) {
     OnPeer(address, update);
@@ -111,6 +112,11 @@ void VirtualInstance::OnPacket(const std::vector<uint8_t>& bytes) {
     for (const auto& answer : agent_.Take(bytes)) Send(answer);
     return;
   }
+  if (exited_ && view->is_syn()) {
+    PacketBatch refusal = SinglePacket(*BuildRefusal(bytes, RefusalKind::kPort));
+    device_.SendTo(gateway_key_, refusal, cluster_.Now(), out_);
+    return Collect();
+  }
   if (stopping_) return;  // the program is gone
   if (paused_) {
     paused_ = false;
@@ -137,7 +143,22 @@ void VirtualInstance::Pause() {
   Say(agent_.Say(proto::InstanceStatus::PAUSED));
 }
 
+void VirtualInstance::Exit(int exit_code) {
+  if (std::exchange(stopping_, true)) return;
+  exited_ = exit_code;
+  agent_.status().set_program_pid(0);
+  Say(agent_.Say(proto::InstanceStatus::RELEASING));
+}
+
 void VirtualInstance::OnDesired(const proto::DesiredState& desired) {
+  if (exited_ && desired.goal() == proto::DesiredState::RELEASE) {
+    proto::ExitReport report;
+    report.set_reason(proto::ExitReport::EXITED);
+    report.set_exit_code(*exited_);
+    cluster_.loop().Post([&cluster = cluster_, id = id_, report] {
+      cluster.EndInstance(id, report);
+    });
+  }
   if (stopping_) return;  // there is no way back
   proto::InstanceStatus& status = agent_.status();
   if (status.state() == proto::InstanceStatus::RELEASE_REFUSED) {
@@ -177,6 +198,7 @@ void VirtualInstance::Stop() {
 }
 
 void VirtualInstance::OnPeer(const IpAddress& address, const proto::PeerUpdate& update) {
+  if (exited_) return;
   if (const auto it = peers_.find(address); it != peers_.end()) {
     device_.RemovePeer(it->second);
     peers_.erase(it);

@@ -20,6 +20,9 @@
 namespace im::agent {
 namespace {
 
+// For the orchestrator to say that nothing is on its way any more. It is beyond
+// a few of its repetitions; without it (it is gone, or says nothing) we go.
+constexpr Duration kGoodbyeMax = std::chrono::milliseconds(300);
 // From SIGKILL to the news of the end. Longer: it hangs in the kernel.
 constexpr Duration kKillTakes = std::chrono::seconds(2);
 
@@ -81,7 +84,7 @@ proto::ExitReport Agent::Run() {
     report_.set_message(std::string(failure->status.message()));
     if (sandbox_ != nullptr) sandbox_->Kill();
   } else {
-    while (!ended_) {
+    while (!MayLeave()) {
       loop_->RunOnce(NextDeadline() - clock_.Now());
       OnTurn();
     }
@@ -192,6 +195,7 @@ absl::Status Agent::WatchSignals() {
 // ---- time ----
 
 Instant Agent::NextDeadline() const {
+  if (ended_) return std::min(control_.NextDeadline(), leave_at_);
   Instant next = std::min(control_.NextDeadline(), data_path_->early().NextDeadline());
   next = std::min(next, pauser_->detector().NextDeadline());
   next = std::min(next, std::min(refresh_at_, kill_at_));
@@ -200,8 +204,8 @@ Instant Agent::NextDeadline() const {
 }
 
 void Agent::OnTurn() {
-  if (ended_) return;
   const Instant now = loop_->now();
+  if (ended_) return control_.OnTimer(now);
   if (data_path_->early().young()) {
     data_path_->RunEarlyTimer();
     const int held = static_cast<int>(data_path_->early().held());
@@ -312,7 +316,7 @@ void Agent::KillProgram() {
 void Agent::End(proto::ExitReport::Reason reason, int wait_status, const std::string& message) {
   if (std::exchange(ended_, true)) return;
   pauser_->Stop(CauseOf(proto::WakeCause::USER));
-  data_path_->OnProgramEnd();
+  data_path_->OnProgramEnd(gateway_);
   sandbox_->Kill();  // what the program left behind
   report_.set_reason(reason);
   report_.set_message(message);
@@ -320,7 +324,15 @@ void Agent::End(proto::ExitReport::Reason reason, int wait_status, const std::st
   if (WIFSIGNALED(wait_status)) report_.set_signal(WTERMSIG(wait_status));
   program_ = 0;
   stopping_ = true;
+  leave_at_ = loop_->now() + kGoodbyeMax;
   Publish();
+}
+
+bool Agent::MayLeave() const {
+  if (!ended_) return false;
+  // Who is asked to go is sent nothing any more.
+  return !control_.connected() || loop_->now() >= leave_at_ ||
+         control_.desired().goal() != proto::DesiredState::RUN;
 }
 
 // ---- packets and pauses ----
@@ -362,7 +374,8 @@ void Agent::SendControl(const std::string& message) {
 }
 
 void Agent::OnPeer(const IpAddress& address, const proto::PeerUpdate& update) {
-  peers_->Apply(address, update, loop_->now());
+  // The last of their packets are still welcome.
+  if (!ended_) peers_->Apply(address, update, loop_->now());
 }
 
 void Agent::OnDesired(const proto::DesiredState& desired) {

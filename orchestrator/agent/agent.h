@@ -10,6 +10,11 @@
 // gateway did not answer within start_timeout; then all processes are gone,
 // the cgroup is removed, and instance_dir/exit says why.
 //
+// A program that ends by itself may have packets on their way to it. So the
+// agent says RELEASING and stays, its kernel refusing what comes, until the
+// orchestrator, which sends nothing more from then on and has told all others,
+// answers RELEASE.
+//
 // A gateway that goes away later changes nothing here: direct peers stay, and
 // the status is repeated, ever more slowly, until somebody answers.
 
@@ -74,6 +79,8 @@ class Agent final : public Sandbox::Delegate,
   void Stop();
   void KillProgram();
   void End(proto::ExitReport::Reason reason, int wait_status, const std::string& message);
+  // It ended, and nothing is on its way to us.
+  bool MayLeave() const;
   proto::InstanceStatus MakeStatus() const;
   // Tells the orchestrator how things stand at the end of this turn. What
   // woke the host is delivered before.
@@ -130,6 +137,7 @@ class Agent final : public Sandbox::Delegate,
   Instant give_up_at_;              // if the gateway was not seen until then
   Instant refresh_at_ = kNever;     // look at the figures
   Instant kill_at_ = kNever;        // the stop's grace ends
+  Instant leave_at_ = kNever;       // though nobody answers our goodbye
   pid_t program_ = 0;
   bool stopping_ = false;
   bool killed_ = false;

@@ -49,6 +49,7 @@ class ControlClient {
   // The way to the orchestrator is open (again): sends the status. Before the
   // first time nothing is sent.
   void OnConnected(Instant now);
+  bool connected() const { return connected_; }
 
   // The status to send from now on; `version` and `acknowledged_desired` are
   // set here. Sends it.

@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 
 #include "absl/container/inlined_vector.h"
+#include "base/datagrams.h"
 #include "base/ip_build.h"
 #include "base/ip_header.h"
 #include "base/log.h"
@@ -58,8 +59,9 @@ bool DataPath::FromTunnel(const Packet& packet) {
   if (view->source == options_.gateway && view->is_udp() && !view->fragment &&
       view->source_port == kControlPort && view->destination_port == kControlPort &&
       view->destination == options_.host) {
-    const auto payload = packet.bytes().subspan(view->payload_offset, view->payload_size());
-    controls_.emplace_back(payload.begin(), payload.end());
+    ForEachDatagram(packet, *view, [this](std::span<const uint8_t> payload) {
+      controls_.emplace_back(payload.begin(), payload.end());
+    });
     return false;
   }
   rx_bytes_ += packet.size;
@@ -101,7 +103,12 @@ void DataPath::OnTunReadable() {
   if (!answers.empty()) tun_->Write(answers, drops_);
   if (leaving.empty()) return;
   if (!first_answer_) first_answer_ = loop_.clock().Now() - options_.started_at;
-  driver_->Write(std::move(leaving));
+  Send(std::move(leaving));
+}
+
+void DataPath::Send(PacketBatch batch) {
+  if (!only_by_) return driver_->Write(std::move(batch));
+  driver_->SendTo(*only_by_, std::move(batch));
 }
 
 bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
@@ -139,14 +146,14 @@ bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
 
 void DataPath::AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers) {
   if (view.fragment) return;
-  const auto answer =
-      dns_.Answer(packet.bytes().subspan(view.payload_offset, view.payload_size()));
-  if (!answer) {
-    drops_.Add(DropReason::kMalformed);
-    return;
-  }
-  answers.AppendCopy(BuildUdp({view.destination, view.destination_port},
-                              {view.source, view.source_port}, *answer));
+  ForEachDatagram(packet, view, [&](std::span<const uint8_t> query) {
+    if (const auto answer = dns_.Answer(query)) {
+      answers.AppendCopy(BuildUdp({view.destination, view.destination_port},
+                                  {view.source, view.source_port}, *answer));
+    } else {
+      drops_.Add(DropReason::kMalformed);
+    }
+  });
 }
 
 void DataPath::SendControl(const tunnel::PublicKey& gateway, absl::string_view payload) {
@@ -165,7 +172,7 @@ void DataPath::RunEarlyTimer() {
   PacketBatch offers, refusals;
   early_.OnTimer(loop_.now(), offers, refusals);
   ToProgram(std::move(offers));
-  if (!refusals.empty()) driver_->Write(std::move(refusals));
+  if (!refusals.empty()) Send(std::move(refusals));
 }
 
 void DataPath::DrainTun() {
@@ -176,11 +183,12 @@ void DataPath::DrainTun() {
   }
 }
 
-void DataPath::OnProgramEnd() {
+void DataPath::OnProgramEnd(const tunnel::PublicKey& gateway) {
   DrainTun();
+  only_by_ = gateway;
   PacketBatch refusals;
   early_.OnProgramExit(refusals);
-  if (!refusals.empty()) driver_->Write(std::move(refusals));
+  if (!refusals.empty()) Send(std::move(refusals));
 }
 
 }  // namespace im::agent

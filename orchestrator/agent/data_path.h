@@ -77,8 +77,9 @@ class DataPath final : public PacketSink {
   EarlyPackets& early() { return early_; }
   void RunEarlyTimer();
   // The program has ended: takes what its kernel still has to say, and refuses
-  // what was held for it.
-  void OnProgramEnd();
+  // what was held for it. From now on all goes by the gateway: others are being
+  // told to forget us.
+  void OnProgramEnd(const tunnel::PublicKey& gateway);
 
   uint64_t rx_bytes() const { return rx_bytes_; }  // to the program
   uint64_t tx_bytes() const { return tx_bytes_; }
@@ -95,6 +96,8 @@ class DataPath final : public PacketSink {
   bool FromTunnel(const Packet& packet);
   void AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers);
   void ToProgram(PacketBatch batch);
+  // Into the tunnel.
+  void Send(PacketBatch batch);
 
   const Options options_;
   EventLoop& loop_;
@@ -102,6 +105,7 @@ class DataPath final : public PacketSink {
   Delegate& delegate_;
   tunnel::Driver* driver_ = nullptr;
   DirectPeers* peers_ = nullptr;
+  std::optional<tunnel::PublicKey> only_by_;  // the gateway, once the program ended
   std::optional<TunDevice> tun_;
   EventLoop::Watch watch_;
   PacketBatch before_tun_;

@@ -184,6 +184,10 @@ class TestGateway final : public PacketSink, public tunnel::Device::Delegate {
     proto::ToAgent answer;
     answer.set_incarnation(message.incarnation());
     answer.set_acknowledged_status(message.status().version());
+    if (message.status().state() == proto::InstanceStatus::RELEASING) {
+      answer.mutable_desired()->set_version(UINT64_MAX);
+      answer.mutable_desired()->set_goal(proto::DesiredState::RELEASE);
+    }
     Send(source, answer);
   }
 

@@ -39,6 +39,18 @@ class Refusals(ClusterTest):
         wait_until(lambda: "7" in c.ps()["exits"]["last_error"], "the exit code is known")
         self.assertIn(c.ps()["exits"]["last_error"], c.im("why", "exits").stdout)
 
+    def test_no_refusal_is_lost_while_programs_exit(self):
+        hosts = [f"exits{i}" for i in range(40)]
+        c = self.cluster("network: {cidr: 10.77.0.0/24}\nhosts:\n" + "".join(
+            f"  {host}: {{command: [sh, -c, 'exit 7']}}\n" for host in hosts)).up()
+        drive = c.drive()
+        for host in hosts:
+            answer = drive(f"connect 1 {host} 7000")
+            self.assertEqual(answer.get("error"), "ECONNREFUSED", host)
+        # A caller that is not answered repeats its SYN, which starts the host again.
+        self.assertEqual({h: p["starts"] for h, p in c.ps().items() if h in hosts},
+                         {host: 1 for host in hosts})
+
     def test_a_command_that_does_not_exist(self):
         c = self.cluster(BAD).up()
         self.refused(c, c.drive(), "missing", 0.5)

@@ -26,12 +26,10 @@ class Other(wireguard_go_test.Pair):
     """The tests of wireguard_go_test, and these, with another program."""
 
     program = None  # where it is
-    cases = "^(?!.*(itself|small_mtu|slow_path|the_mtu))"
+    cases = "^(?!.*(itself|slow_path|the_mtu))"
 
     def run(self, result=None):
-        # What is of im-tunnel alone was tested there. On a path smaller than its
-        # segments a newer wireguard-go sends nothing at all: its trains are
-        # refused ("message too long").
+        # What is of im-tunnel alone was tested there.
         if self.program and re.search(self.cases, self._testMethodName):
             PROGRAMS["wireguard-go"] = self.program
             return super().run(result)

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import lab
-from lab import DEADLINE_S, run, wait_until
+from lab import DEADLINE_S, PROGRAMS, run, wait_until
 
 ECHO_SERVER = """
 import socket, sys
@@ -67,6 +67,12 @@ s.connect((sys.argv[1], 7777))
 for _ in range(int(sys.argv[2])):
     s.send(bytes(1300))
 """
+
+
+def wireguard_go_version():
+    """As numbers: (0, 0, 20220316)."""
+    first = run(PROGRAMS.get("wireguard-go", "wireguard-go"), "--version").split()[1]
+    return tuple(map(int, first.lstrip("v").split("-")[0].split(".")))
 
 
 class Pair(lab.PairTest):
@@ -195,6 +201,9 @@ class Pair(lab.PairTest):
 
     def test_an_outer_path_with_a_small_mtu(self):
         a, b = self.start("im-tunnel", "wireguard-go")
+        if wireguard_go_version() > (0, 0, 20230223):
+            self.skipTest("this wireguard-go sends nothing on a path that is smaller than its "
+                          "segments: its trains are refused (message too long)")
         for namespace in ("a", "b"):
             run("ip", "link", "set", f"v{namespace}", "mtu", "1280", namespace=namespace)
         a.ping(b.inner4)
