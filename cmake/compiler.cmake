@@ -36,10 +36,8 @@ if(IM_FUZZ)
   add_link_options(-fsanitize=address,undefined)
 endif()
 
-if(IM_SANITIZE OR IM_FUZZ)
-  # Under a sanitizer Abseil's hash tables have a member more, which Debian's
-  # library, built without one, does not know. This keeps them as they are.
-  add_compile_definitions(NDEBUG_SANITIZER)
+if(IM_SANITIZE MATCHES "address" OR IM_FUZZ)
+  add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:SHELL:-include ${CMAKE_SOURCE_DIR}/cmake/abseil_as_packaged.h>")
 endif()
 
 # Warnings for our own code; third_party is built without them.

@@ -19,7 +19,6 @@
 #define IM_ORCHESTRATOR_ACTIVATOR_SIMULATION_H_
 
 #include <algorithm>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <queue>
@@ -303,10 +302,7 @@ class ActivatorSimulation final : public Activator::Delegate {
         break;
       case 3:
       case 4:
-        // The number stands in the payload, for Number().
-        bytes = BuildUdp({TestAddress(200), static_cast<uint16_t>(number)},
-                         {TestAddress(host), 53},
-                         std::span(reinterpret_cast<const uint8_t*>(&number), 4));
+        bytes = NumberedUdp(host, number);
         break;
       default:
         bytes = Tcp(200, static_cast<uint16_t>(number), host, 6379, kTcpSyn, number);
@@ -316,15 +312,6 @@ class ActivatorSimulation final : public Activator::Delegate {
     if (repeatable && Chance(50))
       After(std::chrono::milliseconds(random_.Below(1'000)),
             [=, this] { Offer(host, bytes, number, true); });
-  }
-
-  // The packet's own number: a TCP sequence, or a datagram's payload.
-  static uint32_t Number(const Packet& packet) {
-    const std::optional<IpView> view = ParseIp(packet.bytes());
-    if (view->is_tcp()) return view->tcp_sequence;
-    uint32_t number;
-    memcpy(&number, packet.data + view->payload_offset, 4);
-    return number;
   }
 
   void Offer(HostId host, const std::vector<uint8_t>& bytes, uint32_t number, bool again) {
@@ -364,9 +351,9 @@ class ActivatorSimulation final : public Activator::Delegate {
 
   void Answered(HostId host, const Packet& packet, absl::string_view how) {
     Sim& sim = hosts_[host];
-    const auto it = sim.held.find(Number(packet));
+    const auto it = sim.held.find(NumberOf(packet));
     if (it == sim.held.end()) {
-      Fail(absl::StrCat("packet ", Number(packet), " was ", std::string(how), " twice"));
+      Fail(absl::StrCat("packet ", NumberOf(packet), " was ", std::string(how), " twice"));
       return;
     }
     if (it->second < now_) Fail("a packet was held too long");

@@ -4,7 +4,9 @@
 #define IM_ORCHESTRATOR_TEST_PACKETS_H_
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/check.h"
@@ -53,6 +55,21 @@ inline std::vector<uint8_t> Syn(uint16_t from_port, uint32_t to, uint32_t isn = 
 inline std::vector<uint8_t> Udp(uint16_t from_port, uint32_t to, size_t payload_bytes = 4) {
   const std::vector<uint8_t> payload(payload_bytes, 'u');
   return BuildUdp({TestAddress(200), from_port}, {TestAddress(to), 53}, payload);
+}
+
+// A datagram with a number of its own, which stands in the payload.
+inline std::vector<uint8_t> NumberedUdp(uint32_t to, uint32_t number) {
+  return BuildUdp({TestAddress(200), static_cast<uint16_t>(number)}, {TestAddress(to), 53},
+                  std::span(reinterpret_cast<const uint8_t*>(&number), sizeof(number)));
+}
+
+// That number, or a TCP segment's sequence number.
+inline uint32_t NumberOf(const Packet& packet) {
+  const std::optional<IpView> view = ParseIp(packet.bytes());
+  if (view->is_tcp()) return view->tcp_sequence;
+  uint32_t number;
+  memcpy(&number, packet.data + view->payload_offset, sizeof(number));
+  return number;
 }
 
 }  // namespace im::orchestrator

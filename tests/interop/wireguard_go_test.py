@@ -201,7 +201,7 @@ class Pair(lab.PairTest):
 
     def test_an_outer_path_with_a_small_mtu(self):
         a, b = self.start("im-tunnel", "wireguard-go")
-        if wireguard_go_version() > (0, 0, 20230223):
+        if wireguard_go_version() >= (0, 0, 20230223):
             self.skipTest("this wireguard-go sends nothing on a path that is smaller than its "
                           "segments: its trains are refused (message too long)")
         for namespace in ("a", "b"):
