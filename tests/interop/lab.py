@@ -69,10 +69,8 @@ class Tunnel:
         try:
             self.launch()
         except Ended:
-            # A wireguard-go that follows another one at times finds its own
-            # socket gone: its predecessor's work.
-            if self.implementation != "wireguard-go":
-                raise
+            # wg(8) takes a socket that is bound but does not listen yet for
+            # one that was left behind, and removes it.
             self.launch()
         self.wg("private-key", "/dev/stdin", "listen-port", "51820", stdin=self.private_key)
         for address in (f"{self.inner4}/24", f"{self.inner6}/64"):
