@@ -15,6 +15,7 @@
 #include "orchestrator/agent/proc_stat.h"
 #include "orchestrator/agent/spawn.h"
 #include "orchestrator/agent/start_request.h"
+#include "orchestrator/agent/tun_attachment.h"
 #include "tunnel/path_mtu.h"
 
 namespace im::agent {
@@ -121,6 +122,14 @@ std::optional<Agent::Failure> Agent::StartSandbox() {
   return std::nullopt;
 }
 
+void Agent::MakeAttachment() {
+  const TunAttachment::Options options{
+      .offload = request_.offload(),
+      .hold_for = std::chrono::milliseconds(request_.start_timeout_ms())};
+  attachment_ = std::make_unique<TunAttachment>(options, *loop_, *data_path_);
+  data_path_->SetAttachment(*attachment_);
+}
+
 std::optional<Agent::Failure> Agent::StartTunnel() {
   absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create(clock_);
   if (!loop.ok()) return Failure{proto::ExitReport::TUNNEL_FAILED, loop.status()};
@@ -128,9 +137,9 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   data_path_ = std::make_unique<DataPath>(
       DataPath::Options{.host = AddressOf(request_.address()),
                         .gateway = AddressOf(request_.gateway_address()),
-                        .hold_for = std::chrono::milliseconds(request_.start_timeout_ms()),
                         .started_at = started_at_},
       *loop_, dns_, *this);
+  MakeAttachment();
   pauser_ = std::make_unique<Pauser>(request_.idle(), clock_, *cgroup_, sandbox_->init(), *this);
 
   tunnel::Driver::Options options;
@@ -160,7 +169,7 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   driver_->Connect(gateway_);
   loop_->RunOnce(Duration(0));  // the handshake leaves now
 
-  data_path_->early().OnProgramStart(loop_->now());
+  attachment_->OnProgramStart(loop_->now());
   sandbox_->Watch(*loop_, *this);
   output_->Watch(*loop_);
   absl::Status status = WatchSignals();
@@ -196,7 +205,7 @@ absl::Status Agent::WatchSignals() {
 
 Instant Agent::NextDeadline() const {
   if (ended_) return std::min(control_.NextDeadline(), leave_at_);
-  Instant next = std::min(control_.NextDeadline(), data_path_->early().NextDeadline());
+  Instant next = std::min(control_.NextDeadline(), attachment_->NextDeadline());
   next = std::min(next, pauser_->detector().NextDeadline());
   next = std::min(next, std::min(refresh_at_, kill_at_));
   if (!gateway_seen_) next = std::min(next, give_up_at_);
@@ -206,14 +215,9 @@ Instant Agent::NextDeadline() const {
 void Agent::OnTurn() {
   const Instant now = loop_->now();
   if (ended_) return control_.OnTimer(now);
-  if (data_path_->early().young()) {
-    data_path_->RunEarlyTimer();
-    const int held = static_cast<int>(data_path_->early().held());
-    if (held != held_packets_) pauser_->detector().SetHeldPackets(held, now);
-    held_packets_ = held;
-  } else if (std::exchange(held_packets_, 0) != 0) {
-    pauser_->detector().SetHeldPackets(0, now);
-  }
+  attachment_->OnTimer();
+  const int held = static_cast<int>(attachment_->held());
+  if (held != std::exchange(held_packets_, held)) pauser_->detector().SetHeldPackets(held, now);
   pauser_->detector().OnTimer(now);
   control_.OnTimer(now);
   if (now >= refresh_at_) {
@@ -264,20 +268,15 @@ proto::InstanceStatus Agent::MakeStatus() const {
 
 // ---- the sandbox ----
 
-void Agent::OnTun(FileDescriptor fd) {
-  absl::StatusOr<TunDevice> tun =
-      TunDevice::Adopt(std::move(fd), {.offload = request_.offload()});
-  if (!tun.ok()) {
-    End(proto::ExitReport::SANDBOX_FAILED, SIGKILL, std::string(tun.status().message()));
-    return;
-  }
-  data_path_->SetTun(*std::move(tun));
+void Agent::OnDescriptor(FileDescriptor fd) {
+  if (absl::Status status = attachment_->Adopt(std::move(fd)); !status.ok())
+    End(proto::ExitReport::SANDBOX_FAILED, SIGKILL, std::string(status.message()));
 }
 
 void Agent::OnProgramStarted(pid_t pid) {
   program_ = pid;
   const Instant now = loop_->now();
-  data_path_->early().OnProgramStart(now);
+  attachment_->OnProgramStart(now);
   if (stopping_) return sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
   pauser_->OnProgramStarted(now);
   refresh_at_ = now + ControlClient::kRefresh;
@@ -316,7 +315,8 @@ void Agent::KillProgram() {
 void Agent::End(proto::ExitReport::Reason reason, int wait_status, const std::string& message) {
   if (std::exchange(ended_, true)) return;
   pauser_->Stop(CauseOf(proto::WakeCause::USER));
-  data_path_->OnProgramEnd(gateway_);
+  data_path_->SendOnlyBy(gateway_);
+  attachment_->OnProgramEnd();
   sandbox_->Kill();  // what the program left behind
   report_.set_reason(reason);
   report_.set_message(message);

@@ -4,7 +4,7 @@
 // tunnel, so that the handshake with the gateway and the making of the
 // namespaces go on at the same time. The first status leaves when the
 // handshake is done; that is what makes the host Running. From then on the
-// loop moves packets (DataPath), pauses and thaws (Pauser), and answers the
+// loop moves packets (DataPath, Attachment), pauses and thaws (Pauser), and answers the
 // orchestrator (ControlClient). It ends when the program does, when it is told
 // to (SIGTERM or a DesiredState: stop signal, grace, SIGKILL), or when the
 // gateway did not answer within start_timeout; then all processes are gone,
@@ -29,6 +29,7 @@
 #include "base/event_loop.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/cgroup.h"
 #include "orchestrator/agent/control_client.h"
 #include "orchestrator/agent/data_path.h"
@@ -66,6 +67,7 @@ class Agent final : public Sandbox::Delegate,
     absl::Status status;
   };
   std::optional<Failure> StartSandbox();
+  void MakeAttachment();
   std::optional<Failure> StartTunnel();
   absl::Status WatchSignals();
 
@@ -88,7 +90,7 @@ class Agent final : public Sandbox::Delegate,
   void JoinControl();
 
   // Sandbox::Delegate:
-  void OnTun(FileDescriptor tun) override;
+  void OnDescriptor(FileDescriptor fd) override;
   void OnProgramStarted(pid_t pid) override;
   void OnStartFailed(proto::ExitReport::Reason reason, const std::string& text) override;
   void OnProgramEnded(int wait_status) override;
@@ -125,6 +127,7 @@ class Agent final : public Sandbox::Delegate,
   DnsResponder dns_;
   ControlClient control_;
   std::unique_ptr<DataPath> data_path_;
+  std::unique_ptr<Attachment> attachment_;
   std::unique_ptr<tunnel::Driver> driver_;
   std::unique_ptr<DirectPeers> peers_;
   std::unique_ptr<Pauser> pauser_;

@@ -123,6 +123,7 @@ TEST_F(AgentTest, AStatusTellsHowATurnEnded) {
   auto agent = MakeAgent(3, "polite");
   agent->Start();
   ASSERT_TRUE(agent->LogHas("ready"));
+  ASSERT_TRUE(agent->AwaitProgram());  // its first word may be faster
   ASSERT_TRUE(agent->Pause());
   const size_t before = agent->host().statuses.size();
   // It is thawed for its stop signal, which is no news to anybody.
@@ -169,6 +170,7 @@ TEST_F(AgentTest, APausedHostIsReleasedIfIdleAndARunningOneRefuses) {
   auto agent = MakeAgent(3, "polite");
   agent->Start();
   ASSERT_TRUE(agent->LogHas("ready"));
+  ASSERT_TRUE(agent->AwaitProgram());
   proto::DesiredState desired;
   desired.set_goal(proto::DesiredState::RELEASE_IF_IDLE);
   agent->Desire(desired);
@@ -208,6 +210,7 @@ TEST_F(AgentTest, KillingTheAgentLeavesNothing) {
   auto agent = MakeAgent(3, "stubborn");
   agent->Start();
   ASSERT_TRUE(agent->LogHas("ready"));
+  ASSERT_TRUE(agent->AwaitProgram());  // its first word may be faster
   ASSERT_TRUE(agent->Pause());  // also when it is frozen
   const pid_t program = static_cast<pid_t>(agent->status().program_pid());
   const std::string cgroup = CgroupOf(*agent);

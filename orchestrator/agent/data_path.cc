@@ -1,22 +1,12 @@
 #include "orchestrator/agent/data_path.h"
 
-#include <sys/epoll.h>
-
 #include "absl/container/inlined_vector.h"
 #include "base/datagrams.h"
 #include "base/ip_build.h"
 #include "base/ip_header.h"
-#include "base/log.h"
 
 namespace im::agent {
 namespace {
-
-// Reads of one turn: up to half a megabyte in super-packets, after which the
-// socket has its turn.
-constexpr int kTunReadsPerTurn = 8;
-// Turns in which an ended program's kernel is listened to: more packets than
-// its queue holds (500).
-constexpr int kLastReadsMax = 64;
 
 // Applies `keep` to each packet. Returns the batch itself if all stay, else a
 // copy of those that do.
@@ -34,17 +24,12 @@ PacketBatch Filter(PacketBatch batch, const Keep& keep) {
 
 }  // namespace
 
-void DataPath::SetTun(TunDevice tun) {
-  tun_ = std::move(tun);
-  watch_ = loop_.WatchFd(tun_->fd(), EPOLLIN, [this](uint32_t) { OnTunReadable(); });
-  if (!before_tun_.empty()) tun_->Write(before_tun_, drops_);
-  before_tun_ = PacketBatch();
-}
-
 // ---- from the tunnel to the program ----
 
 void DataPath::Write(PacketBatch batch) {
-  ToProgram(Filter(std::move(batch), [this](const Packet& packet) { return FromTunnel(packet); }));
+  PacketBatch arriving =
+      Filter(std::move(batch), [this](const Packet& packet) { return FromTunnel(packet); });
+  if (!arriving.empty()) attachment_->Write(std::move(arriving));
   const std::vector<std::vector<uint8_t>> controls = std::move(controls_);
   controls_.clear();
   for (const std::vector<uint8_t>& payload : controls) delegate_.OnControl(payload);
@@ -67,40 +52,16 @@ bool DataPath::FromTunnel(const Packet& packet) {
   rx_bytes_ += packet.size;
   const Use use = traffic_.OfInbound(*view);
   if (use != Use::kNone) delegate_.OnInboundUse(use, *view);
-  if (!early_.young()) return true;
-  return early_.OnInbound(packet, *view, loop_.now()) ==
-         EarlyPackets::Verdict::kPass;
-}
-
-void DataPath::ToProgram(PacketBatch batch) {
-  if (batch.empty()) return;
-  if (tun_) {
-    tun_->Write(batch, drops_);
-    return;
-  }
-  for (const Packet& packet : batch) {
-    if (before_tun_.size() < kBeforeTunMax) {
-      before_tun_.AppendCopy(packet);
-    } else {
-      drops_.Add(DropReason::kQueueFull);
-    }
-  }
+  return attachment_->LetIn(packet, *view);
 }
 
 // ---- from the program to the tunnel ----
 
-void DataPath::OnTunReadable() {
-  PacketBatch batch;
-  if (const absl::Status status = tun_->Read(batch, kTunReadsPerTurn); !status.ok()) {
-    // The device goes with its namespace; the end of the program tells us.
-    IM_LOG(kDebug, "TUN: ", std::string(status.message()));
-    watch_.Reset();
-  }
-  if (batch.empty()) return;
+void DataPath::OnFromProgram(PacketBatch batch) {
   PacketBatch answers;
   PacketBatch leaving = Filter(
       std::move(batch), [&](const Packet& packet) { return FromProgram(packet, answers); });
-  if (!answers.empty()) tun_->Write(answers, drops_);
+  if (!answers.empty()) attachment_->Write(std::move(answers));
   if (leaving.empty()) return;
   if (!first_answer_) first_answer_ = loop_.clock().Now() - options_.started_at;
   Send(std::move(leaving));
@@ -131,16 +92,14 @@ bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
       return false;
     }
   }
-  const Instant now = loop_.now();
-  if (early_.young() && early_.OnOutbound(packet, *view, now) == EarlyPackets::Verdict::kKeep)
-    return false;
+  if (!attachment_->LetOut(packet, *view)) return false;
   tx_bytes_ += packet.size;
   if (!listening_) {
     listening_ = view->is_udp() || (view->is_tcp() && (view->tcp_flags & (kTcpSyn | kTcpAck)) ==
                                                           (kTcpSyn | kTcpAck));
   }
   if (traffic_.OfOutbound(*view) != Use::kNone) delegate_.OnOutboundUse();
-  if (peers_->any_down()) peers_->OnPacketTo(view->destination, now);
+  if (peers_->any_down()) peers_->OnPacketTo(view->destination, loop_.now());
   return true;
 }
 
@@ -162,33 +121,6 @@ void DataPath::SendControl(const tunnel::PublicKey& gateway, absl::string_view p
                                         {options_.gateway, kControlPort},
                                         {reinterpret_cast<const uint8_t*>(payload.data()),
                                          payload.size()})));
-}
-
-void DataPath::RunEarlyTimer() {
-  if (early_.NextDeadline() > loop_.now()) return;
-  // What the kernel refused it had refused before our write returned: a late
-  // turn must not take silence for consent.
-  DrainTun();
-  PacketBatch offers, refusals;
-  early_.OnTimer(loop_.now(), offers, refusals);
-  ToProgram(std::move(offers));
-  if (!refusals.empty()) Send(std::move(refusals));
-}
-
-void DataPath::DrainTun() {
-  for (int i = 0; tun_ && watch_.active() && i < kLastReadsMax; ++i) {
-    const uint64_t before = tx_bytes_;
-    OnTunReadable();
-    if (tx_bytes_ == before) break;
-  }
-}
-
-void DataPath::OnProgramEnd(const tunnel::PublicKey& gateway) {
-  DrainTun();
-  only_by_ = gateway;
-  PacketBatch refusals;
-  early_.OnProgramExit(refusals);
-  if (!refusals.empty()) Send(std::move(refusals));
 }
 
 }  // namespace im::agent

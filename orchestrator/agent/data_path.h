@@ -1,14 +1,14 @@
-// DataPath: the packets between the program's TUN device and the tunnel.
+// DataPath: the packets between the program's attachment and the tunnel.
 //
 //   from the program:  DNS questions to the gateway → answered here
 //                      the gateway's control port    → dropped, spoofed
 //                      multicast, link noise         → dropped
-//                      refusals of early packets     → swallowed (EarlyPackets)
+//                      refusals of early packets     → kept (Attachment::LetOut)
 //                      all others                    → tunnel
 //   from the tunnel:   gateway:1 → host:1            → control message
 //                      all others                    → what they mean to
 //                        idleness is told first (so that a frozen program is
-//                        thawed before), then EarlyPackets, then the TUN
+//                        thawed before), then the attachment
 //
 // Batches pass whole, without a copy, unless something in them stays here.
 
@@ -18,15 +18,16 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "base/counters.h"
 #include "base/event_loop.h"
 #include "base/packet_sink.h"
-#include "base/tun_device.h"
+#include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/direct_peers.h"
 #include "orchestrator/agent/dns_responder.h"
-#include "orchestrator/agent/early_packets.h"
 #include "orchestrator/agent/traffic.h"
 #include "tunnel/driver.h"
 
@@ -36,12 +37,8 @@ inline constexpr uint16_t kControlPort = 1;
 inline constexpr uint16_t kDnsPort = 53;
 
 // `inside` of the tunnel's Driver.
-class DataPath final : public PacketSink {
+class DataPath final : public PacketSink, public Attachment::Delegate {
  public:
-  // Packets that came before the TUN device was there. The sandbox needs
-  // about 2 ms, and the gateway holds no more for one host.
-  static constexpr size_t kBeforeTunMax = 1024;
-
   class Delegate {
    public:
     virtual ~Delegate() = default;
@@ -55,47 +52,41 @@ class DataPath final : public PacketSink {
   struct Options {
     IpAddress host;
     IpAddress gateway;
-    Duration hold_for{0};  // EarlyPackets
-    Instant started_at;    // for first_answer
+    Instant started_at;  // for first_answer
   };
 
   // All must outlive it.
   DataPath(const Options& options, EventLoop& loop, DnsResponder& dns, Delegate& delegate)
-      : options_(options), loop_(loop), dns_(dns), delegate_(delegate), early_(options.hold_for) {}
+      : options_(options), loop_(loop), dns_(dns), delegate_(delegate) {}
 
-  // Must come before packets do.
+  // Both must come before packets do.
+  void SetAttachment(Attachment& attachment) { attachment_ = &attachment; }
   void SetTunnel(tunnel::Driver& driver, DirectPeers& peers) {
     driver_ = &driver;
     peers_ = &peers;
   }
-  void SetTun(TunDevice tun);
 
   // From the tunnel.
   void Write(PacketBatch batch) override;
   void SendControl(const tunnel::PublicKey& gateway, absl::string_view payload);
 
-  EarlyPackets& early() { return early_; }
-  void RunEarlyTimer();
-  // The program has ended: takes what its kernel still has to say, and refuses
-  // what was held for it. From now on all goes by the gateway: others are being
-  // told to forget us.
-  void OnProgramEnd(const tunnel::PublicKey& gateway);
+  // From now on all goes by the gateway: others are being told to forget us.
+  void SendOnlyBy(const tunnel::PublicKey& gateway) { only_by_ = gateway; }
+
+  // Attachment::Delegate:
+  void OnFromProgram(PacketBatch batch) override;
+  void OnRefusals(PacketBatch batch) override { Send(std::move(batch)); }
 
   uint64_t rx_bytes() const { return rx_bytes_; }  // to the program
   uint64_t tx_bytes() const { return tx_bytes_; }
   bool listening() const { return listening_; }
   std::optional<Duration> first_answer() const { return first_answer_; }
-  const DropCounters& drops() const { return drops_; }
 
  private:
-  void OnTunReadable();
-  // Reads what the kernel has answered so far.
-  void DrainTun();
   // Whether the packet goes on. `answers` takes what we say to the program.
   bool FromProgram(const Packet& packet, PacketBatch& answers);
   bool FromTunnel(const Packet& packet);
   void AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers);
-  void ToProgram(PacketBatch batch);
   // Into the tunnel.
   void Send(PacketBatch batch);
 
@@ -103,14 +94,11 @@ class DataPath final : public PacketSink {
   EventLoop& loop_;
   DnsResponder& dns_;
   Delegate& delegate_;
+  Attachment* attachment_ = nullptr;
   tunnel::Driver* driver_ = nullptr;
   DirectPeers* peers_ = nullptr;
   std::optional<tunnel::PublicKey> only_by_;  // the gateway, once the program ended
-  std::optional<TunDevice> tun_;
-  EventLoop::Watch watch_;
-  PacketBatch before_tun_;
   std::vector<std::vector<uint8_t>> controls_;  // of the batch in work
-  EarlyPackets early_;
   Traffic traffic_;
   DropCounters drops_;
   uint64_t rx_bytes_ = 0;

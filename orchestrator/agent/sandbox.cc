@@ -83,8 +83,8 @@ void Sandbox::OnReadable() {
     const std::optional<InitMessage> message = InitMessage::Decode((*packet)->bytes, text);
     if (!message) continue;
     switch (message->kind) {
-      case InitMessage::Kind::kTun:
-        if ((*packet)->fds.size() == 1) delegate_->OnTun(std::move((*packet)->fds[0]));
+      case InitMessage::Kind::kDescriptor:
+        if ((*packet)->fds.size() == 1) delegate_->OnDescriptor(std::move((*packet)->fds[0]));
         break;
       case InitMessage::Kind::kStarted:
         if (message->id == 0) delegate_->OnProgramStarted((*packet)->pid);

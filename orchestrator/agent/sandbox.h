@@ -29,7 +29,8 @@ class Sandbox {
   class Delegate {
    public:
     virtual ~Delegate() = default;
-    virtual void OnTun(FileDescriptor tun) = 0;
+    // For Attachment::Adopt.
+    virtual void OnDescriptor(FileDescriptor fd) = 0;
     // `pid` in the agent's own PID namespace.
     virtual void OnProgramStarted(pid_t pid) = 0;
     // The sandbox, or the program in it, could not be started: SANDBOX_FAILED

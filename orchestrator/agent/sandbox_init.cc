@@ -100,7 +100,7 @@ void Init::MakeInside() {
     _exit(1);
   }
   const int fds[] = {tun->fd()};
-  Tell({InitMessage::Kind::kTun}, {}, fds);
+  Tell({InitMessage::Kind::kDescriptor}, {}, fds);
   absl::Status status = sethostname(name.data(), name.size()) == 0
                             ? MakeInsideFiles(*options_.request)
                             : ErrnoStatus("set hostname");

@@ -9,7 +9,7 @@
 //
 // Messages on a socket pair, one struct InitMessage and a text each:
 //
-//   init → agent   kTun          a descriptor of im0
+//   init → agent   kDescriptor   a descriptor of im0
 //                  kStarted      id, sender's pid = the process (by SCM_CREDENTIALS)
 //                  kNotStarted   id, text: why (id 0: the host has failed)
 //                  kSandbox      text: why the inside could not be made
@@ -35,7 +35,15 @@
 namespace im::agent {
 
 struct InitMessage {
-  enum class Kind : uint32_t { kTun, kStarted, kNotStarted, kSandbox, kEnded, kRun, kSignal };
+  enum class Kind : uint32_t {
+    kDescriptor,
+    kStarted,
+    kNotStarted,
+    kSandbox,
+    kEnded,
+    kRun,
+    kSignal
+  };
   Kind kind;
   uint32_t id = 0;
   int32_t value = 0;
