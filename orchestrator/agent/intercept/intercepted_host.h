@@ -71,7 +71,11 @@ inline int RunHost(FileDescriptor link_fd, const std::vector<std::string>& argv)
   BecomeNobody();
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   netstack::LinkedStack host(std::move(link_fd), {.address = kHostAddress, .prefix_length = 24});
-  SocketBroker broker(*host.loop, host.stack, {.address4 = kHostAddress});
+  // The peer's echo stands for a resolver.
+  SocketBroker broker(*host.loop, host.stack,
+                      {.address4 = kHostAddress,
+                       .resolver = Endpoint{kPeerAddress, 7},
+                       .network = IpPrefix(kHostAddress, 24)});
   auto handover = SocketFilterHandover::Create();
   if (!handover.ok()) return FailHost(handover.status());
   const pid_t program = fork();

@@ -75,6 +75,15 @@ void PortTable::StopListening(const void* owner, const Endpoint& local) {
   if (Entry* entry = Find(owner, local.port)) entry->claim.listening = false;
 }
 
+bool PortTable::IsOpen(uint16_t port, bool listening) const {
+  const auto at = ports_.find(port);
+  return at != ports_.end() &&
+         std::any_of(at->second.begin(), at->second.end(), [&](const Entry& entry) {
+           return !entry.claim.local.address.is_loopback() &&
+                  (entry.claim.listening || !listening);
+         });
+}
+
 void PortTable::Release(const void* owner, const Endpoint& local) {
   const auto at = ports_.find(local.port);
   if (at == ports_.end()) return;

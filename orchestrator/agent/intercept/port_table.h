@@ -39,6 +39,9 @@ class PortTable {
   void StopListening(const void* owner, const Endpoint& local);
   void Release(const void* owner, const Endpoint& local);
   size_t size() const { return size_; }
+  // Whether somebody has the port, not only for 127.0.0.1 and ::1; and listens,
+  // if that is asked.
+  bool IsOpen(uint16_t port, bool listening) const;
 
  private:
   struct Entry {

@@ -68,5 +68,19 @@ TEST_F(PortTableTest, port_0_is_a_free_one_and_all_of_them_can_be_had) {
   EXPECT_EQ(ports_.size(), static_cast<size_t>(kFree));
 }
 
+TEST_F(PortTableTest, a_port_is_open_when_others_can_reach_it) {
+  EXPECT_FALSE(ports_.IsOpen(80, false));
+  ASSERT_EQ(Bind(0, On("127.0.0.1:80")), 0);
+  ASSERT_EQ(ports_.Listen(&owners_[0], *Endpoint::Parse("127.0.0.1:80")), 0);
+  EXPECT_FALSE(ports_.IsOpen(80, true));
+  ASSERT_EQ(Bind(1, On("10.0.0.2:80")), 0);
+  EXPECT_TRUE(ports_.IsOpen(80, false));
+  EXPECT_FALSE(ports_.IsOpen(80, true));
+  ASSERT_EQ(ports_.Listen(&owners_[1], *Endpoint::Parse("10.0.0.2:80")), 0);
+  EXPECT_TRUE(ports_.IsOpen(80, true));
+  ports_.Release(&owners_[1], *Endpoint::Parse("10.0.0.2:80"));
+  EXPECT_FALSE(ports_.IsOpen(80, false));
+}
+
 }  // namespace
 }  // namespace im::agent

@@ -48,6 +48,11 @@ class ProgramSocket {
     virtual void RemoveClosed() = 0;
     // We have no end of it any more and will not hear of its close.
     virtual void OnDetached(ProgramSocket& socket) = 0;
+    // What comes for the port is taken from now on.
+    virtual void OnOpened(int type, uint16_t port) = 0;
+    // Who is asked in the place of `to`, if that is a DNS server that cannot be
+    // reached from here.
+    virtual std::optional<Endpoint> ResolverFor(const Endpoint& to) = 0;
   };
 
   ProgramSocket(Context& context, int family, int type, uint64_t inode)
@@ -77,6 +82,10 @@ class ProgramSocket {
 
   // The program has closed it. Never, of those that we have no end of.
   virtual bool Closed() const = 0;
+  // Has a connection to another host.
+  virtual bool Connected() const { return false; }
+  // What was written into the pair leaves.
+  virtual void Flush() {}
 
  protected:
   // An option has changed.

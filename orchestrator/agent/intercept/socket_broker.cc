@@ -214,6 +214,45 @@ void SocketBroker::OnDetached(ProgramSocket& socket) {
   if (detached_.size() >= sweep_at_) sweep_timer_ = loop_.After(Duration(0), [this] { Sweep(); });
 }
 
+void SocketBroker::OnOpened(int type, uint16_t port) {
+  if (options_.on_opened) options_.on_opened(type, port);
+}
+
+std::optional<Endpoint> SocketBroker::ResolverFor(const Endpoint& to) {
+  constexpr uint16_t kDnsPort = 53;
+  if (!options_.resolver.has_value() || to.port != kDnsPort || to.address.is_multicast() ||
+      to == *options_.resolver)
+    return std::nullopt;
+  const bool inside = to.address.is_loopback() || to.address.is_unspecified() ||
+                      own_address(to.address.is_v4()) == to.address;
+  if (inside ? FindUdp(to) != nullptr : options_.network.Contains(to.address)) return std::nullopt;
+  return options_.resolver;
+}
+
+void SocketBroker::OnProgramsEnd() {
+  std::vector<ProgramSocket*> sockets;
+  for (const auto& [inode, socket] : sockets_) sockets.push_back(socket.get());
+  for (ProgramSocket* socket : sockets) socket->Flush();
+  RemoveClosed();
+}
+
+bool SocketBroker::IsOpen(int type, uint16_t port) const {
+  return type == SOCK_STREAM ? tcp_ports_.IsOpen(port, /*listening=*/true)
+                             : udp_ports_.IsOpen(port, /*listening=*/false);
+}
+
+int SocketBroker::CountConnections() const {
+  return static_cast<int>(std::count_if(sockets_.begin(), sockets_.end(),
+                                        [](const auto& s) { return s.second->Connected(); }));
+}
+
+int SocketBroker::CountWaitingCalls() const {
+  // A call holds on to its listener until it is answered.
+  long calls = 0;
+  for (const auto& program : programs_) calls += program->listener.use_count() - 1;
+  return static_cast<int>(calls);
+}
+
 void SocketBroker::Sweep() {
   const absl::flat_hash_set<uint64_t> open = OpenSocketInodes();
   for (auto at = detached_.begin(); at != detached_.end();) {

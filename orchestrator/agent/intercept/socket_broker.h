@@ -24,6 +24,7 @@
 #define IM_ORCHESTRATOR_AGENT_INTERCEPT_SOCKET_BROKER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -52,6 +53,13 @@ class SocketBroker final : public ProgramSocket::Context {
     // The host's addresses; the stack has interfaces with them.
     std::optional<IpAddress> address4;
     std::optional<IpAddress> address6;
+    // A machine's resolv.conf names servers that cannot be reached from here. So
+    // questions to port 53 of an address beyond `network`, or of the host itself
+    // if none of its programs has the port, go to `resolver` (UDP).
+    std::optional<Endpoint> resolver;
+    IpPrefix network;
+    // A port takes what comes for it from now on: SOCK_STREAM or SOCK_DGRAM.
+    std::function<void(int type, uint16_t port)> on_opened;
   };
 
   // All must outlive it.
@@ -61,6 +69,17 @@ class SocketBroker final : public ProgramSocket::Context {
   // Serves what the listener tells, until all who run under its filter are gone.
   void AddProgram(FileDescriptor listener);
 
+  // All programs have ended: what they wrote last leaves, nobody listens any
+  // more, and connections are closed as their bytes have left.
+  void OnProgramsEnd();
+
+  // Whether somebody listens (SOCK_STREAM) or has bound it (SOCK_DGRAM).
+  bool IsOpen(int type, uint16_t port) const;
+  // Those with other hosts.
+  int CountConnections() const;
+  // Threads of programs whose calls wait here. With Linux 5.19 and later they
+  // look as if they waited for a disk.
+  int CountWaitingCalls() const;
   size_t socket_count() const { return sockets_.size(); }
   size_t program_count() const { return programs_.size(); }
 
@@ -87,6 +106,8 @@ class SocketBroker final : public ProgramSocket::Context {
   void Remove(ProgramSocket& socket) override;
   void RemoveClosed() override;
   void OnDetached(ProgramSocket& socket) override;
+  void OnOpened(int type, uint16_t port) override;
+  std::optional<Endpoint> ResolverFor(const Endpoint& to) override;
 
   EventLoop& loop_;
   netstack::Stack& stack_;

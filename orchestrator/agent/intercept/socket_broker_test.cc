@@ -274,6 +274,33 @@ expect(buffer.raw, b'lo')
 )"), 0);
 }
 
+TEST(SocketBrokerTest, dns_servers_out_of_reach_are_answered_for) {
+  EXPECT_EQ(RunPython(R"(
+connected = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+connected.connect(('192.0.2.1', 53))
+connected.send(b'connected')
+expect(connected.recv(99), b'connected')
+expect(connected.getpeername(), ('192.0.2.1', 53))
+six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+six.connect(('2001:db8::1', 53))
+six.send(b'six')
+expect(six.recvfrom(99)[0], b'six')
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for server in ('127.0.0.53', 53), ('127.0.0.1', 53), ('192.0.2.2', 53):
+    u.sendto(b'asked', server)
+    expect(u.recvfrom(99), (b'asked', server))
+# One of the host's own is asked itself, and so is one of another host.
+own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+own.bind(('127.0.0.1', 53))
+u.sendto(b'own', ('127.0.0.1', 53))
+expect(own.recvfrom(99)[0], b'own')
+refused = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+refused.connect((PEER, 53))
+refused.send(b'nobody')
+expect(error_of(refused.recvfrom, 99), 'ECONNREFUSED')
+)"), 0);
+}
+
 TEST(SocketBrokerTest, options_are_what_a_program_expects) {
   EXPECT_EQ(RunPython(R"(
 s = socket.create_connection((PEER, 7))

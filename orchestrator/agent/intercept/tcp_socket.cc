@@ -227,6 +227,7 @@ void TcpSocket::Listen(PendingCall call, int backlog) {
   }
   state_ = State::kListening;
   call.Return(0);
+  context_.OnOpened(SOCK_STREAM, local_->port);
 }
 
 void TcpSocket::StopListening() {

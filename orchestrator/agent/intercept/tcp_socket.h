@@ -52,6 +52,7 @@ class TcpSocket final : public ProgramSocket,
   void Receive(PendingCall call, int program_end) override;
   void GetPeer(PendingCall call) override;
   bool Closed() const override { return end_.valid() && IsHungUp(end_.get()); }
+  bool Connected() const override { return state_ == State::kConnected; }
 
   // ListenerTable::Member:
   void OnArrival(Arrival arrival) override;

@@ -64,6 +64,7 @@ int UdpSocket::Open(const Endpoint& local) {
     waiting_.front().call.Fail(std::exchange(error_, 0));
     waiting_.pop_front();
   });
+  context_.OnOpened(SOCK_DGRAM, local_->port);
   return 0;
 }
 
@@ -83,8 +84,9 @@ void UdpSocket::Connect(PendingCall call, int, const ProgramAddress& to) {
   if (remote.address.is_unspecified()) remote.address = LoopbackAddress(remote.address.is_v4());
   int error = 0;
   const bool v4 = remote.address.is_v4();
+  const bool resolver = context_.ResolverFor(remote).has_value();
   if (remote.address.is_multicast() || (v4 && family() == AF_INET6 && options_.v6_only()) ||
-      (!remote.address.is_loopback() && !context_.own_address(v4).has_value()))
+      (!resolver && !remote.address.is_loopback() && !context_.own_address(v4).has_value()))
     error = ENETUNREACH;
   if (error == 0 && !local_.has_value()) error = Open({AnyAddress(family()), 0});
   if (error != 0) {
@@ -93,8 +95,9 @@ void UdpSocket::Connect(PendingCall call, int, const ProgramAddress& to) {
   }
   // From here on getsockname shows what the datagrams come from.
   if (local_->address.is_unspecified())
-    local_->address = remote.address.is_loopback() ? LoopbackAddress(v4)
-                                                   : *context_.own_address(v4);
+    local_->address = remote.address.is_loopback()
+                          ? LoopbackAddress(v4)
+                          : context_.own_address(v4).value_or(local_->address);
   remote_ = remote;
   call.Return(0);
 }
@@ -151,6 +154,11 @@ void UdpSocket::OnEvents(uint32_t events) {
 int UdpSocket::SendTo(const Endpoint& to, std::span<const uint8_t> payload) {
   if (to.address.is_multicast()) return ENETUNREACH;
   if (to.port == 0) return EINVAL;
+  if (const auto resolver = context_.ResolverFor(to); resolver && endpoint_ != nullptr) {
+    asked_ = to;
+    resolver_ = resolver;
+    return netstack::NetErrno(endpoint_->SendTo(*resolver, payload));
+  }
   if (!IsInside(to.address)) {
     if (endpoint_ == nullptr) return local_->address.is_loopback() ? EINVAL : ENETUNREACH;
     const int error = netstack::NetErrno(endpoint_->SendTo(to, payload));
@@ -218,7 +226,10 @@ void UdpSocket::Send(PendingCall call, int) {
 
 // ---- network → program ----
 
-void UdpSocket::OnDatagram(const Endpoint& from, std::span<const uint8_t> payload) {
+void UdpSocket::Flush() { OnEvents(IsHungUp(end_.get()) ? uint32_t{EPOLLRDHUP} : 0); }
+
+void UdpSocket::OnDatagram(const Endpoint& source, std::span<const uint8_t> payload) {
+  const Endpoint from = resolver_ == source ? *asked_ : source;
   if (remote_.has_value() && from != *remote_) return;
   if (GiveToWaiting(from, payload)) return;
   if (sources_.size() >= kSourcesMax) {

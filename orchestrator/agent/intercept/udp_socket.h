@@ -9,6 +9,9 @@
 // Datagrams that the program sends by send and write come out of the pair and
 // go to the connected peer; those with an address come with the call. Between
 // sockets of the same host they go straight across.
+//
+// What is for a DNS server that cannot be reached from here goes to the host's
+// resolver, whose answers come back in that server's name.
 
 #ifndef IM_ORCHESTRATOR_AGENT_INTERCEPT_UDP_SOCKET_H_
 #define IM_ORCHESTRATOR_AGENT_INTERCEPT_UDP_SOCKET_H_
@@ -42,10 +45,11 @@ class UdpSocket final : public ProgramSocket {
   void Receive(PendingCall call, int program_end) override;
   void GetPeer(PendingCall call) override;
   bool Closed() const override { return IsHungUp(end_.get()); }
+  void Flush() override;
 
   // Whether a datagram to `to` is for this socket.
   bool Takes(const Endpoint& to) const;
-  void OnDatagram(const Endpoint& from, std::span<const uint8_t> payload);
+  void OnDatagram(const Endpoint& source, std::span<const uint8_t> payload);
 
  private:
   struct Source {
@@ -83,6 +87,9 @@ class UdpSocket final : public ProgramSocket {
   EventLoop::Watch watch_;
   std::unique_ptr<netstack::UdpEndpoint> endpoint_;
   std::optional<Endpoint> remote_;
+  // The DNS server that was asked last, and who answers in its place.
+  std::optional<Endpoint> asked_;
+  std::optional<Endpoint> resolver_;
   int error_ = 0;
   std::deque<Source> sources_;
   std::deque<Waiting> waiting_;
