@@ -65,6 +65,10 @@ std::string UapiSocketPath(absl::string_view interface_name) {
 
 absl::StatusOr<FileDescriptor> ListenUapi(const std::string& path) {
   IM_ASSIGN_OR_RETURN(const sockaddr_un address, UnixAddress(path));
+  // wg(8) asks what ends in .sock, and removes what refuses. Between bind() and
+  // listen() a socket refuses, so it gets its name only then.
+  const std::string unready = absl::StrCat(path, ".", getpid());
+  IM_ASSIGN_OR_RETURN(const sockaddr_un unready_address, UnixAddress(unready));
   const std::string attempt = absl::StrCat("listen at ", path);
   const std::string directory = path.substr(0, path.rfind('/'));
   if (!directory.empty() && mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) {
@@ -73,17 +77,26 @@ absl::StatusOr<FileDescriptor> ListenUapi(const std::string& path) {
   if (SomebodyListens(address)) {
     return absl::AlreadyExistsError(absl::StrCat(attempt, ": another process does"));
   }
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(attempt);
+  for (const std::string& left_over : {path, unready}) {
+    if (unlink(left_over.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(attempt);
+  }
   FileDescriptor fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoStatus(attempt);
   // Private keys are read here, so the file is never open to others, not even
   // between bind and chmod.
   const mode_t mask = umask(0177);
-  const int bound = bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  const int bound = bind(fd.get(), reinterpret_cast<const sockaddr*>(&unready_address),
+                         sizeof(unready_address));
   const int error = errno;
   umask(mask);
   if (bound != 0) return ErrnoStatus(attempt, error);
-  if (listen(fd.get(), kBacklog) != 0) return ErrnoStatus(attempt);
+  absl::Status status;
+  // Unlike rename(), link() takes nobody's name away.
+  if (listen(fd.get(), kBacklog) != 0 || link(unready.c_str(), path.c_str()) != 0) {
+    status = ErrnoStatus(attempt);
+  }
+  unlink(unready.c_str());
+  if (!status.ok()) return status;
   return fd;
 }
 

@@ -11,7 +11,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/random.h"
@@ -196,6 +198,43 @@ TEST_F(UapiServerTest, ALivingSocketIsNotTakenADeadOneIs) {
   const FileDescriptor fd = Connect();
   Send(fd, "get=1\n\n");
   EXPECT_EQ(Receive(fd, ">"), "<get=1>");
+}
+
+// wg(8) would remove it.
+TEST_F(UapiServerTest, ASocketIsNotThereBeforeItListens) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, path_.c_str());
+  std::atomic<bool> done{false};
+  std::atomic<int> accepted{0}, refused{0};
+  std::thread asks([&] {
+    while (!done) {
+      FileDescriptor fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
+        ++accepted;
+      } else if (errno == ECONNREFUSED) {
+        ++refused;
+      }
+    }
+  });
+  // All are kept: one that is closed refuses as well.
+  std::vector<FileDescriptor> listeners;
+  for (int i = 0; i < 300; ++i) {
+    const int before = accepted;
+    absl::StatusOr<FileDescriptor> listener = ListenUapi(path_);
+    EXPECT_TRUE(listener.ok()) << listener.status();
+    if (!listener.ok()) break;
+    listeners.push_back(*std::move(listener));
+    const Instant deadline = clock_.Now() + seconds(10);
+    while (accepted == before && clock_.Now() < deadline) std::this_thread::yield();
+    EXPECT_NE(accepted, before);
+    unlink(path_.c_str());
+  }
+  done = true;
+  asks.join();
+  EXPECT_EQ(refused, 0);
+  std::error_code error;
+  EXPECT_TRUE(std::filesystem::is_empty(directory_ + "/wireguard", error));
 }
 
 TEST_F(UapiServerTest, OurOwnQuestionsAreAnswered) {
