@@ -101,6 +101,8 @@ std::unique_ptr<Cgroup> Cgroup::Create(const Options& options, const CgroupLayou
       group->joins_.push_back(std::move(join));
     }
   }
+  // A group that was there already may have been left frozen.
+  if (group->freezer_ != Freezer::kSignals) group->Thaw().IgnoreError();
   group->SetLimits(layout);
   return group;
 }
