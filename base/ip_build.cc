@@ -129,6 +129,11 @@ std::vector<uint8_t> BuildIcmpError(std::span<const uint8_t> packet, const IpVie
   return Finish(std::move(draft));
 }
 
+uint32_t RestOfTooBig(bool v6, int mtu) {
+  const auto rest = static_cast<uint32_t>(mtu);
+  return v6 ? rest : std::min<uint32_t>(rest, 0xffff);
+}
+
 std::vector<uint8_t> BuildUnreachable(std::span<const uint8_t> packet, const IpView& view,
                                       RefusalKind kind) {
   // RFC 4443 3.1: 3 address, 4 port. RFC 792: 1 host, 3 port.
@@ -196,10 +201,16 @@ std::optional<std::vector<uint8_t>> BuildTooBig(std::span<const uint8_t> packet,
   // A later fragment is not answered (RFC 1122 3.2.2), but in IPv6 (RFC 4443 2.4 e).
   if (!view->v6 && view->transport_offset == 0) return std::nullopt;
   if (!NamesOneHost(view->source) || !NamesOneHost(view->destination)) return std::nullopt;
-  const auto rest = static_cast<uint32_t>(mtu);
+  const uint32_t rest = RestOfTooBig(view->v6, mtu);
   if (view->v6) return BuildIcmpError(packet, *view, kIcmp6TooBig, 0, rest);
-  return BuildIcmpError(packet, *view, kIcmp4Unreachable, kIcmp4FragmentationNeeded,
-                        std::min<uint32_t>(rest, 0xffff));
+  return BuildIcmpError(packet, *view, kIcmp4Unreachable, kIcmp4FragmentationNeeded, rest);
+}
+
+void SetTooBigMtu(std::span<uint8_t> error, int mtu) {
+  const auto view = ParseIp(error);
+  IM_CHECK(view.has_value() && IsIcmpError(*view));
+  StoreBig32(error.data() + view->transport_offset + 4, RestOfTooBig(view->v6, mtu));
+  SetTransportChecksum(error, *view);
 }
 
 std::optional<std::vector<uint8_t>> BuildEchoReply(std::span<const uint8_t> packet) {

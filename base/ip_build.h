@@ -43,6 +43,8 @@ std::optional<std::vector<uint8_t>> BuildRefusal(std::span<const uint8_t> packet
 // bytes (RFC 1191 4, RFC 4443 3.2), in the name of the destination. nullopt for
 // what must not be answered, as above.
 std::optional<std::vector<uint8_t>> BuildTooBig(std::span<const uint8_t> packet, int mtu);
+// Writes another MTU into one. Preconditions: BuildTooBig made it.
+void SetTooBigMtu(std::span<uint8_t> error, int mtu);
 
 // The answer to an echo request; nullopt if `packet` is none.
 std::optional<std::vector<uint8_t>> BuildEchoReply(std::span<const uint8_t> packet);

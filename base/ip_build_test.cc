@@ -89,6 +89,18 @@ TEST(BuildTooBigTest, NamesTheMtuAndQuotesThePacket) {
   EXPECT_LE(six->size(), 1280u);
 }
 
+TEST(BuildTooBigTest, TheMtuCanBeWrittenLater) {
+  for (const auto& [from, to] : {std::pair(kA4, kB4), std::pair(kA6, kB6)}) {
+    const Bytes big = BuildUdp(from, to, Bytes(9000));
+    auto error = BuildTooBig(big, 0);
+    ASSERT_TRUE(error);
+    for (const int mtu : {65475, 1440}) {
+      SetTooBigMtu(*error, mtu);
+      EXPECT_EQ(*error, *BuildTooBig(big, mtu));
+    }
+  }
+}
+
 TEST(BuildTooBigTest, ErrorsAndMulticastAreNotAnswered) {
   const auto error = BuildTooBig(BuildUdp(kA4, kB4, Bytes(2000)), 1420);
   EXPECT_FALSE(BuildTooBig(*error, 100));

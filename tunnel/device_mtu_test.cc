@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/checksum.h"
 #include "tunnel/device.h"
 #include "tunnel/path_mtu.h"
@@ -21,7 +23,9 @@ class DeviceMtuTest : public ::testing::Test {
   DeviceMtuTest() {
     network.filter = [this](const WireDatagram& d) {
       largest = std::max(largest, d.bytes.size());
-      return d.bytes.size() <= carries + kTransportOverhead;
+      const bool probe = std::find(kPathMtuLadder.begin(), kPathMtuLadder.end(),
+                                   d.bytes.size() - kTransportOverhead) != kPathMtuLadder.end();
+      return d.bytes.size() <= carries + kTransportOverhead || (fragments && !probe);
     };
   }
   void BringUp(bool ours = true) {
@@ -56,6 +60,7 @@ class DeviceMtuTest : public ::testing::Test {
   Node& a = network.Add();
   Node& b = network.Add();
   size_t carries = 65475;
+  bool fragments = false;  // larger ones, but probes, which are of the ladder's sizes
   size_t largest = 0;
 };
 
@@ -134,6 +139,69 @@ TEST_F(DeviceMtuTest, UntilTheMtuIsKnownLargeDatagramsAreNotDropped) {
   }
   EXPECT_THAT(b.inbox, SizeIs(3));
   EXPECT_THAT(a.inbox, IsEmpty());
+}
+
+TEST_F(DeviceMtuTest, WhoSentLargeDatagramsIsToldWhenTheMtuIsKnownAndLosesNone) {
+  carries = 1440;
+  fragments = true;
+  BringUp();
+  // Two hosts behind A send to B, before anything is known of the path.
+  const IpAddress other = Address("10.77.0.200");
+  PeerConfig config = network.ConfigOf(a);
+  config.probe_mtu = true;
+  config.allowed_ips.push_back(IpPrefix::Host(other));
+  network.SetPeer(b, config);
+  const std::string large(3000, 'x');
+  for (const IpAddress& from : {a.address, other, a.address}) {
+    network.Send(a, TextPacket(from, b.address, large));
+    // Too large for nobody.
+    network.Send(a, TextPacket(from, b.address, std::string(1000, 'x')));
+  }
+  EXPECT_THAT(a.inbox, IsEmpty());
+  network.Pass(seconds(5));
+  EXPECT_THAT(b.inbox, SizeIs(6));
+  EXPECT_EQ(mtu(), 1440);
+  ASSERT_THAT(a.inbox, SizeIs(2)) << "each once";
+  for (const ByteVector& packet : a.inbox) {
+    const auto error = ParseIp(packet);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->icmp_type, 3);
+    EXPECT_EQ(error->icmp_code, 4);
+    EXPECT_EQ(packet[26] << 8 | packet[27], 1440);
+  }
+  EXPECT_EQ(ParseIp(a.inbox[0])->destination, a.address);
+  EXPECT_EQ(ParseIp(a.inbox[1])->destination, other);
+  EXPECT_EQ(a.device.drops().total(), 0u);
+}
+
+TEST_F(DeviceMtuTest, WhoseDatagramsFitAfterAllIsNotTold) {
+  BringUp();
+  network.Send(a, TextPacket(a.address, b.address, std::string(3000, 'x')));
+  network.Pass(seconds(5));
+  EXPECT_THAT(b.inbox, SizeIs(1));
+  EXPECT_EQ(mtu(), 65475);
+  EXPECT_THAT(a.inbox, IsEmpty());
+}
+
+TEST_F(DeviceMtuTest, AKernelThatForgotIsToldAgainWithoutALoss) {
+  carries = 1440;
+  fragments = true;
+  BringUp();
+  const auto send = [&](size_t size) {
+    network.Send(a, TextPacket(a.address, b.address, std::string(size, 'x')));
+  };
+  send(3000);
+  network.Pass(seconds(5));
+  ASSERT_THAT(a.inbox, SizeIs(1));
+  a.inbox.clear();
+  b.inbox.clear();
+  // Linux remembers an MTU for ten minutes; it is looked for anew as often.
+  network.Pass(kRaiseInterval);
+  send(3000);
+  network.Pass(seconds(5));
+  EXPECT_THAT(b.inbox, SizeIs(1));
+  EXPECT_THAT(a.inbox, SizeIs(1));
+  EXPECT_EQ(a.device.drops()[DropReason::kTooBig], 0u);
 }
 
 TEST_F(DeviceMtuTest, ATcpSenderIsToldOnceTheMtuIsKnown) {

@@ -11,6 +11,8 @@ constexpr uint8_t kDontFragment = 0x40;  // in byte 6 of an IPv4 header
 
 }  // namespace
 
+int MtuFor(bool v4, int mtu) { return v4 ? mtu : std::max(mtu, kIpv6MtuMin); }
+
 FitResult FitToMtu(Packet& packet, int mtu) {
   const auto whole = static_cast<int>(packet.size);
   // Most packets, by their size alone.
@@ -19,7 +21,7 @@ FitResult FitToMtu(Packet& packet, int mtu) {
   // Not for us to judge.
   if (!view) return {.fit = Fit::kWhole, .size = whole};
 
-  const int limit = view->v6 ? std::max(mtu, kIpv6MtuMin) : mtu;
+  const int limit = MtuFor(!view->v6, mtu);
   const int headers = view->payload_offset;
   const int size = packet.segment_size == 0 ? static_cast<int>(view->total_size)
                                             : std::min(headers + packet.segment_size, whole);

@@ -28,6 +28,9 @@ struct FitResult {
   int mtu = 0;   // what its sender is to be told
 };
 
+// What a packet of that family may have on a path of `mtu`.
+int MtuFor(bool v4, int mtu);
+
 // `packet` may be anything. Preconditions: mtu > 100.
 FitResult FitToMtu(Packet& packet, int mtu);
 

@@ -84,6 +84,8 @@ class PathMtu {
   int mtu() const { return mtu_; }
   // No larger one is being tried: whoever sends larger ones may be told.
   bool settled() const { return state_ == State::kDone; }
+  // Not yet, but soon.
+  bool searching() const { return state_ != State::kDone && state_ != State::kSilent; }
 
   // A packet of this size was sent, or would have been but for mtu().
   void OnSent(int size, Instant now, Random& random);

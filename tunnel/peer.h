@@ -17,6 +17,7 @@
 #include "tunnel/handshake.h"
 #include "tunnel/keypairs.h"
 #include "tunnel/keys.h"
+#include "tunnel/mtu_notices.h"
 #include "tunnel/path_mtu.h"
 #include "tunnel/staged_packets.h"
 #include "tunnel/tai64n.h"
@@ -67,8 +68,9 @@ struct Peer {
   // RemovePeer was called; gone when the outermost call of the device ends.
   bool removed = false;
 
-  // Its sender was told of the path's MTU, though nothing was lost.
+  // A TCP sender was told of the path's MTU, though nothing was lost.
   Instant told_mtu{};
+  MtuNotices mtu_notices;
 
   // ---- counters ----
   uint64_t rx_bytes = 0;

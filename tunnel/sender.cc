@@ -249,13 +249,15 @@ bool Sender::FitPath(Peer& peer, Packet& packet, Instant now, Outbox& out) {
   PathMtu& path = *peer.path_mtu;
   const FitResult result = FitToMtu(packet, path.mtu());
   path.OnSent(result.size, now, state_.random);
-  // As long as we do not know, it goes out as it is, and the kernel may make
-  // fragments of the datagram.
   if (result.fit == Fit::kTooBig && path.settled()) {
     state_.drops.Add(DropReason::kTooBig);
     TellMtu(packet.bytes(), result.mtu, out);
     return false;
   }
+  // As long as we do not know, it goes out as it is, and the kernel may make
+  // fragments of the datagram.
+  if (result.fit == Fit::kTooBig && path.searching())
+    peer.mtu_notices.Owe(packet.bytes(), result.size);
   // Nothing is lost by cutting, but a sender that knows loses less when a
   // segment gets lost. Not before we know ourselves.
   if (result.fit == Fit::kCut && path.settled() && now >= peer.told_mtu) {
@@ -271,6 +273,7 @@ void Sender::TellMtu(std::span<const uint8_t> packet, int mtu, Outbox& out) {
 
 void Sender::SendProbe(Peer& peer, Instant now, Outbox& out) {
   if (peer.path_mtu == nullptr) return;
+  if (peer.path_mtu->settled()) peer.mtu_notices.Pay(peer.path_mtu->mtu(), out.inside);
   const auto probe = peer.path_mtu->TakeProbe();
   Session* session = peer.SendingSession(now);
   // One that cannot be sent is as good as lost.

@@ -36,7 +36,8 @@ class Sender {
   void SendStaged(Peer& peer, bool confirm, Instant now, Outbox& out);
   // Or a handshake, if there is no session.
   void SendKeepalive(Peer& peer, Instant now, Outbox& out);
-  // The probe of the path that is due, if one is.
+  // The probe of the path that is due, if one is; and what its senders are to
+  // be told, once its MTU is known. To be called whenever it may have changed.
   void SendProbe(Peer& peer, Instant now, Outbox& out);
   void AnswerProbe(Peer& peer, const ProbeMessage& probe, Instant now, Outbox& out);
 

@@ -85,6 +85,13 @@ void UdpSocket::SetOptions(const Options& options) {
     // Missing in old kernels: then we do without.
     static_cast<void>(setsockopt(fd(), SOL_UDP, UDP_GRO, &on, sizeof(on)));
   }
+  // Routers may make fragments of IPv4: full packets get over a path that became
+  // narrow before anybody knew, and over one whose ICMP is filtered. What the
+  // kernel is told of the path by ICMP, which anybody can send, is not asked.
+  // For IPv6, which has no such routers, it is.
+  const int may_be_fragmented = IP_PMTUDISC_OMIT;
+  static_cast<void>(setsockopt(fd(), IPPROTO_IP, IP_MTU_DISCOVER, &may_be_fragmented,
+                               sizeof(may_be_fragmented)));
   AskForMessageDetails(fd(), v6_);
   SetBuffer(SO_RCVBUF, SO_RCVBUFFORCE, options.buffer_bytes, "receive");
   SetBuffer(SO_SNDBUF, SO_SNDBUFFORCE, options.buffer_bytes, "send");

@@ -170,10 +170,8 @@ class Tour(lab.PairTest):
         run("ip", "link", "set", a.interface, "up", namespace="c")
         a.ping(b.inner4)
 
-    def test_a_nat_that_forgets_after_two_seconds(self):
-        if not shutil.which("nft") or not shutil.which("conntrack"):
-            self.skipTest("needs nft and conntrack")
-        # A moves behind a router R, whose outside is what B sees.
+    def put_router_between(self):
+        """A moves behind a router R, whose outside is what B sees."""
         run("ip", "netns", "add", "r")
         self.addCleanup(run, "ip", "netns", "del", "r")
         run("ip", "link", "set", "va", "netns", "r", namespace="a")
@@ -185,6 +183,34 @@ class Tour(lab.PairTest):
             run("ip", "address", "add", address, "dev", device, namespace=namespace)
             run("ip", "link", "set", device, "up", namespace=namespace)
         run("ip", "route", "add", "default", "via", "192.168.1.1", namespace="a")
+        run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1", namespace="r")
+
+    def test_a_path_that_becomes_narrower_and_does_not_say_so(self):
+        if not shutil.which("nft"):
+            self.skipTest("needs nft")
+        self.put_router_between()
+        run("ip", "route", "add", "192.168.1.0/24", "via", "192.0.2.1", namespace="b")
+        run("nft", "-f", "-", namespace="r", stdin="""
+            table ip filter {
+              chain output {
+                type filter hook output priority filter;
+                icmp type destination-unreachable drop
+              }
+            }
+            """)
+        a, b = self.begin()
+        full = ("-M", "do", "-s", str(1420 - UDP4_BYTES))
+        a.ping(b.inner4, *full)
+        for device, namespace in (("va", "r"), ("vb", "b")):
+            run("ip", "link", "set", device, "mtu", "1300", namespace=namespace)
+        # The inner packet stays whole; the outer one is cut on its way.
+        a.ping(b.inner4, *full)
+        self.assertGreater(self.iperf(a, b, b.inner4, "-n", "1M")["sum_received"]["bytes"], 0)
+
+    def test_a_nat_that_forgets_after_two_seconds(self):
+        if not shutil.which("nft") or not shutil.which("conntrack"):
+            self.skipTest("needs nft and conntrack")
+        self.put_router_between()
         run("nft", "-f", "-", namespace="r", stdin="""
             table ip nat {
               chain out {
@@ -200,9 +226,8 @@ class Tour(lab.PairTest):
               }
             }
             """)
-        for setting in ("ipv4.ip_forward=1", "netfilter.nf_conntrack_udp_timeout=2",
-                        "netfilter.nf_conntrack_udp_timeout_stream=2"):
-            run("sysctl", "-q", "-w", f"net.{setting}", namespace="r")
+        for setting in ("timeout", "timeout_stream"):
+            run("sysctl", "-q", "-w", f"net.netfilter.nf_conntrack_udp_{setting}=2", namespace="r")
         a, b = self.begin()
         a.ping(b.inner4)
         self.assertRegex(self.endpoint_at(b, a), r"^192\.0\.2\.1:40\d\d\d$")
