@@ -156,6 +156,7 @@ void Coalescer::Add(std::span<const uint8_t> packet, bool trusted) {
     // It may belong to any flow (a fragment, options), so nothing that comes
     // later may overtake it.
     headers.mergeable = false;
+    headers.trusted = false;  // nor can its checksum be judged
     open_.fill(0);
     Open(headers);
     return;

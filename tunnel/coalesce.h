@@ -43,7 +43,7 @@ class Coalescer {
 
   // The next packet in order, without padding behind it. Its bytes must stay
   // until Flush, and are not changed. `trusted`: its transport checksum is
-  // known to be right (not needed to be looked at).
+  // known to be right, if it is whole TCP or UDP (not needed to be looked at).
   void Add(std::span<const uint8_t> packet, bool trusted);
 
   // Appends copies of everything added since the last Flush to `out`.

@@ -21,7 +21,8 @@
 //    owns a longer prefix: a packet may still come by way of the gateway when
 //    the direct path is already up.
 //  - PeerConfig::probe_mtu: the other end is one of ours, too: the path's MTU is
-//    found by probing (path_mtu.h), and packets are made to fit it (fit_mtu.h).
+//    found by probing (path_mtu.h), and packets are made to fit it (fit_mtu.h);
+//    and each end answers for the inner checksums of what it sends (vouching.h).
 
 #ifndef IM_TUNNEL_DEVICE_H_
 #define IM_TUNNEL_DEVICE_H_

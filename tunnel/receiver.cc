@@ -6,6 +6,7 @@
 #include "base/ip_header.h"
 #include "tunnel/ecn.h"
 #include "tunnel/message.h"
+#include "tunnel/vouching.h"
 
 namespace im::tunnel {
 namespace {
@@ -112,9 +113,18 @@ void Receiver::FlushGroup(Instant now, Outbox& out) {
     }
     last_run = runs_[i];
     if (job.size == 0 || peer.removed) continue;
-    if (job.out[0] == 0 && OnProbe(peer, {job.out, job.size}, now, out)) continue;
+    // Those of our own check before they send (vouching.h).
+    bool trusted = peer.path_mtu != nullptr;
+    std::span<uint8_t> plaintext(job.out, job.size);
+    if (job.out[0] == 0 && trusted) {
+      if (OnProbe(peer, plaintext, now, out)) continue;
+      if (const auto inner = OpenEnvelope(plaintext)) {
+        plaintext = *inner;
+        trusted = false;
+      }
+    }
     data = true;
-    OnPacket(peer, {job.out, job.size}, runs_[i]->ecn);
+    OnPacket(peer, plaintext, trusted, runs_[i]->ecn);
   }
   jobs_.clear();
   runs_.clear();
@@ -149,7 +159,6 @@ void Receiver::OnRevived(Peer& peer) {
 
 bool Receiver::OnProbe(Peer& peer, std::span<const uint8_t> plaintext, Instant now,
                        Outbox& out) {
-  if (peer.path_mtu == nullptr) return false;
   const auto probe = ParseProbe(plaintext);
   if (!probe) return false;
   if (!probe->answer) {
@@ -161,7 +170,8 @@ bool Receiver::OnProbe(Peer& peer, std::span<const uint8_t> plaintext, Instant n
   return true;
 }
 
-void Receiver::OnPacket(Peer& peer, std::span<uint8_t> plaintext, uint8_t outer_ecn) {
+void Receiver::OnPacket(Peer& peer, std::span<uint8_t> plaintext, bool trusted,
+                        uint8_t outer_ecn) {
   const auto route = ParseIpRoute(plaintext);
   if (!route) {
     state_.drops.Add(DropReason::kMalformed);
@@ -176,7 +186,7 @@ void Receiver::OnPacket(Peer& peer, std::span<uint8_t> plaintext, uint8_t outer_
     state_.drops.Add(DropReason::kQueueFull);
     return;
   }
-  coalescer_.Add(packet, /*trusted=*/false);
+  coalescer_.Add(packet, trusted);
 }
 
 bool Receiver::SourceIsAllowed(const Peer& peer, const IpAddress& source) {

@@ -42,7 +42,8 @@ class Receiver {
   void OnRevived(Peer& peer);
   // True for a probe of the path or its answer, which is not data.
   bool OnProbe(Peer& peer, std::span<const uint8_t> plaintext, Instant now, Outbox& out);
-  void OnPacket(Peer& peer, std::span<uint8_t> plaintext, uint8_t outer_ecn);
+  // `trusted`: its inner checksums are right.
+  void OnPacket(Peer& peer, std::span<uint8_t> plaintext, bool trusted, uint8_t outer_ecn);
   bool SourceIsAllowed(const Peer& peer, const IpAddress& source);
 
   DeviceState& state_;

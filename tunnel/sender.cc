@@ -10,6 +10,7 @@
 #include "tunnel/fit_mtu.h"
 #include "tunnel/message.h"
 #include "tunnel/segment_split.h"
+#include "tunnel/vouching.h"
 
 namespace im::tunnel {
 namespace {
@@ -158,6 +159,7 @@ void Sender::SendKeepalive(Peer& peer, Instant now, Outbox& out) {
 size_t Sender::Seal(Peer& peer, Session& session, std::span<Packet> packets, Instant now,
                     Outbox& out) {
   jobs_.clear();
+  vouch_ = peer.path_mtu != nullptr;
   mtu_ = static_cast<size_t>(peer.path_mtu == nullptr ? state_.options.mtu : peer.path_mtu->mtu());
   RunBuilder runs(out.datagrams, *peer.endpoint, peer.local, ExpectedBytes(packets));
   bool data = false;
@@ -191,11 +193,18 @@ bool Sender::Add(Session& session, Packet& packet, Instant now, RunBuilder& runs
     return true;
   }
   if (packet.segment_size != 0) return AddSuperPacket(session, packet, now, runs);
-  if (packet.size > kInnerBytesMax) {
+  const bool envelope = vouch_ && !IsVouchedFor(packet);
+  if (packet.size + (envelope ? kEnvelopeBytes : 0) > kInnerBytesMax) {
     state_.drops.Add(DropReason::kTooBig);
     return true;
   }
   if (session.messages_left(now) == 0) return false;
+  if (envelope) {
+    const size_t size = PaddedSize(packet.size + kEnvelopeBytes);
+    uint8_t* plaintext = AddJob(session, size, nullptr, EcnOf(packet.bytes()), runs);
+    WriteEnvelope(packet.bytes(), {plaintext, size});
+    return true;
+  }
   if (packet.checksum_partial) CompleteChecksum(packet);
   const size_t padded = PaddedSize(packet.size);
   // Every packet has kPacketTailroom bytes behind it.

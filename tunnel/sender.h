@@ -70,6 +70,7 @@ class Sender {
   uint64_t batch_number_ = 0;
   // Of the peer whose packets are being sealed.
   size_t mtu_ = 0;
+  bool vouch_ = false;
   // Scratch, kept for its memory.
   std::vector<Peer*> order_;
   std::vector<uint32_t> next_;
