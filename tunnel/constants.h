@@ -45,7 +45,12 @@ inline constexpr int kInitiationsPerSecondPerPeer = 50;
 // we are "under load" ([W] 5.3) and ask for cookies. A quarter of what one
 // core can answer.
 inline constexpr int kUnderLoadHandshakesPerSecond = 2000;
-// How long we stay so after the last second that was above it.
+// Of those that turned out to be forged, replayed or of nobody we know, so many
+// may come at once: some 5 ms of computing. Fewer would let a trickle of bursts
+// ask everybody for cookies.
+inline constexpr int kWastedHandshakesBurst = 128;
+// How long we stay so after the last second that was above it, or after the
+// last message that was one too many.
 inline constexpr std::chrono::seconds kUnderLoadHold{1};
 
 // Under load, what one source address (/32, /64) with a right cookie may send:

@@ -295,7 +295,7 @@ class DeviceLoadTest : public DeviceAttackTest {
 
 TEST_F(DeviceLoadTest, UnderLoadTheHonestGetInWithACookie) {
   network.Introduce(a, b);
-  Flood(kUnderLoadHandshakesPerSecond);
+  Flood(kWastedHandshakesBurst + 1);
   EXPECT_EQ(b.device.drops()[DropReason::kRateLimited], 0u);
   network.SendText(a, b, "hello");
   network.DeliverAll();
@@ -335,7 +335,7 @@ TEST_F(DeviceLoadTest, ACookieReplyFromElsewhereDoesNotMoveTheEndpoint) {
 
 TEST_F(DeviceLoadTest, AFloodIsNotAnsweredMessageByMessage) {
   network.Introduce(a, b);
-  Flood(kUnderLoadHandshakesPerSecond);
+  Flood(kWastedHandshakesBurst + 1);
   WireDatagram datagram;
   datagram.from = attacker;
   datagram.to = b.endpoint;
@@ -356,7 +356,7 @@ TEST_F(DeviceLoadTest, AFloodIsNotAnsweredMessageByMessage) {
 
 TEST_F(DeviceLoadTest, EvenWithACookieASourceIsLimited) {
   network.Introduce(a, b);
-  Flood(kUnderLoadHandshakesPerSecond + 1);
+  Flood(kWastedHandshakesBurst + 1);
   // The attacker plays by the rules now: one cookie, then as fast as it can.
   CookieHolder holder;
   WireDatagram datagram;

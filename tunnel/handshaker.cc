@@ -89,7 +89,7 @@ Peer* Handshaker::OnResponse(Bytes bytes, const DatagramRun& run, Instant now, O
   const auto keys =
       ConsumeResponse(state_.identity, *peer->pending, peer->preshared_key, message);
   if (!keys) {
-    Drop(DropReason::kDecryptFailed);
+    Waste(DropReason::kDecryptFailed, now);
     return nullptr;
   }
   peer->pending.reset();  // its index becomes the session's
@@ -129,29 +129,16 @@ void Handshaker::OnInitiation(Bytes bytes, const DatagramRun& run, Instant now, 
   const InitiationMessage message = ReadMessage<InitiationMessage>(bytes);
   if (!PassesLoadChecks(bytes, message.sender, run, now, out)) return;
   auto opened = OpenInitiation(state_.identity, message);
-  if (!opened) {
-    Drop(DropReason::kDecryptFailed);
-    return;
-  }
+  if (!opened) return Waste(DropReason::kDecryptFailed, now);
   Peer* peer = state_.peers.Find(opened->remote_static);
   const SecretKey* shared = peer == nullptr ? nullptr : state_.SharedWith(*peer);
-  if (shared == nullptr) {
-    Drop(DropReason::kUnknownPeer);
-    return;
-  }
+  if (shared == nullptr) return Waste(DropReason::kUnknownPeer, now);
   const auto stamp = OpenTimestamp(*opened, *shared);
-  if (!stamp) {
-    Drop(DropReason::kDecryptFailed);
-    return;
-  }
-  if (*stamp <= peer->greatest_stamp) {
-    Drop(DropReason::kStaleTimestamp);
-    return;
-  }
+  if (!stamp) return Waste(DropReason::kDecryptFailed, now);
+  if (*stamp <= peer->greatest_stamp) return Waste(DropReason::kStaleTimestamp, now);
   if (peer->last_initiation_taken &&
       now - *peer->last_initiation_taken < state_.times.initiation_interval) {
-    Drop(DropReason::kRateLimited);
-    return;
+    return Waste(DropReason::kRateLimited, now);
   }
   peer->greatest_stamp = *stamp;
   peer->last_initiation_taken = now;

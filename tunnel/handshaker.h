@@ -57,6 +57,11 @@ class Handshaker {
     state_.drops.Add(reason);
     return false;
   }
+  // What we had to compute for.
+  void Waste(DropReason reason, Instant now) {
+    load_.CountWasted(now);
+    Drop(reason);
+  }
 
   DeviceState& state_;
   LoadMeter load_;
