@@ -126,9 +126,10 @@ class SpecParser {
     reader.NotHonoured({"configs", "secrets", "include", "models"});
     reader.Ignore({"version"});
     if (const YamlNode* volumes = reader.Get("volumes")) ReadVolumes(*volumes);
-    const std::vector<HostDraft> drafts = ReadHosts(reader, root);
+    std::vector<HostDraft> drafts = ReadHosts(reader, root);
     reader.Finish();
 
+    CheckAttachments(drafts, spec_.attach, sink_);
     ExpandReplicas(drafts, spec_, sink_);
     CheckNames(drafts, spec_, sink_);
     if (network_is_good_) AssignAddresses(drafts, spec_, sink_);
@@ -172,10 +173,6 @@ class SpecParser {
       }
       if (auto attach = network.Word("attach", {"auto", "tun", "netstack"})) {
         spec_.attach = static_cast<AttachMode>(*attach);
-        if (spec_.attach == AttachMode::kNetstack) {
-          sink_.Error(network.Get("attach")->at, "attach: netstack is not available yet",
-                      "leave it out (auto), or write tun");
-        }
       }
       if (auto mtu = network.Integer("mtu", kHostMtuMin, kHostMtuMax)) {
         spec_.mtu = static_cast<uint32_t>(*mtu);

@@ -49,6 +49,7 @@ struct Diagnostic {
   std::string ToString() const;
 };
 
+// How a host's packets reach its agent. kAuto: tun.
 enum class AttachMode { kAuto, kTun, kNetstack };
 enum class IdleMode { kQuiet, kNoConnections, kNever };
 enum class OnRelease { kTerminate, kCheckpoint };
@@ -99,6 +100,7 @@ struct HostSpec {
   std::string hostname;                            // default: the name
   std::vector<MountSpec> mounts;
   std::vector<PublishedPort> ports;
+  AttachMode attach = AttachMode::kTun;  // never kAuto
 
   std::string stop_signal = "SIGTERM";
   Duration stop_grace_period = std::chrono::seconds(10);
@@ -139,7 +141,7 @@ struct ClusterSpec {
   IpPrefix network;   // IPv4
   IpAddress gateway;  // the network's first address
   std::string domain;  // "shop.im"
-  AttachMode attach = AttachMode::kAuto;
+  AttachMode attach = AttachMode::kAuto;  // of hosts that say nothing else
   uint32_t mtu = kHostMtuMax;
   std::string provider = "process";
   std::string path;               // of the file, as given

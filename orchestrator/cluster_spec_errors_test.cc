@@ -172,12 +172,23 @@ std::vector<BadFile> BadFiles() {
        {"c.yaml:4:36: depends_on: there is no host \"reddis\" (did you mean \"redis\"?)",
         "c.yaml:4:52: there is no group \"ensembel\" (did you mean \"ensemble\"?)"}},
       {"WhatIsNotThereYet",
-       "provider: lambda\nnetwork: {attach: netstack}\nhosts:\n"
+       "provider: lambda\nhosts:\n"
        "  a: {command: [a], on_release: checkpoint}\n",
        {"c.yaml:1:11: provider: \"lambda\" is not available (the one there is: process)",
-        "c.yaml:2:19: attach: netstack is not available yet (leave it out (auto), or write tun)",
-        "c.yaml:4:33: on_release: checkpoint is not available yet (leave it out (terminate), and "
+        "c.yaml:3:33: on_release: checkpoint is not available yet (leave it out (terminate), and "
         "keep what must last in volumes)"}},
+      {"WhatAHostOfNetstackCannotHave",
+       "network: {attach: netstack}\ndefaults: {tmpfs: /run}\nhosts:\n"
+       "  a:\n    command: [a]\n    volumes: [/tmp:/mnt]\n"
+       "  b: {command: [b], attach: tun, volumes: [/tmp:/mnt]}\n"
+       "  c: {command: [c], attach: tap}\n",
+       {"c.yaml:2:12: host a: tmpfs: a host of attach: netstack cannot have this (its program "
+        "sees the machine's files as they are; or write attach: tun)",
+        "c.yaml:2:12: host c: tmpfs: a host of attach: netstack cannot have this (its program "
+        "sees the machine's files as they are; or write attach: tun)",
+        "c.yaml:6:5: host a: volumes: a host of attach: netstack cannot have this (its program "
+        "sees the machine's files as they are; or write attach: tun)",
+        "c.yaml:8:29: attach: \"tap\" is not known (known are tun, netstack and auto)"}},
       {"BadProgramFields",
        "hosts:\n  a:\n    command: [a]\n    user: 'a b'\n    stop_signal: SIGFOO\n"
        "    ulimits: {nofiles: 1, nproc: x}\n    restart: sometimes\n    env_file: gone.env\n"

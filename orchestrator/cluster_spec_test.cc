@@ -56,6 +56,24 @@ TEST(ClusterSpec, TheLeastFileGetsEveryDefault) {
   EXPECT_FALSE(web.min_running);
 }
 
+TEST(ClusterSpec, AHostIsAttachedAsItSaysOrAsDefaultsOrTheNetworkSay) {
+  const ClusterSpec spec = MustParse(R"(
+network: {attach: netstack}
+defaults: {attach: tun}
+hosts:
+  a: {command: [a]}
+  b: {command: [b], attach: netstack}
+  c: {command: [c], attach: auto}
+)");
+  EXPECT_EQ(spec.hosts[0].attach, AttachMode::kTun);
+  EXPECT_EQ(spec.hosts[1].attach, AttachMode::kNetstack);
+  EXPECT_EQ(spec.hosts[2].attach, AttachMode::kTun);
+  const ClusterSpec whole = MustParse("network: {attach: netstack}\nhosts:\n"
+                                      "  a: {command: [a]}\n  b: {command: [b], attach: false}\n");
+  EXPECT_EQ(whole.hosts[0].attach, AttachMode::kNetstack);
+  EXPECT_EQ(whole.hosts[1].attach, AttachMode::kNetstack) << "Compose's word about output";
+}
+
 TEST(ClusterSpec, EveryFieldIsRead) {
   const ClusterSpec spec = MustParse(R"(
 name: shop

@@ -174,6 +174,8 @@ absl::Status FillStartRequest(const ClusterSpec& cluster, const HostSpec& host,
   request.set_prefix_length(static_cast<uint32_t>(cluster.network.length()));
   request.set_domain(cluster.domain);
   request.set_hostname(host.hostname);
+  request.set_attach(host.attach == AttachMode::kNetstack ? proto::ATTACH_NETSTACK
+                                                          : proto::ATTACH_TUN);
   proto::IdlePolicy& idle = *request.mutable_idle();
   idle.set_after_ms(Milliseconds(host.idle.after));
   idle.set_cpu_below_permille(host.idle.cpu_below_permille);

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "orchestrator/agent/netstack_attachment.h"
 #include "orchestrator/agent/proc_stat.h"
 #include "orchestrator/agent/spawn.h"
 #include "orchestrator/agent/start_request.h"
@@ -94,6 +95,7 @@ proto::ExitReport Agent::Run() {
     sandbox_->Kill();
     output_->Drain();
   }
+  attachment_.reset();  // while all is there that its last packets pass through
   cgroup_->Remove();
   if (absl::Status status = WriteExitReport(request_.instance_dir(), report_); !status.ok())
     IM_LOG(kError, std::string(status.message()));
@@ -114,7 +116,10 @@ std::optional<Agent::Failure> Agent::StartSandbox() {
   if (!output.ok()) return Failure{proto::ExitReport::SANDBOX_FAILED, output.status()};
   output_ = *std::move(output);
   absl::StatusOr<std::unique_ptr<Sandbox>> sandbox = Sandbox::Start(
-      {.request = &request_, .cgroup = cgroup_.get(), .stdio = output_->stdio()});
+      {.request = &request_,
+       .cgroup = cgroup_.get(),
+       .namespaces = request_.attach() != proto::ATTACH_NETSTACK,
+       .stdio = output_->stdio()});
   if (!sandbox.ok()) return Failure{proto::ExitReport::SANDBOX_FAILED, sandbox.status()};
   sandbox_ = *std::move(sandbox);
   cgroup_->SetInit(sandbox_->init());
@@ -122,12 +127,25 @@ std::optional<Agent::Failure> Agent::StartSandbox() {
   return std::nullopt;
 }
 
-void Agent::MakeAttachment() {
-  const TunAttachment::Options options{
-      .offload = request_.offload(),
-      .hold_for = std::chrono::milliseconds(request_.start_timeout_ms())};
-  attachment_ = std::make_unique<TunAttachment>(options, *loop_, *data_path_);
+absl::Status Agent::MakeAttachment() {
+  const auto hold_for = std::chrono::milliseconds(request_.start_timeout_ms());
+  if (request_.attach() == proto::ATTACH_NETSTACK) {
+    // lwIP works in large segments whatever its MTU is, and cuts datagrams that
+    // are larger, which then pass everywhere.
+    const NetstackAttachment::Options options{
+        .host = AddressOf(request_.address()),
+        .prefix_length = static_cast<int>(request_.prefix_length()),
+        .gateway = AddressOf(request_.gateway_address()),
+        .mtu = std::min(static_cast<int>(request_.mtu()), tunnel::kPathMtuBase),
+        .hold_for = hold_for};
+    IM_ASSIGN_OR_RETURN(attachment_, NetstackAttachment::Create(options, *loop_, *data_path_));
+  } else {
+    const TunAttachment::Options options{
+        .offload = request_.offload(), .hold_for = hold_for, .init = sandbox_->init()};
+    attachment_ = std::make_unique<TunAttachment>(options, *loop_, *data_path_);
+  }
   data_path_->SetAttachment(*attachment_);
+  return absl::OkStatus();
 }
 
 std::optional<Agent::Failure> Agent::StartTunnel() {
@@ -139,8 +157,10 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
                         .gateway = AddressOf(request_.gateway_address()),
                         .started_at = started_at_},
       *loop_, dns_, *this);
-  MakeAttachment();
-  pauser_ = std::make_unique<Pauser>(request_.idle(), clock_, *cgroup_, sandbox_->init(), *this);
+  if (absl::Status made = MakeAttachment(); !made.ok())
+    return Failure{proto::ExitReport::SANDBOX_FAILED, made};
+  pauser_ = std::make_unique<Pauser>(request_.idle(), clock_, *cgroup_, *attachment_,
+                                     sandbox_->init(), *this);
 
   tunnel::Driver::Options options;
   // Towards our own ends the path decides (probe_mtu).
@@ -318,6 +338,7 @@ void Agent::End(proto::ExitReport::Reason reason, int wait_status, const std::st
   data_path_->SendOnlyBy(gateway_);
   attachment_->OnProgramEnd();
   sandbox_->Kill();  // what the program left behind
+  attachment_->OnProcessesGone();
   report_.set_reason(reason);
   report_.set_message(message);
   report_.set_exit_code(ExitCodeOf(wait_status));

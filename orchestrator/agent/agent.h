@@ -67,7 +67,7 @@ class Agent final : public Sandbox::Delegate,
     absl::Status status;
   };
   std::optional<Failure> StartSandbox();
-  void MakeAttachment();
+  absl::Status MakeAttachment();
   std::optional<Failure> StartTunnel();
   absl::Status WatchSignals();
 
@@ -127,9 +127,9 @@ class Agent final : public Sandbox::Delegate,
   DnsResponder dns_;
   ControlClient control_;
   std::unique_ptr<DataPath> data_path_;
-  std::unique_ptr<Attachment> attachment_;
   std::unique_ptr<tunnel::Driver> driver_;
   std::unique_ptr<DirectPeers> peers_;
+  std::unique_ptr<Attachment> attachment_;
   std::unique_ptr<Pauser> pauser_;
   std::unique_ptr<ExecServer> exec_server_;
   FileDescriptor signals_;

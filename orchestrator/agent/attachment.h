@@ -1,7 +1,8 @@
 // Attachment: how a program's packets reach the agent.
 //
-//   TunAttachment   the kernel of the host's own network namespace, behind a TUN
-//                   device
+//   TunAttachment        the kernel of the host's own network namespace, behind a
+//                        TUN device
+//   NetstackAttachment   lwIP in the agent, for a program without any privilege
 //
 // DataPath knows what a packet means; an attachment moves it. It keeps what
 // comes before the program listens, so that a caller of a host that has just
@@ -39,9 +40,11 @@ class Attachment {
   // The program is being started: from now on it is young. Again when it has
   // been started, which counts the time anew.
   virtual void OnProgramStart(Instant now) = 0;
-  // The program is gone: takes what its network still has to say, and refuses
+  // The program has ended: takes what its network still has to say, and refuses
   // what was kept for it and what comes from now on.
   virtual void OnProgramEnd() = 0;
+  // After that: so have all others of the host's processes.
+  virtual void OnProcessesGone() = 0;
 
   // To the program.
   virtual void Write(PacketBatch batch) = 0;
@@ -56,6 +59,12 @@ class Attachment {
   // When to call OnTimer; kNever: nothing is due.
   virtual Instant NextDeadline() const = 0;
   virtual void OnTimer() = 0;
+
+  // For the idle policy: established connections with other hosts.
+  virtual int CountConnections() const = 0;
+  // Threads of the host whose calls the agent has yet to answer. They sleep, but
+  // in a way that looks like a wait for a disk.
+  virtual int CountWaitingCalls() const = 0;
 };
 
 }  // namespace im::agent

@@ -57,23 +57,6 @@ void AppendRefusal(std::span<const uint8_t> bytes, PacketBatch& refusals) {
 
 }  // namespace
 
-EarlyPackets::Held::Held(const Packet& packet, const IpView& view)
-    : bytes(packet.data, packet.data + view.total_size),
-      segment_size(packet.segment_size),
-      checksum_partial(packet.checksum_partial),
-      checksum_valid(packet.checksum_valid) {}
-
-Packet EarlyPackets::Held::AsPacket() const {
-  Packet packet;
-  packet.data = const_cast<uint8_t*>(bytes.data());  // only copied from
-  packet.size = static_cast<uint32_t>(bytes.size());
-  packet.segment_size = segment_size;
-  packet.checksum_partial = checksum_partial;
-  packet.checksum_valid = checksum_valid;
-  return packet;
-}
-
-
 void EarlyPackets::OnProgramStart(Instant now) {
   young_ = true;
   old_at_ = now + hold_for_;
@@ -97,7 +80,7 @@ EarlyPackets::Verdict EarlyPackets::OnInboundSyn(const Packet& packet,
     ForgetSyn(flow);  // a new attempt from the same port
   }
   if (!HasRoomFor(packet)) return Verdict::kKeep;
-  Syn syn{.packet = Held(packet, view)};
+  Syn syn{.packet = KeptPacket(packet, view)};
   syn.sequence = view.tcp_sequence;
   syn.refused_by = view.tcp_sequence + 1 + view.payload_size();
   syn.delay = kUnanswered;
@@ -121,7 +104,7 @@ EarlyPackets::Verdict EarlyPackets::OnInboundDatagram(const Packet& packet,
   auto [at, is_new] = udp_ports_.try_emplace(view.destination_port);
   UdpPort& port = at->second;
   if (is_new) port.next = now + kRefusedWithin;
-  port.waiting.push_back({view.flow(), Held(packet, view)});
+  port.waiting.push_back({view.flow(), KeptPacket(packet, view)});
   ++packets_;
   bytes_ += port.waiting.back().packet.bytes.size();
   // Behind one whose fate is open it must wait, so that the order stays.

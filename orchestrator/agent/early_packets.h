@@ -44,6 +44,7 @@
 #include "base/clock.h"
 #include "base/ip_header.h"
 #include "base/packet.h"
+#include "orchestrator/agent/kept_packet.h"
 
 namespace im::agent {
 
@@ -89,17 +90,8 @@ class EarlyPackets {
   size_t held() const;
 
  private:
-  // A copy of a packet, without the bytes behind its end.
-  struct Held {
-    Held(const Packet& packet, const IpView& view);
-    Packet AsPacket() const;
-    std::vector<uint8_t> bytes;
-    uint16_t segment_size;
-    bool checksum_partial;
-    bool checksum_valid;
-  };
   struct Syn {
-    Held packet;
+    KeptPacket packet;
     uint32_t sequence = 0;
     uint32_t refused_by = 0;  // the acknowledgment number of its refusal
     bool waiting = false;     // at a closed port; else it is at the kernel
@@ -113,7 +105,7 @@ class EarlyPackets {
   };
   struct Datagram {
     FlowKey flow;
-    Held packet;
+    KeptPacket packet;
   };
   // A port of which it is not known that it is open.
   struct UdpPort {

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "orchestrator/agent/proc_stat.h"
 
@@ -13,13 +15,13 @@ IdleEvidence IdleProbe::Look(IdleDetector::Delegate::Look what) const {
   if (what == IdleDetector::Delegate::Look::kCpu) return evidence;
   const TaskCounts tasks = CountTasks(cgroup_.Processes());
   evidence.tasks_running = tasks.running;
-  evidence.tasks_in_disk_wait = tasks.disk_wait;
+  evidence.tasks_in_disk_wait = std::max(0, tasks.disk_wait - attachment_.CountWaitingCalls());
   evidence.task = tasks.name;
   if (!busy_file_.empty()) {
     const std::string path = absl::StrCat("/proc/", init_, "/root/", busy_file_);
     evidence.busy_file = access(path.c_str(), F_OK) == 0;
   }
-  if (count_connections_) evidence.connections = CountConnections(init_);
+  if (count_connections_) evidence.connections = attachment_.CountConnections();
   return evidence;
 }
 

@@ -1,4 +1,5 @@
-// IdleProbe: the evidence for the idle detector, from /proc and the cgroup.
+// IdleProbe: the evidence for the idle detector, from /proc, the cgroup and the
+// attachment.
 
 #ifndef IM_ORCHESTRATOR_AGENT_IDLE_PROBE_H_
 #define IM_ORCHESTRATOR_AGENT_IDLE_PROBE_H_
@@ -7,6 +8,7 @@
 
 #include <string>
 
+#include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/cgroup.h"
 #include "orchestrator/agent/idle_detector.h"
 
@@ -14,10 +16,12 @@ namespace im::agent {
 
 class IdleProbe {
  public:
-  // `cgroup` must outlive the probe. `init` lives in the host's namespaces;
-  // `busy_file` is a path in there, or empty.
-  IdleProbe(const Cgroup& cgroup, pid_t init, std::string busy_file, bool count_connections)
+  // `cgroup` and `attachment` must outlive the probe. `init` sees the host's
+  // files; `busy_file` is a path in there, or empty.
+  IdleProbe(const Cgroup& cgroup, const Attachment& attachment, pid_t init, std::string busy_file,
+            bool count_connections)
       : cgroup_(cgroup),
+        attachment_(attachment),
         init_(init),
         busy_file_(std::move(busy_file)),
         count_connections_(count_connections) {}
@@ -26,6 +30,7 @@ class IdleProbe {
 
  private:
   const Cgroup& cgroup_;
+  const Attachment& attachment_;
   const pid_t init_;
   const std::string busy_file_;
   const bool count_connections_;

@@ -28,12 +28,12 @@ IdleDetector::Policy PolicyOf(const proto::IdlePolicy& policy) {
 
 }  // namespace
 
-Pauser::Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgroup, pid_t init,
-               Delegate& delegate)
+Pauser::Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgroup,
+               const Attachment& attachment, pid_t init, Delegate& delegate)
     : clock_(clock),
       cgroup_(cgroup),
       delegate_(delegate),
-      probe_(cgroup, init, policy.busy_file(),
+      probe_(cgroup, attachment, init, policy.busy_file(),
              policy.mode() == proto::IdlePolicy::NO_CONNECTIONS),
       detector_(PolicyOf(policy), *this) {}
 

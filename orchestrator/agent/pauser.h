@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/cgroup.h"
 #include "orchestrator/agent/idle_detector.h"
 #include "orchestrator/agent/idle_probe.h"
@@ -31,8 +32,8 @@ class Pauser final : public IdleDetector::Delegate {
   };
 
   // All must outlive it.
-  Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgroup, pid_t init,
-         Delegate& delegate);
+  Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgroup,
+         const Attachment& attachment, pid_t init, Delegate& delegate);
 
   // The program runs (counts as a wake).
   void OnProgramStarted(Instant now);

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 
+#include "orchestrator/agent/process_tree.h"
 #include "orchestrator/agent/sandbox_init.h"
 #include "orchestrator/agent/seq_packet.h"
 
@@ -24,21 +25,28 @@ absl::StatusOr<std::unique_ptr<Sandbox>> Sandbox::Start(const Options& options) 
   init.cgroup_joins = options.cgroup->join_fds();
   init.thaw_fd = options.cgroup->thaw_fd();
   init.cgroup_directories = options.cgroup->directories();
+  init.namespaces = options.namespaces;
+  // Should init be killed, its children are ours.
+  if (!options.namespaces) KeepDescendants();
   // The network namespace, the one that takes long, is made by init itself,
   // beside the agent.
-  constexpr unsigned long kFlags =
-      CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD;
+  const unsigned long flags =
+      options.namespaces ? CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | SIGCHLD
+                         : SIGCHLD;
   const pid_t pid =
-      static_cast<pid_t>(syscall(SYS_clone, kFlags, nullptr, nullptr, nullptr, nullptr));
+      static_cast<pid_t>(syscall(SYS_clone, flags, nullptr, nullptr, nullptr, nullptr));
   if (pid == 0) RunInit(init);
   if (pid < 0) {
     const int error = errno;
+    if (!options.namespaces) return ErrnoStatus("fork", error);
     absl::Status status = ErrnoStatus("make PID, mount, UTS and IPC namespaces", error);
     if (error == EPERM)
-      status = Annotate(status, "no sandbox can be made (run as root, or with CAP_SYS_ADMIN)");
+      status = Annotate(status,
+                        "no sandbox can be made (run as root, or with CAP_SYS_ADMIN, or write "
+                        "attach: netstack)");
     return status;
   }
-  return std::unique_ptr<Sandbox>(new Sandbox(std::move(sockets.first), pid));
+  return std::unique_ptr<Sandbox>(new Sandbox(std::move(sockets.first), pid, options.namespaces));
 }
 
 Sandbox::~Sandbox() { Kill(); }
@@ -63,6 +71,7 @@ void Sandbox::Kill() {
   if (init_ <= 0) return;
   watch_.Reset();
   kill(init_, SIGKILL);
+  if (!namespaces_) KillDescendants();
   // The end of a namespace's init waits for the end of all others in it.
   while (waitpid(init_, nullptr, 0) < 0 && errno == EINTR) {
   }
@@ -87,7 +96,8 @@ void Sandbox::OnReadable() {
         if ((*packet)->fds.size() == 1) delegate_->OnDescriptor(std::move((*packet)->fds[0]));
         break;
       case InitMessage::Kind::kStarted:
-        if (message->id == 0) delegate_->OnProgramStarted((*packet)->pid);
+        if (message->id == 0)
+          delegate_->OnProgramStarted(namespaces_ ? (*packet)->pid : message->value);
         break;
       case InitMessage::Kind::kSandbox:
       case InitMessage::Kind::kNotStarted:

@@ -1,9 +1,13 @@
-// Sandbox: the host's namespaces and the processes in them, seen by the agent.
+// Sandbox: the host's processes, and namespaces if it has any, seen by the agent.
 //
 // Start() clones init (sandbox_init.h) and returns at once; what init does
 // from then on, some 2 ms of it, goes on beside the agent, which meanwhile
 // speaks with the gateway. The agent stays in the namespaces where it was
 // born, with the tunnel's socket; only the TUN device's descriptor comes out.
+//
+// Without namespaces the host's processes are ordinary ones of the agent's user,
+// under a filter whose listener comes out (netstack_attachment.h). Init is there,
+// too: it keeps all of them below it, and ends them when the agent goes.
 
 #ifndef IM_ORCHESTRATOR_AGENT_SANDBOX_H_
 #define IM_ORCHESTRATOR_AGENT_SANDBOX_H_
@@ -45,6 +49,7 @@ class Sandbox {
   struct Options {
     proto::StartRequest* request = nullptr;  // init wipes the key of its copy
     const Cgroup* cgroup = nullptr;
+    bool namespaces = true;
     // The program's; -1: the agent's own.
     std::array<int, 3> stdio = {-1, -1, -1};
   };
@@ -68,11 +73,13 @@ class Sandbox {
   void Kill();
 
  private:
-  Sandbox(FileDescriptor socket, pid_t init) : socket_(std::move(socket)), init_(init) {}
+  Sandbox(FileDescriptor socket, pid_t init, bool namespaces)
+      : socket_(std::move(socket)), init_(init), namespaces_(namespaces) {}
   void OnReadable();
 
   FileDescriptor socket_;
   pid_t init_;
+  const bool namespaces_;
   Delegate* delegate_ = nullptr;
   EventLoop::Watch watch_;
 };

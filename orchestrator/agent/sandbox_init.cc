@@ -17,6 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "orchestrator/agent/cgroup.h"
 #include "orchestrator/agent/inside.h"
+#include "orchestrator/agent/intercept/socket_filter.h"
+#include "orchestrator/agent/process_tree.h"
 #include "orchestrator/agent/seq_packet.h"
 #include "orchestrator/agent/spawn.h"
 
@@ -36,6 +38,8 @@ class Init {
  private:
   void KeepOnlyOurDescriptors();
   void MakeInside();
+  // Spawn(), and all that a process needs where there are no namespaces.
+  absl::StatusOr<pid_t> SpawnProcess(uint32_t id, SpawnOptions spawn);
   void StartProgram();
   void StartSession(uint32_t id, absl::string_view text, std::vector<FileDescriptor> fds);
   void Signal(uint32_t id, int signal);
@@ -63,7 +67,11 @@ void Init::Run() {
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
   children_ = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-  MakeInside();
+  if (options_.namespaces) {
+    MakeInside();
+  } else {
+    KeepDescendants();
+  }
   StartProgram();
   while (true) {
     pollfd fds[] = {{options_.socket, POLLIN, 0}, {children_, POLLIN, 0}};
@@ -110,13 +118,45 @@ void Init::MakeInside() {
   }
 }
 
+absl::StatusOr<pid_t> Init::SpawnProcess(uint32_t id, SpawnOptions spawn) {
+  spawn.cgroup_fd = options_.cgroup_fd;
+  spawn.cgroup_joins = options_.cgroup_joins;
+  std::optional<SocketFilterHandover> handover;
+  FileDescriptor listener;
+  if (!options_.namespaces) {
+    IM_ASSIGN_OR_RETURN(handover, SocketFilterHandover::Create());
+    spawn.in_child = [&handover, init = getpid()] {
+      // Ours may be over already.
+      if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != init) _exit(1);
+      return handover->InstallInChild();
+    };
+    spawn.in_caller = [&](pid_t pid) {
+      absl::StatusOr<FileDescriptor> taken = handover->ReceiveFromChild(pid);
+      handover.reset();  // the child does not wait for it any longer
+      if (taken.ok()) listener = *std::move(taken);
+      // It failed before; it says why.
+      return absl::IsFailedPrecondition(taken.status()) ? absl::OkStatus() : taken.status();
+    };
+  }
+  IM_ASSIGN_OR_RETURN(const pid_t pid, Spawn(spawn));
+  if (listener.valid()) {
+    const int fds[] = {listener.get()};
+    Tell({InitMessage::Kind::kDescriptor}, {}, fds);
+  }
+  ids_[pid] = id;
+  if (options_.namespaces) {
+    Tell({InitMessage::Kind::kStarted, id}, {}, {}, pid);
+  } else {
+    Tell({InitMessage::Kind::kStarted, id, pid});
+  }
+  return pid;
+}
+
 void Init::StartProgram() {
   SpawnOptions spawn = OptionsFor(options_.request->program());
   spawn.stdio = options_.stdio;
   spawn.new_session = options_.stdio[1] >= 0;
-  spawn.cgroup_fd = options_.cgroup_fd;
-  spawn.cgroup_joins = options_.cgroup_joins;
-  const absl::StatusOr<pid_t> pid = Spawn(spawn);
+  const absl::StatusOr<pid_t> pid = SpawnProcess(0, std::move(spawn));
   if (!pid.ok()) {
     Tell({InitMessage::Kind::kNotStarted}, pid.status().message());
     _exit(1);
@@ -126,8 +166,6 @@ void Init::StartProgram() {
     if (fd >= 0) close(fd);
     fd = -1;
   }
-  ids_[*pid] = 0;
-  Tell({InitMessage::Kind::kStarted}, {}, {}, *pid);
 }
 
 void Init::StartSession(uint32_t id, absl::string_view text, std::vector<FileDescriptor> fds) {
@@ -146,15 +184,8 @@ void Init::StartSession(uint32_t id, absl::string_view text, std::vector<FileDes
     spawn.groups.clear();
   }
   for (int i = 0; i < 3; ++i) spawn.stdio[i] = fds[i].get();
-  spawn.cgroup_fd = options_.cgroup_fd;
-  spawn.cgroup_joins = options_.cgroup_joins;
-  const absl::StatusOr<pid_t> pid = Spawn(spawn);
-  if (!pid.ok()) {
-    Tell({InitMessage::Kind::kNotStarted, id}, pid.status().message());
-    return;
-  }
-  ids_[*pid] = id;
-  Tell({InitMessage::Kind::kStarted, id}, {}, {}, *pid);
+  const absl::StatusOr<pid_t> pid = SpawnProcess(id, std::move(spawn));
+  if (!pid.ok()) Tell({InitMessage::Kind::kNotStarted, id}, pid.status().message());
 }
 
 void Init::Signal(uint32_t id, int signal) {
@@ -208,11 +239,12 @@ void Init::Tell(const InitMessage& message, absl::string_view text, std::span<co
 }
 
 void Init::CleanUp() {
-  kill(-1, SIGKILL);
+  if (options_.namespaces) kill(-1, SIGKILL);
   // Frozen processes of version 1 end when they are thawed.
   if (options_.thaw_fd >= 0) {
     [[maybe_unused]] const ssize_t n = pwrite(options_.thaw_fd, "THAWED", 6, 0);
   }
+  if (!options_.namespaces) KillDescendants();
   while (waitpid(-1, nullptr, 0) > 0 || errno == EINTR) {
   }
   for (const std::string& directory : options_.cgroup_directories)

@@ -1,4 +1,4 @@
-// The init process of a host's PID namespace, and what it says to the agent.
+// The init process of a host, and what it says to the agent.
 //
 // A fork of the agent without exec, so that nothing has to be found, read and
 // linked: it makes the inside (inside.h), starts the program as its child, so
@@ -7,10 +7,16 @@
 // goes, the socket to it ends: init kills what runs, removes the cgroup, and
 // ends. (Should init die first, the kernel kills the rest of the namespace.)
 //
+// Without namespaces there is no inside, and init keeps what descends from it
+// together by being the parent of orphans; each process that it starts is put
+// under a filter (intercept/socket_filter.h). Should it die first, the kernel
+// kills those, and the agent what they have started.
+//
 // Messages on a socket pair, one struct InitMessage and a text each:
 //
-//   init → agent   kDescriptor   a descriptor of im0
-//                  kStarted      id, sender's pid = the process (by SCM_CREDENTIALS)
+//   init → agent   kDescriptor   a descriptor of im0, or the listener of a filter
+//                  kStarted      id, sender's pid = the process (by SCM_CREDENTIALS);
+//                                without namespaces value = the process
 //                  kNotStarted   id, text: why (id 0: the host has failed)
 //                  kSandbox      text: why the inside could not be made
 //                  kEnded        id, value = wait status
@@ -55,6 +61,7 @@ struct InitMessage {
 
 struct InitOptions {
   proto::StartRequest* request = nullptr;
+  bool namespaces = true;
   int socket = -1;  // to the agent
   // -1: the agent's own are inherited, and its session and process group.
   std::array<int, 3> stdio = {-1, -1, -1};
@@ -65,7 +72,7 @@ struct InitOptions {
 };
 
 // What the init process does after clone(2), in new PID, mount, UTS and IPC
-// namespaces. All descriptors but those of `options` are closed.
+// namespaces if it has any. All descriptors but those of `options` are closed.
 [[noreturn]] void RunInit(const InitOptions& options);
 
 }  // namespace im::agent

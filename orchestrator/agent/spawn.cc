@@ -58,11 +58,14 @@ pid_t ForkInto(int cgroup_fd, bool& joined) {
 }
 
 // In the child: what went wrong, in words, to the parent.
-[[noreturn]] void Fail(int error_pipe, const std::string& attempt, int error) {
-  std::string text = absl::StrCat(attempt, ": ", std::strerror(error));
+[[noreturn]] void FailWith(int error_pipe, std::string text) {
   text.resize(std::min(text.size(), kErrorBytesMax));
   [[maybe_unused]] const ssize_t n = write(error_pipe, text.data(), text.size());
   _exit(127);
+}
+
+[[noreturn]] void Fail(int error_pipe, const std::string& attempt, int error) {
+  FailWith(error_pipe, absl::StrCat(attempt, ": ", std::strerror(error)));
 }
 
 void JoinCgroups(const SpawnOptions& options, bool joined, int error_pipe) {
@@ -187,16 +190,23 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
       Fail(error_pipe, absl::StrCat("change to directory ", directory), errno);
     umask(022);
     ResetSignals();
+    if (options.in_child) {
+      if (const absl::Status status = options.in_child(); !status.ok())
+        FailWith(error_pipe, std::string(status.message()));
+    }
     Exec(options, error_pipe);
   }
   to_parent.Reset();
+  const absl::Status ours = options.in_caller ? options.in_caller(pid) : absl::OkStatus();
   char error[kErrorBytesMax];
   ssize_t n = 0;
   do {
     n = read(from_child.get(), error, sizeof(error));
   } while (n < 0 && errno == EINTR);
-  if (n <= 0) return pid;
+  if (n <= 0 && ours.ok()) return pid;
+  if (!ours.ok()) kill(pid, SIGKILL);
   waitpid(pid, nullptr, 0);
+  if (!ours.ok()) return ours;
   return absl::FailedPreconditionError(absl::string_view(error, static_cast<size_t>(n)));
 }
 

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -31,6 +32,11 @@ struct SpawnOptions {
   // Where the process is to live (Cgroup).
   int cgroup_fd = -1;
   std::vector<int> cgroup_joins;
+  // The last thing before the process becomes the program; and what the caller
+  // does meanwhile, with the process's number; its error is Spawn's. Either may
+  // be empty.
+  std::function<absl::Status()> in_child;
+  std::function<absl::Status(pid_t)> in_caller;
 };
 
 // What of `program` concerns its start; stdio and cgroup are left alone.

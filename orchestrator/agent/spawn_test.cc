@@ -88,6 +88,34 @@ TEST(SpawnTest, WhatIsWrongIsSaidInWords) {
   EXPECT_EQ(Spawn(options).status().message(), "set ulimit nofiles: Invalid argument");
 }
 
+TEST(SpawnTest, TheCallerHelpsTheChildBeforeItIsTheProgram) {
+  int fds[2];
+  ASSERT_EQ(pipe2(fds, O_CLOEXEC), 0);
+  const FileDescriptor in(fds[0]), out(fds[1]);
+  pid_t told = 0;
+  SpawnOptions options = Shell("exit $HELPED");
+  options.in_child = [&] {
+    char byte;
+    if (read(in.get(), &byte, 1) != 1) return absl::UnknownError("no help");
+    return absl::OkStatus();
+  };
+  options.in_caller = [&](pid_t pid) {
+    told = pid;
+    return write(out.get(), "h", 1) == 1 ? absl::OkStatus() : absl::UnknownError("write");
+  };
+  options.environment["HELPED"] = "7";
+  options.environment["PATH"] = "/usr/bin:/bin";
+  const auto pid = Spawn(options);
+  ASSERT_TRUE(pid.ok()) << pid.status();
+  EXPECT_EQ(told, *pid);
+  EXPECT_EQ(ExitCode(*pid), 7);
+  options.in_child = [] { return absl::UnknownError("the child cannot"); };
+  EXPECT_EQ(Spawn(options).status().message(), "the child cannot");
+  options.in_child = nullptr;
+  options.in_caller = [](pid_t) { return absl::UnknownError("the caller cannot"); };
+  EXPECT_EQ(Spawn(options).status().message(), "the caller cannot");
+}
+
 TEST(SpawnTest, SignalsHaveNames) {
   EXPECT_EQ(SignalOf("SIGTERM"), SIGTERM);
   EXPECT_EQ(SignalOf("hup"), SIGHUP);

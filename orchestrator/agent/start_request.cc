@@ -61,6 +61,10 @@ absl::Status CheckStartRequest(proto::StartRequest& request) {
   if (request.mtu() == 0) request.set_mtu(kMtuDefault);
   if (request.mtu() < kMtuMin || request.mtu() > 65535) return Wrong("MTU");
   proto::Program& program = *request.mutable_program();
+  if (request.attach() == proto::ATTACH_NETSTACK && program.mounts_size() > 0)
+    return Wrong("attach: netstack has no mounts");
+  if (request.attach() != proto::ATTACH_NETSTACK && request.attach() != proto::ATTACH_TUN)
+    return Wrong("attach");
   if (program.argv().empty() || program.argv(0).empty()) return Wrong("no command");
   if (program.stop_signal().empty()) program.set_stop_signal("SIGTERM");
   if (SignalOf(program.stop_signal()) == 0)

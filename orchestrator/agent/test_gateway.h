@@ -8,11 +8,13 @@
 #define IM_ORCHESTRATOR_AGENT_TEST_GATEWAY_H_
 
 #include <fcntl.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -248,8 +250,12 @@ class TestAgent {
     ASSERT_TRUE(request.SerializeToFileDescriptor(fd));
     lseek(fd, 0, SEEK_SET);
     const std::string agent = BinDirectory() + "/im-agent", number = std::to_string(fd);
+    if (unprivileged) {
+      ASSERT_EQ(chown(directory_.c_str(), kNobody, kNobody), 0);
+    }
     pid_ = fork();
     if (pid_ == 0) {
+      if (unprivileged) BecomeNobody();
       execl(agent.c_str(), agent.c_str(), "--start-fd", number.c_str(), nullptr);
       _exit(126);
     }
@@ -310,12 +316,20 @@ class TestAgent {
 
   proto::StartRequest request;
   proto::DesiredState pause_request;  // the last one
+  bool unprivileged = false;          // nobody, without a capability
   const IpAddress& address() const { return address_; }
   const std::string& directory() const { return directory_; }
   pid_t pid() const { return pid_; }
   TestGateway::Host& host() { return *host_; }
 
  private:
+  static constexpr uid_t kNobody = 65534;
+  static void BecomeNobody() {
+    if (setgroups(0, nullptr) != 0 || setgid(kNobody) != 0 || setuid(kNobody) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+      _exit(125);
+  }
+
   TestGateway& gateway_;
   const IpAddress address_;
   std::string directory_;

@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,18 @@ int Listen(int type) {
       fds.erase(fds.begin() + i);
       break;
     }
+  }
+}
+
+// Sleeps in accept and read, without poll.
+[[noreturn]] void EchoOneByOne() {
+  const int listener = Listen(SOCK_STREAM);
+  std::array<char, 4096> buffer;
+  while (true) {
+    const int fd = accept(listener, nullptr, nullptr);
+    for (ssize_t n; (n = read(fd, buffer.data(), buffer.size())) > 0;)
+      if (write(fd, buffer.data(), n) != n) break;
+    close(fd);
   }
 }
 
@@ -102,6 +115,25 @@ void WaitFor(const char* ms) { poll(nullptr, 0, std::atoi(ms)); }
     std::printf("pid=%d\n", getpid());
   }
   if (program == "exit") _exit(42);
+  if (program == "capabilities") {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("Uid:") || line.starts_with("CapEff:")) std::printf("%s\n", line.c_str());
+    _exit(0);
+  }
+  if (program == "accept") EchoOneByOne();
+  if (program == "family") {  // who has lost their parents
+    if (fork() == 0) {
+      setsid();
+      if (fork() == 0) {
+        signal(SIGTERM, SIG_IGN);
+        std::printf("%d\n", getpid());
+        while (true) pause();
+      }
+      _exit(0);
+    }
+    while (true) pause();
+  }
   if (program == "dial" && argc > 2) Dial(argv[2]);
   if (program == "polite") {  // says goodbye
     struct sigaction action = {};

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "orchestrator/agent/proc_stat.h"
 
 namespace im::agent {
 namespace {
@@ -79,6 +80,8 @@ void TunAttachment::OnTimer() {
   Write(std::move(offers));
   if (!refusals.empty()) delegate_.OnRefusals(std::move(refusals));
 }
+
+int TunAttachment::CountConnections() const { return agent::CountConnections(options_.init); }
 
 void TunAttachment::OnProgramEnd() {
   Drain();

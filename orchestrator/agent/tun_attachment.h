@@ -8,6 +8,8 @@
 #ifndef IM_ORCHESTRATOR_AGENT_TUN_ATTACHMENT_H_
 #define IM_ORCHESTRATOR_AGENT_TUN_ATTACHMENT_H_
 
+#include <sys/types.h>
+
 #include <optional>
 
 #include "base/counters.h"
@@ -27,6 +29,7 @@ class TunAttachment final : public Attachment {
   struct Options {
     bool offload = true;   // TunDevice
     Duration hold_for{0};  // EarlyPackets
+    pid_t init = 0;        // lives in the host's namespaces
   };
 
   // Both must outlive it.
@@ -36,12 +39,15 @@ class TunAttachment final : public Attachment {
   absl::Status Adopt(FileDescriptor fd) override;
   void OnProgramStart(Instant now) override { early_.OnProgramStart(now); }
   void OnProgramEnd() override;
+  void OnProcessesGone() override {}
   void Write(PacketBatch batch) override;
   bool LetIn(const Packet& packet, const IpView& view) override;
   bool LetOut(const Packet& packet, const IpView& view) override;
   size_t held() const override { return early_.young() ? early_.held() : 0; }
   Instant NextDeadline() const override { return early_.NextDeadline(); }
   void OnTimer() override;
+  int CountConnections() const override;
+  int CountWaitingCalls() const override { return 0; }
 
  private:
   // False: there was nothing to read.

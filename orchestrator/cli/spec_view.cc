@@ -51,10 +51,12 @@ std::string SpecSummary(const ClusterSpec& spec, const Terminal& terminal) {
       break;
     }
     const HostSpec& host = spec.hosts[i];
-    const bool last_cell = host.ports.empty();
+    const bool netstack = host.attach == AttachMode::kNetstack;
+    const bool last_cell = host.ports.empty() && !netstack;
     const std::string address = host.address.ToString();
     absl::StrAppend(&text, "  ", pad(host.name, name_width), "  ",
                     last_cell ? address : pad(address, address_width));
+    if (netstack) absl::StrAppend(&text, "  netstack");
     for (const PublishedPort& port : host.ports) {
       absl::StrAppend(&text, "  ", terminal.Paint(port.listen.ToString(), Colour::kCyan),
                       terminal.Plain(" → :"), port.target);

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -65,7 +66,11 @@ int Run(const Context& context, const Options& options) {
   if (ListenerAt(ApiSocket(directory)) != Listener::kNone) {
     return RefuseSecondUp(spec.name, directory);
   }
-  if (const auto missing = ExplainPreflight(TryMachine())) {
+  const bool needs_namespaces =
+      std::any_of(spec.hosts.begin(), spec.hosts.end(),
+                  [](const HostSpec& host) { return host.attach != AttachMode::kNetstack; });
+  if (const auto missing =
+          needs_namespaces ? ExplainPreflight(TryMachine()) : std::nullopt) {
     PrintError(*missing);
     return kExitNotPermitted;
   }
@@ -103,8 +108,9 @@ void AddUp(CLI::App& app, Context& context) {
   verb->footer(
       "Each change of a host is shown as one line until Ctrl-C, which stops all hosts and\n"
       "ends the cluster; a second Ctrl-C kills them. With -d the cluster stays until im down.\n"
-      "Needs root. Brought up with sudo, it obeys the user who did so: im ps, why, events,\n"
-      "wake, suspend, release, wait and down then work without sudo.\n"
+      "Needs root, unless all hosts are of attach: netstack. Brought up with sudo, it\n"
+      "obeys the user who did so: im ps, why, events, wake, suspend, release, wait and down\n"
+      "then work without sudo.\n"
       "Nothing of this machine's own network is changed.");
   verb->callback([&context, options] {
     context.run = [&context, options] { return Run(context, *options); };

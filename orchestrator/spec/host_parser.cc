@@ -73,6 +73,9 @@ HostDraft HostParser::Parse(const std::string& name, SourcePosition at, const Ya
 void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
   HostSpec& host = draft.spec;
   ReadProgram(reader, host);
+  if (const YamlNode* node = reader.Get("attach")) ReadAttach(*node, draft);
+  if (const YamlNode::Entry* entry = reader.GetEntry("volumes")) draft.volumes_at = entry->at;
+  if (const YamlNode::Entry* entry = reader.GetEntry("tmpfs")) draft.tmpfs_at = entry->at;
   if (const YamlNode* node = reader.Get("idle")) ReadIdle(*node, host.idle);
   if (const YamlNode* node = reader.Get("restart")) ReadRestart(*node, host);
   if (const YamlNode::Entry* entry = reader.GetEntry("on_release")) {
@@ -109,7 +112,7 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
        "provider", "use_api_socket", "models", "domainname"});
   // Without a meaning where a host is a process that nobody watches.
   reader.Ignore({"container_name", "labels", "label_file", "annotations", "expose", "init", "tty",
-                 "stdin_open", "pull_policy", "attach"});
+                 "stdin_open", "pull_policy"});
 }
 
 void HostParser::ReadOwn(MapReader& reader, HostDraft& draft) {
@@ -190,6 +193,7 @@ void HostParser::ReadNames(MapReader& reader, HostDraft& draft) {
                   kHostNameHint);
     }
     draft.spec.hostname = *text;
+    draft.hostname_at = node->at;
   }
 }
 
@@ -221,6 +225,21 @@ void HostParser::ReadDeploy(const YamlNode& node, HostDraft& draft) {
                       "restart_policy"});
   deploy.Ignore({"labels"});
   deploy.Finish();
+}
+
+void HostParser::ReadAttach(const YamlNode& node, HostDraft& draft) {
+  const auto text = ReadText(node, sink_);
+  if (!text) return;
+  if (*text == "tun") {
+    draft.attach = AttachMode::kTun;
+  } else if (*text == "netstack") {
+    draft.attach = AttachMode::kNetstack;
+  } else if (*text == "auto") {
+    draft.attach = AttachMode::kAuto;
+  } else if (*text != "true" && *text != "false") {  // Compose's, about output
+    sink_.Error(node.at, absl::StrCat("attach: ", Quote(*text), " is not known"),
+                "known are tun, netstack and auto");
+  }
 }
 
 void HostParser::ReadIdle(const YamlNode& node, IdleSpec& idle) {

@@ -30,6 +30,11 @@ struct HostDraft {
   HostSpec spec;  // name, service and at are set; address, wake_with, depends_on, group are not
   std::optional<int64_t> replicas;  // as given
   SourcePosition replicas_at;
+  std::optional<AttachMode> attach;  // as given
+  // Where fields stand that need namespaces; none: not given.
+  std::optional<SourcePosition> volumes_at;
+  std::optional<SourcePosition> tmpfs_at;
+  std::optional<SourcePosition> hostname_at;
   int64_t min_running = 0;
   std::optional<IpAddress> address;  // as given
   SourcePosition address_at;
@@ -55,6 +60,7 @@ class HostParser {
  private:
   void ReadShared(MapReader& reader, HostDraft& draft);
   void ReadOwn(MapReader& reader, HostDraft& draft);
+  void ReadAttach(const YamlNode& node, HostDraft& draft);
   void ReadIdle(const YamlNode& node, IdleSpec& idle);
   void ReadRestart(const YamlNode& node, HostSpec& host);
   void ReadDeploy(const YamlNode& node, HostDraft& draft);

@@ -97,6 +97,30 @@ size_t TextBytes(const HostSpec& host) {
   return bytes;
 }
 
+void CheckAttachments(std::vector<HostDraft>& drafts, AttachMode network, DiagnosticSink& sink) {
+  for (HostDraft& draft : drafts) {
+    const AttachMode mode = draft.attach.value_or(network);
+    draft.spec.attach = mode == AttachMode::kAuto ? AttachMode::kTun : mode;
+    if (draft.spec.attach != AttachMode::kNetstack) continue;
+    const auto refuse = [&](const std::optional<SourcePosition>& at, absl::string_view field,
+                            const char* hint) {
+      if (at.has_value())
+        sink.Error(*at, absl::StrCat("host ", draft.spec.name, ": ", field,
+                                     ": a host of attach: netstack cannot have this"), hint);
+    };
+    constexpr char kFiles[] = "its program sees the machine's files as they are; or write "
+                              "attach: tun";
+    refuse(draft.volumes_at, "volumes", kFiles);
+    refuse(draft.tmpfs_at, "tmpfs", kFiles);
+    if (draft.hostname_at.has_value()) {
+      sink.Warning(*draft.hostname_at,
+                   absl::StrCat("host ", draft.spec.name,
+                                ": hostname is not honoured with attach: netstack"),
+                   "the program sees the machine's; HOSTNAME in its environment is as you say");
+    }
+  }
+}
+
 void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
                     DiagnosticSink& sink) {
   size_t text_bytes = 0;

@@ -1,0 +1,100 @@
+"""Hosts of `attach: netstack`: beside others, and in a cluster of an ordinary user."""
+
+import os
+import shutil
+import subprocess
+import unittest
+
+from cluster import BIN, DEADLINE_S, ClusterTest
+
+NOBODY = 65534
+
+# Says to whoever connects what it is told, and who else it reached.
+RELAY = """\
+import socket, sys
+own = sys.argv[1]
+listener = socket.create_server(("", 7000))
+while True:
+    caller, _ = listener.accept()
+    answer = own
+    if len(sys.argv) > 2:
+        with socket.create_connection((sys.argv[2], 7000)) as other:
+            answer += " " + other.makefile().read()
+    caller.sendall(answer.encode())
+    caller.close()
+"""
+
+
+class NetstackTest(ClusterTest):
+
+    def setUp(self):
+        # Programs where an ordinary user may walk to.
+        self.shop = self.cluster("")
+        self.relay = self.shop.dir / "relay.py"
+        self.relay.write_text(RELAY)
+        os.chmod(self.shop.dir, 0o755)
+
+    def specify(self, hosts):
+        self.shop.spec.write_text(f"name: {self.shop.name}\nnetwork: {{cidr: 10.77.0.0/24}}\n"
+                                  f"defaults: {{idle: {{after: 300ms, release_after: 10m}}}}\n"
+                                  f"hosts:\n{hosts}")
+
+    def host(self, name, attach, *other):
+        words = ", ".join(["python3", str(self.relay), name, *other])
+        return f"  {name}: {{attach: {attach}, command: [{words}]}}\n"
+
+    def ask(self, host):
+        script = (f"import socket; s = socket.create_connection(('{host}', 7000)); "
+                  "print(s.makefile().read())")
+        return self.shop.im("run", "--", "python3", "-c", script).stdout.strip()
+
+    def test_hosts_of_both_kinds_talk_by_name(self):
+        self.specify(self.host("front", "netstack", "back") + self.host("back", "tun", "last") +
+                     self.host("last", "netstack"))
+        self.assertIn("netstack", self.shop.im("validate", str(self.shop.spec)).stdout)
+        self.shop.up()
+        self.assertEqual(self.ask("front"), "front back last")
+        for host in "front", "back", "last":
+            self.shop.wait_state(host, "paused")
+        # The program sleeps in accept: a packet wakes it.
+        self.assertEqual(self.ask("front"), "front back last")
+        self.shop.release("last")
+        self.shop.wait_state("last", "imaginary")
+        self.assertEqual(self.ask("front"), "front back last")
+
+    def test_an_ordinary_user_has_a_cluster(self):
+        c = self.shop
+        self.specify(self.host("front", "netstack", "back") + self.host("back", "netstack"))
+        programs = c.dir / "bin"
+        programs.mkdir()
+        for name in "im", "imd", "im-agent":
+            shutil.copy(BIN / name, programs / name)
+        c.state_root.mkdir()
+        for path in c.dir, c.state_root, programs:
+            os.chmod(path, 0o755)
+        os.chmod(c.spec, 0o644)
+        os.chown(c.state_root, NOBODY, NOBODY)
+
+        def im(*args):
+            result = subprocess.run(
+                [str(programs / "im"), *args], env=dict(c.env, HOME="/"), text=True, user=NOBODY,
+                group=NOBODY, extra_groups=[], cwd="/", stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEADLINE_S)
+            self.assertEqual((result.returncode, result.stderr), (0, ""), args)
+            return result.stdout
+
+        im("up", "-d", str(c.spec))
+        self.addCleanup(im, "down")
+        im("wake", "front")
+        script = ("import socket; s = socket.create_connection(('front', 7000)); "
+                  "print(s.makefile().read())")
+        self.assertEqual(im("exec", "front", "--", "python3", "-c", script).strip(), "front back")
+        for host in "front", "back":
+            im("wait", host, "--state", "paused", "--timeout", f"{DEADLINE_S}s")
+        im("release", "back")
+        im("wait", "back", "--state", "imaginary", "--timeout", f"{DEADLINE_S}s")
+        self.assertEqual(im("exec", "front", "--", "python3", "-c", script).strip(), "front back")
+
+
+if __name__ == "__main__":
+    unittest.main()
