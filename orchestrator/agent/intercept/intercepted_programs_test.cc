@@ -107,6 +107,10 @@ TEST(InterceptedProgramsTest, a_thousand_programs_die_while_their_calls_wait) {
   EXPECT_EQ(RunInHost({IM_INTERCEPT_PROBE, "die", "1000"}), 0);
 }
 
+TEST(InterceptedProgramsTest, a_listener_is_readable_only_while_somebody_waits) {
+  EXPECT_EQ(RunInHost({IM_INTERCEPT_PROBE, "poll", "2000"}), 0);
+}
+
 TEST(InterceptedProgramsTest, a_static_program_is_served_as_any_other) {
   EXPECT_EQ(RunInHost({IM_INTERCEPT_PROBE, "echo"}), 0);
 }

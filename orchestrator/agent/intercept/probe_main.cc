@@ -6,6 +6,7 @@
 //              /proc/net lists
 //   native     makes such a socket, to show that `race` would find it; for use
 //              without the filter
+//   poll N     N times, a listener says that somebody has come only if somebody has
 //   die N      N children die while their calls wait for the agent
 //   echo       a static program's client and server
 
@@ -13,6 +14,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -156,13 +158,35 @@ int Race() {
   _exit(0);
 }
 
-int Die(int count) {
+// A listening socket, and where it is reached.
+int Listen(sockaddr_in& name) {
   const int listening = socket(AF_INET, SOCK_STREAM, 0);
   EXPECT(listen(listening, 5) == 0);
-  sockaddr_in name;
   socklen_t size = sizeof(name);
   EXPECT(getsockname(listening, reinterpret_cast<sockaddr*>(&name), &size) == 0);
   name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return listening;
+}
+
+int Poll(int count) {
+  sockaddr_in name;
+  const int listening = Listen(name);
+  for (int i = 0; i < count; ++i) {
+    const int client = socket(AF_INET, SOCK_STREAM, 0);
+    EXPECT(connect(client, Ptr(name), sizeof(name)) == 0);
+    pollfd look = {listening, POLLIN, 0};
+    EXPECT(poll(&look, 1, -1) == 1);
+    const int accepted = accept(listening, nullptr, nullptr);
+    EXPECT(poll(&look, 1, 0) == 0);
+    close(accepted);
+    close(client);
+  }
+  return 0;
+}
+
+int Die(int count) {
+  sockaddr_in name;
+  const int listening = Listen(name);
   for (int i = 0; i < count; ++i) {
     int tell[2];
     EXPECT(pipe(tell) == 0);
@@ -200,8 +224,9 @@ int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "race") return Race();
   if (mode == "native") return Native();
+  if (mode == "poll" && argc > 2) return Poll(std::atoi(argv[2]));
   if (mode == "die" && argc > 2) return Die(std::atoi(argv[2]));
   if (mode == "echo") return Echo();
-  std::fprintf(stderr, "usage: probe race|native|die N|echo\n");
+  std::fprintf(stderr, "usage: probe race|native|poll N|die N|echo\n");
   return 2;
 }

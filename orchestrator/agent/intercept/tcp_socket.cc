@@ -247,9 +247,12 @@ void TcpSocket::OnArrival(Arrival arrival) {
   }
   if (arrivals_.size() >= static_cast<size_t>(backlog_) + kArrivalsSlack) return;  // is reset
   arrivals_.push_back(std::move(arrival));
-  send(end_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  PutMark();
   if (Full()) context_.listeners().OnFullChanged(*this);
 }
+
+// The listener is readable as long as somebody has arrived.
+void TcpSocket::PutMark() { send(end_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); }
 
 void TcpSocket::Accept(PendingCall call, int program_end) {
   if (state_ != State::kListening) {
@@ -265,10 +268,15 @@ void TcpSocket::Accept(PendingCall call, int program_end) {
     return;
   }
   const bool was_full = Full();
-  if (!Deliver(call, arrivals_.front())) return;
-  arrivals_.pop_front();
+  // Before the program hears of it, or its next poll would see the mark and its
+  // next accept wait.
   char mark;
   recv(program_end, &mark, 1, MSG_DONTWAIT);
+  if (!Deliver(call, arrivals_.front())) {
+    PutMark();
+    return;
+  }
+  arrivals_.pop_front();
   if (was_full && !Full()) context_.listeners().OnFullChanged(*this);
 }
 
@@ -346,7 +354,7 @@ void TcpSocket::Shutdown(PendingCall call) {
     call.Fail(EINVAL);
   } else if (state_ == State::kListening && how != SHUT_WR) {
     StopListening();
-    send(end_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);  // whoever polls looks at it
+    PutMark();  // whoever polls looks at it
     call.Return(0);
   } else if (Unconnected() || state_ == State::kConnecting) {
     call.Fail(ENOTCONN);

@@ -73,6 +73,7 @@ class TcpSocket final : public ProgramSocket,
   // call was answered if its caller lives.
   bool Deliver(PendingCall& call, Arrival& arrival);
   void StopListening();
+  void PutMark();
   void Wait(PendingCall call, Duration timeout);
   void LookAtWaiting();
   // Not connected and never was.
