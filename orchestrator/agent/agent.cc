@@ -364,6 +364,7 @@ void Agent::OnInboundUse(Use use, const IpView& packet) {
 }
 
 void Agent::OnPausedOrThawed() {
+  attachment_->OnPausedOrThawed(pauser_->paused());
   refresh_at_ = pauser_->paused() ? kNever : loop_->now() + ControlClient::kRefresh;
   Publish();
 }

@@ -46,6 +46,9 @@ class Attachment {
   // After that: so have all others of the host's processes.
   virtual void OnProcessesGone() = 0;
 
+  // All of the host's processes are frozen, or no longer.
+  virtual void OnPausedOrThawed(bool paused) = 0;
+
   // To the program.
   virtual void Write(PacketBatch batch) = 0;
   // Whether a packet is to be written to the program now; else it is kept, and

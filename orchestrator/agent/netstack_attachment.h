@@ -45,6 +45,7 @@ class NetstackAttachment final : public Attachment {
   void OnProgramStart(Instant now) override;
   void OnProgramEnd() override {}
   void OnProcessesGone() override;
+  void OnPausedOrThawed(bool paused) override { broker_.SetFrozen(paused); }
   void Write(PacketBatch batch) override;
   bool LetIn(const Packet& packet, const IpView& view) override;
   bool LetOut(const Packet&, const IpView&) override { return true; }

@@ -40,6 +40,7 @@ class TunAttachment final : public Attachment {
   void OnProgramStart(Instant now) override { early_.OnProgramStart(now); }
   void OnProgramEnd() override;
   void OnProcessesGone() override {}
+  void OnPausedOrThawed(bool) override {}
   void Write(PacketBatch batch) override;
   bool LetIn(const Packet& packet, const IpView& view) override;
   bool LetOut(const Packet& packet, const IpView& view) override;

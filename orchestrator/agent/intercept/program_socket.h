@@ -48,6 +48,8 @@ class ProgramSocket {
     virtual void RemoveClosed() = 0;
     // We have no end of it any more and will not hear of its close.
     virtual void OnDetached(ProgramSocket& socket) = 0;
+    // One of its calls waits: it is asked to LookAtWaiting now and then.
+    virtual void OnWaiting(const ProgramSocket& socket) = 0;
     // What comes for the port is taken from now on.
     virtual void OnOpened(int type, uint16_t port) = 0;
     // Who is asked in the place of `to`, if that is a DNS server that cannot be
@@ -84,6 +86,9 @@ class ProgramSocket {
   virtual bool Closed() const = 0;
   // Has a connection to another host.
   virtual bool Connected() const { return false; }
+  // Ends the calls that wait and whose time is over or whose caller is wanted by
+  // a signal. Whether any still wait.
+  virtual bool LookAtWaiting(Instant now) = 0;
   // What was written into the pair leaves.
   virtual void Flush() {}
 

@@ -214,6 +214,30 @@ void SocketBroker::OnDetached(ProgramSocket& socket) {
   if (detached_.size() >= sweep_at_) sweep_timer_ = loop_.After(Duration(0), [this] { Sweep(); });
 }
 
+void SocketBroker::OnWaiting(const ProgramSocket& socket) {
+  waiting_.insert(socket.inode());
+  ArmLook();
+}
+
+void SocketBroker::SetFrozen(bool frozen) {
+  frozen_ = frozen;
+  frozen ? look_timer_.reset() : ArmLook();
+}
+
+void SocketBroker::ArmLook() {
+  if (frozen_ || waiting_.empty() || look_timer_.has_value()) return;
+  look_timer_ = loop_.After(kLookInterval, [this] { LookAtWaiting(); });
+}
+
+void SocketBroker::LookAtWaiting() {
+  look_timer_.reset();
+  absl::erase_if(waiting_, [&](uint64_t inode) {
+    const auto at = sockets_.find(inode);
+    return at == sockets_.end() || !at->second->LookAtWaiting(loop_.now());
+  });
+  ArmLook();
+}
+
 void SocketBroker::OnOpened(int type, uint16_t port) {
   if (options_.on_opened) options_.on_opened(type, port);
 }

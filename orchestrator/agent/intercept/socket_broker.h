@@ -47,6 +47,10 @@ inline constexpr size_t kSocketsMax = 60'000;
 // which of them are still there. After that, twice as many as there were.
 inline constexpr size_t kDetachedBeforeSweep = 1024;
 
+// How often calls that wait are looked at for signals and time-outs, while
+// programs run.
+inline constexpr Duration kLookInterval = std::chrono::milliseconds(100);
+
 class SocketBroker final : public ProgramSocket::Context {
  public:
   struct Options {
@@ -69,6 +73,8 @@ class SocketBroker final : public ProgramSocket::Context {
   // Serves what the listener tells, until all who run under its filter are gone.
   void AddProgram(FileDescriptor listener);
 
+  // Whether all programs are frozen, so that no call is looked at.
+  void SetFrozen(bool frozen);
   // All programs have ended: what they wrote last leaves, nobody listens any
   // more, and connections are closed as their bytes have left.
   void OnProgramsEnd();
@@ -94,6 +100,8 @@ class SocketBroker final : public ProgramSocket::Context {
   void MakeSocket(PendingCall call);
   static void ServeOn(ProgramSocket& socket, PendingCall call, int program_end);
   void Sweep();
+  void ArmLook();
+  void LookAtWaiting();
 
   // ProgramSocket::Context:
   EventLoop& loop() override { return loop_; }
@@ -106,6 +114,7 @@ class SocketBroker final : public ProgramSocket::Context {
   void Remove(ProgramSocket& socket) override;
   void RemoveClosed() override;
   void OnDetached(ProgramSocket& socket) override;
+  void OnWaiting(const ProgramSocket& socket) override;
   void OnOpened(int type, uint16_t port) override;
   std::optional<Endpoint> ResolverFor(const Endpoint& to) override;
 
@@ -117,6 +126,9 @@ class SocketBroker final : public ProgramSocket::Context {
   ListenerTable listeners_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<ProgramSocket>> sockets_;  // by inode
   std::vector<std::unique_ptr<Program>> programs_;
+  bool frozen_ = false;
+  absl::flat_hash_set<uint64_t> waiting_;  // inodes of sockets with calls that wait
+  std::optional<EventLoop::Timer> look_timer_;
   absl::flat_hash_set<uint64_t> detached_;
   size_t sweep_at_ = kDetachedBeforeSweep;
   EventLoop::Timer sweep_timer_;

@@ -20,9 +20,6 @@
 namespace im::agent {
 namespace {
 
-// How often calls that wait are looked at for signals and time-outs.
-constexpr Duration kLookInterval = std::chrono::milliseconds(100);
-
 // Arrivals beyond the backlog that are taken before the listener's pause works.
 constexpr size_t kArrivalsSlack = 64;
 
@@ -330,20 +327,17 @@ bool TcpSocket::Deliver(PendingCall& call, Arrival& arrival) {
 void TcpSocket::Wait(PendingCall call, Duration timeout) {
   const Instant now = context_.loop().now();
   waiting_.push_back({std::move(call), timeout == Duration::zero() ? kNever : now + timeout});
-  if (waiting_.size() == 1)
-    look_timer_ = context_.loop().After(kLookInterval, [this] { LookAtWaiting(); });
+  context_.OnWaiting(*this);
 }
 
-void TcpSocket::LookAtWaiting() {
-  const Instant now = context_.loop().now();
+bool TcpSocket::LookAtWaiting(Instant now) {
   std::erase_if(waiting_, [&](Waiting& waiting) {
     if (EndIfInterrupted(waiting.call)) return true;
     if (now < waiting.until) return false;
     waiting.call.Fail(state_ == State::kListening ? EAGAIN : EINPROGRESS);
     return true;
   });
-  if (!waiting_.empty())
-    look_timer_ = context_.loop().After(kLookInterval, [this] { LookAtWaiting(); });
+  return !waiting_.empty();
 }
 
 // ---- the rest ----

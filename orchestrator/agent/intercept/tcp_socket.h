@@ -52,6 +52,7 @@ class TcpSocket final : public ProgramSocket,
   void Receive(PendingCall call, int program_end) override;
   void GetPeer(PendingCall call) override;
   bool Closed() const override { return end_.valid() && IsHungUp(end_.get()); }
+  bool LookAtWaiting(Instant now) override;
   bool Connected() const override { return state_ == State::kConnected; }
 
   // ListenerTable::Member:
@@ -75,7 +76,6 @@ class TcpSocket final : public ProgramSocket,
   void StopListening();
   void PutMark();
   void Wait(PendingCall call, Duration timeout);
-  void LookAtWaiting();
   // Not connected and never was.
   bool Unconnected() const { return state_ == State::kFresh || state_ == State::kListening; }
   int TakeError();
@@ -97,7 +97,6 @@ class TcpSocket final : public ProgramSocket,
   int backlog_ = 0;
   std::deque<Arrival> arrivals_;
   std::deque<Waiting> waiting_;  // blocking accept or connect
-  EventLoop::Timer look_timer_;
 };
 
 // A pair for a socket of the program: `program_end` is to be handed over.

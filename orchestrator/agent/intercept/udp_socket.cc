@@ -16,8 +16,6 @@
 namespace im::agent {
 namespace {
 
-constexpr Duration kLookInterval = std::chrono::milliseconds(100);
-
 // sendmmsg and recvmmsg take no more at once (UIO_MAXIOV).
 constexpr uint32_t kMessagesMax = 1024;
 
@@ -327,7 +325,7 @@ void UdpSocket::Receive(PendingCall call, int program_end) {
     const Instant until =
         timeout == Duration::zero() ? kNever : context_.loop().now() + timeout;
     waiting_.push_back({std::move(call), std::move(message), until});
-    ArmLook();
+    context_.OnWaiting(*this);
     return;
   }
   if (!many || result < 0) {
@@ -351,21 +349,14 @@ void UdpSocket::Finish(PendingCall& call, ssize_t result) {
   result >= 0 ? call.Return(result) : call.Fail(static_cast<int>(-result));
 }
 
-void UdpSocket::ArmLook() {
-  if (waiting_.size() == 1)
-    look_timer_ = context_.loop().After(kLookInterval, [this] { LookAtWaiting(); });
-}
-
-void UdpSocket::LookAtWaiting() {
-  const Instant now = context_.loop().now();
+bool UdpSocket::LookAtWaiting(Instant now) {
   std::erase_if(waiting_, [&](Waiting& waiting) {
     if (EndIfInterrupted(waiting.call)) return true;
     if (now < waiting.until) return false;
     waiting.call.Fail(EAGAIN);
     return true;
   });
-  if (!waiting_.empty())
-    look_timer_ = context_.loop().After(kLookInterval, [this] { LookAtWaiting(); });
+  return !waiting_.empty();
 }
 
 }  // namespace im::agent

@@ -45,6 +45,7 @@ class UdpSocket final : public ProgramSocket {
   void Receive(PendingCall call, int program_end) override;
   void GetPeer(PendingCall call) override;
   bool Closed() const override { return IsHungUp(end_.get()); }
+  bool LookAtWaiting(Instant now) override;
   void Flush() override;
 
   // Whether a datagram to `to` is for this socket.
@@ -78,8 +79,6 @@ class UdpSocket final : public ProgramSocket {
   static ssize_t Hand(const PendingCall& call, const ProgramMessage& message, int family,
                       const Endpoint& from, std::span<const uint8_t> payload, int flags);
   static void Finish(PendingCall& call, ssize_t result);
-  void ArmLook();
-  void LookAtWaiting();
   void ApplyOptions() override {}
   std::optional<std::vector<uint8_t>> StateOption(int level, int name) override;
 
@@ -93,7 +92,6 @@ class UdpSocket final : public ProgramSocket {
   int error_ = 0;
   std::deque<Source> sources_;
   std::deque<Waiting> waiting_;
-  EventLoop::Timer look_timer_;
 };
 
 }  // namespace im::agent
