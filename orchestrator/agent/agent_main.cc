@@ -75,7 +75,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "im-agent: %s\n", std::string(request.status().message()).c_str());
     return kStartError;
   }
+  // The terminal, and the pipe, of `im run` are the program's.
   const bool on_terminal = request->log_path().empty();
+  if (on_terminal) im::InitLog("im-agent", im::LogLevel::kError);
   im::agent::Agent agent(*std::move(request), started_at);
   const im::proto::ExitReport report = agent.Run();
   if (!report.message().empty()) std::fprintf(stderr, "im-agent: %s\n", report.message().c_str());

@@ -8,7 +8,8 @@ namespace {
 
 // Options whose value is the next word, of `im` itself, run and exec.
 bool TakesValue(const std::string& word) {
-  constexpr const char* kOptions[] = {"-c", "--cluster", "--name", "-e", "--env", "-w", "--workdir"};
+  constexpr const char* kOptions[] = {"-c", "--cluster", "--name", "--attach",
+                                      "-e", "--env",     "-w",     "--workdir"};
   return std::find(std::begin(kOptions), std::end(kOptions), word) != std::end(kOptions);
 }
 

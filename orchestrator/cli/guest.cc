@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -61,6 +62,19 @@ absl::Status FillGuestProgram(const std::vector<std::string>& command, proto::Pr
   program.set_stop_signal("SIGTERM");
   program.set_stop_grace_ms(10'000);
   return absl::OkStatus();
+}
+
+OwnDirectory::~OwnDirectory() {
+  std::error_code ignored;
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+absl::StatusOr<std::string> OwnDirectory::Make() {
+  std::error_code error;
+  std::string path = (std::filesystem::temp_directory_path(error) / "im-run-XXXXXX").string();
+  if (error || mkdtemp(path.data()) == nullptr)
+    return ErrnoStatus(absl::StrCat("make ", path), error ? error.value() : errno);
+  return path_ = path;
 }
 
 absl::StatusOr<pid_t> StartGuestAgent(const std::string& agent,

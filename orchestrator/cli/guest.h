@@ -19,6 +19,21 @@ namespace im::orchestrator::cli {
 // environment and working directory.
 absl::Status FillGuestProgram(const std::vector<std::string>& command, proto::Program& program);
 
+// A directory for an agent that may not write to the cluster's, of a user who
+// did not bring it up as such. It goes with the object. Nobody can `im exec`
+// into a guest there.
+class OwnDirectory {
+ public:
+  OwnDirectory() = default;
+  OwnDirectory(const OwnDirectory&) = delete;
+  OwnDirectory& operator=(const OwnDirectory&) = delete;
+  ~OwnDirectory();
+  absl::StatusOr<std::string> Make();
+
+ private:
+  std::string path_;
+};
+
 // Starts `agent` with the request. The request holds a key: it is handed over
 // in memory.
 absl::StatusOr<pid_t> StartGuestAgent(const std::string& agent,

@@ -89,6 +89,7 @@ class NetstackTest(ClusterTest):
         script = ("import socket; s = socket.create_connection(('front', 7000)); "
                   "print(s.makefile().read())")
         self.assertEqual(im("exec", "front", "--", "python3", "-c", script).strip(), "front back")
+        self.assertEqual(im("run", "--", "python3", "-c", script).strip(), "front back")
         for host in "front", "back":
             im("wait", host, "--state", "paused", "--timeout", f"{DEADLINE_S}s")
         im("release", "back")

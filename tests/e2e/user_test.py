@@ -45,7 +45,8 @@ class SudoTest(ClusterTest):
         self.shop = self.cluster(SPEC)
         # The build folder may be where others cannot look.
         self.im = self.shop.dir / "im"
-        shutil.copy(BIN / "im", self.im)
+        for name in "im", "im-agent":
+            shutil.copy(BIN / name, self.shop.dir / name)
         os.chmod(self.shop.dir, 0o711)
         os.chmod(self.shop.spec, 0o644)
 
@@ -73,10 +74,16 @@ class SudoTest(ClusterTest):
 
     def test_what_reaches_into_hosts_says_that_it_needs_root(self):
         self.bring_up()
-        for command in [["run", "--", "true"], ["exec", "db", "--", "true"], ["logs", "db"]]:
+        for command in [["run", "--attach", "tun", "--", "true"], ["exec", "db", "--", "true"], ["logs", "db"]]:
             with self.subTest(command=command[0]):
                 self.assert_refused(self.as_user(OWNER, *command), "root")
         self.assertEqual(self.shop.state("db"), "imaginary")  # nothing was started for it
+
+    def test_a_program_of_theirs_joins_the_network(self):
+        self.bring_up()
+        result = self.as_user(OWNER, "run", "--", "getent", "ahosts", "db")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        self.assertIn("10.", result.stdout)
 
     def test_another_user_is_told_whose_it_is(self):
         self.bring_up()
