@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -17,13 +19,39 @@
 
 namespace im::orchestrator::cli {
 
-std::string StateRoot(const Environment& environment) {
-  const char* root = environment("IM_STATE_DIR");
-  return root == nullptr || *root == '\0' ? "/run/im" : root;
+std::vector<std::string> StateRoots(const Environment& environment, bool root) {
+  const auto get = [&](const char* name) -> std::string {
+    const char* value = environment(name);
+    return value == nullptr ? "" : value;
+  };
+  if (const std::string chosen = get("IM_STATE_DIR"); !chosen.empty()) return {chosen};
+  std::vector<std::string> roots = {"/run/im"};
+  if (root) return roots;
+  if (const std::string runtime = get("XDG_RUNTIME_DIR"); !runtime.empty()) {
+    roots.insert(roots.begin(), runtime + "/im");
+  } else if (const std::string home = get("HOME"); !home.empty()) {
+    roots.insert(roots.begin(), home + "/.local/state/im");
+  }
+  return roots;
 }
 
-std::string StateDirectory(const std::string& root, const std::string& cluster) {
-  return absl::StrCat(root, "/", cluster);
+std::vector<std::string> OurStateRoots() {
+  auto roots = StateRoots([](const char* name) -> const char* { return std::getenv(name); },
+                          geteuid() == 0);
+  std::error_code error;
+  for (std::string& root : roots) {
+    const auto absolute = std::filesystem::absolute(root, error);
+    if (!error) root = absolute.lexically_normal().string();
+  }
+  return roots;
+}
+
+std::string StateDirectory(const std::vector<std::string>& roots, const std::string& cluster) {
+  for (const std::string& root : roots) {
+    std::string directory = absl::StrCat(root, "/", cluster);
+    if (ListenerAt(ApiSocket(directory)) != Listener::kNone) return directory;
+  }
+  return absl::StrCat(roots[0], "/", cluster);
 }
 
 std::string ApiSocket(const std::string& state_directory) {
@@ -43,17 +71,18 @@ Listener ListenerAt(const std::string& path) {
   return errno == EACCES ? Listener::kForbidden : Listener::kNone;
 }
 
-std::vector<std::string> RunningClusters(const std::string& root) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(root, error), end; !error && it != end;
-       it.increment(error)) {
-    if (ListenerAt(ApiSocket(it->path().string())) != Listener::kNone) {
-      names.push_back(it->path().filename().string());
+std::vector<std::string> RunningClusters(const std::vector<std::string>& roots) {
+  std::set<std::string> names;
+  for (const std::string& root : roots) {
+    std::error_code error;
+    for (std::filesystem::directory_iterator it(root, error), end; !error && it != end;
+         it.increment(error)) {
+      if (ListenerAt(ApiSocket(it->path().string())) != Listener::kNone) {
+        names.insert(it->path().filename().string());
+      }
     }
   }
-  std::sort(names.begin(), names.end());
-  return names;
+  return {names.begin(), names.end()};
 }
 
 absl::StatusOr<std::string> ChooseCluster(const ClusterQuery& query) {

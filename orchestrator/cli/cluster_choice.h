@@ -19,11 +19,19 @@ inline constexpr char kSpecFileName[] = "cluster.yaml";
 
 using Environment = std::function<const char*(const char* name)>;
 
-// $IM_STATE_DIR, else /run/im: clusters are root's, whoever looks at them.
-std::string StateRoot(const Environment& environment);
+// Where the clusters are that a user sees; the first is where im up makes theirs:
+//
+//   anybody with IM_STATE_DIR   there alone
+//   root                        /run/im
+//   others                      $XDG_RUNTIME_DIR/im, or ~/.local/state/im without
+//                               the former; and /run/im, what sudo brought up
+std::vector<std::string> StateRoots(const Environment& environment, bool root);
+// Those of this process, absolute.
+std::vector<std::string> OurStateRoots();
 
-// The cluster's directory below it, and the socket that imd listens on.
-std::string StateDirectory(const std::string& root, const std::string& cluster);
+// The cluster's directory: below the first of `roots` where it runs; the first
+// if it does not. And the socket that its imd listens on.
+std::string StateDirectory(const std::vector<std::string>& roots, const std::string& cluster);
 std::string ApiSocket(const std::string& state_directory);
 
 enum class Listener {
@@ -33,9 +41,9 @@ enum class Listener {
 };
 Listener ListenerAt(const std::string& path);
 
-// The clusters below `root` whose imd answers, or would if it were root who
+// The clusters below `roots` whose imd answers, or would if it were root who
 // asks; sorted.
-std::vector<std::string> RunningClusters(const std::string& root);
+std::vector<std::string> RunningClusters(const std::vector<std::string>& roots);
 
 struct ClusterQuery {
   std::string option;                // -c

@@ -17,20 +17,32 @@
 namespace im::orchestrator::cli {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::string RootWith(std::map<std::string, std::string> variables) {
-  return StateRoot([&](const char* name) -> const char* {
-    const auto it = variables.find(name);
-    return it == variables.end() ? nullptr : it->second.c_str();
-  });
+std::vector<std::string> RootsWith(std::map<std::string, std::string> variables,
+                                   bool root = false) {
+  return StateRoots(
+      [&](const char* name) -> const char* {
+        const auto it = variables.find(name);
+        return it == variables.end() ? nullptr : it->second.c_str();
+      },
+      root);
 }
 
-TEST(StateRoot, IsOneForAllUsers) {
-  EXPECT_EQ(RootWith({}), "/run/im");
-  EXPECT_EQ(RootWith({{"XDG_RUNTIME_DIR", "/run/user/7"}}), "/run/im");
-  EXPECT_EQ(RootWith({{"IM_STATE_DIR", ""}}), "/run/im");
-  EXPECT_EQ(RootWith({{"IM_STATE_DIR", "/x"}}), "/x");
+TEST(StateRoots, AUserHasTheirOwnAndSeesRoots) {
+  const std::map<std::string, std::string> user = {{"XDG_RUNTIME_DIR", "/run/user/7"},
+                                                   {"HOME", "/home/ann"}};
+  EXPECT_THAT(RootsWith(user), ElementsAre("/run/user/7/im", "/run/im"));
+  EXPECT_THAT(RootsWith({{"HOME", "/home/ann"}}),
+              ElementsAre("/home/ann/.local/state/im", "/run/im"));
+  EXPECT_THAT(RootsWith({}), ElementsAre("/run/im"));
+  EXPECT_THAT(RootsWith(user, /*root=*/true), ElementsAre("/run/im"));
+  for (const bool root : {false, true}) {
+    EXPECT_THAT(RootsWith({{"IM_STATE_DIR", "/x"}, {"HOME", "/home/ann"}}, root),
+                ElementsAre("/x"));
+    EXPECT_EQ(RootsWith({{"IM_STATE_DIR", ""}}, root).back(), "/run/im");
+  }
 }
 
 TEST(ChooseCluster, TheNearestWordDecides) {
@@ -75,8 +87,11 @@ TEST(RunningClusters, AreThoseWhoseSocketAnswers) {
   };
   const FileDescriptor alive = listen_at(ApiSocket(root + "/alive"));
   listen_at(ApiSocket(root + "/dead")).Reset();  // the file stays
-  EXPECT_THAT(RunningClusters(root), testing::ElementsAre("alive"));
-  EXPECT_THAT(RunningClusters(root + "/none"), testing::IsEmpty());
+  const std::string none = root + "/none";
+  EXPECT_THAT(RunningClusters({none, root, root}), ElementsAre("alive"));
+  EXPECT_THAT(RunningClusters({none}), testing::IsEmpty());
+  EXPECT_EQ(StateDirectory({none, root}, "alive"), root + "/alive");
+  EXPECT_EQ(StateDirectory({none, root}, "dead"), none + "/dead");
   EXPECT_EQ(ListenerAt(ApiSocket(root + "/alive")), Listener::kAnswers);
   EXPECT_EQ(ListenerAt(ApiSocket(root + "/dead")), Listener::kNone);
   EXPECT_EQ(ListenerAt(root + "/" + std::string(200, 'x')), Listener::kNone);

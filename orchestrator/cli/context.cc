@@ -13,14 +13,13 @@
 namespace im::orchestrator::cli {
 
 absl::StatusOr<std::string> Context::ChosenStateDirectory() const {
-  const std::string root =
-      StateRoot([](const char* name) -> const char* { return std::getenv(name); });
+  const std::vector<std::string> roots = OurStateRoots();
   ClusterQuery query;
   query.option = cluster_option;
   const char* variable = std::getenv("IM_CLUSTER");
   query.variable = variable == nullptr ? "" : variable;
   if (query.option.empty() && query.variable.empty()) {
-    query.running = RunningClusters(root);
+    query.running = RunningClusters(roots);
     std::error_code error;
     if (query.running.size() != 1 && std::filesystem::exists(kSpecFileName, error)) {
       const ParsedClusterSpec parsed = LoadClusterSpec(kSpecFileName);
@@ -29,7 +28,7 @@ absl::StatusOr<std::string> Context::ChosenStateDirectory() const {
   }
   absl::StatusOr<std::string> name = ChooseCluster(query);
   if (!name.ok()) return name.status();
-  return StateDirectory(root, *name);
+  return StateDirectory(roots, *name);
 }
 
 void PrintError(absl::string_view message) {

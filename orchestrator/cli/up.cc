@@ -60,9 +60,7 @@ int Run(const Context& context, const Options& options) {
                             " describes cluster ", spec.name));
     return kExitBadInput;
   }
-  const std::string directory = StateDirectory(
-      Absolute(StateRoot([](const char* name) -> const char* { return std::getenv(name); })),
-      spec.name);
+  const std::string directory = StateDirectory(OurStateRoots(), spec.name);
   if (ListenerAt(ApiSocket(directory)) != Listener::kNone) {
     return RefuseSecondUp(spec.name, directory);
   }
