@@ -129,7 +129,7 @@ class SpecParser {
     std::vector<HostDraft> drafts = ReadHosts(reader, root);
     reader.Finish();
 
-    CheckAttachments(drafts, spec_.attach, sink_);
+    CheckAttachments(drafts, spec_.attach, sources_.auto_attach, sink_);
     ExpandReplicas(drafts, spec_, sink_);
     CheckNames(drafts, spec_, sink_);
     if (network_is_good_) AssignAddresses(drafts, spec_, sink_);
@@ -358,7 +358,7 @@ ParsedClusterSpec ParseClusterSpec(absl::string_view text, const std::string& fi
   return SpecParser(file, base_directory, sources).Parse(text);
 }
 
-ParsedClusterSpec LoadClusterSpec(const std::string& path) {
+ParsedClusterSpec LoadClusterSpec(const std::string& path, const SpecSources& sources) {
   const auto fail = [&](std::string message) {
     ParsedClusterSpec result;
     result.errors.push_back({path, {}, std::move(message), ""});
@@ -371,7 +371,7 @@ ParsedClusterSpec LoadClusterSpec(const std::string& path) {
   const auto text = ReadFile(path);
   if (!text.ok()) return fail(std::string(text.status().message()));
   const auto directory = std::filesystem::absolute(path, error).parent_path().lexically_normal();
-  return ParseClusterSpec(*text, path, directory.string());
+  return ParseClusterSpec(*text, path, directory.string(), sources);
 }
 
 }  // namespace im::orchestrator

@@ -49,7 +49,7 @@ struct Diagnostic {
   std::string ToString() const;
 };
 
-// How a host's packets reach its agent. kAuto: tun.
+// How a host's packets reach its agent. kAuto: SpecSources::auto_attach.
 enum class AttachMode { kAuto, kTun, kNetstack };
 enum class IdleMode { kQuiet, kNoConnections, kNever };
 enum class OnRelease { kTerminate, kCheckpoint };
@@ -155,10 +155,12 @@ struct ClusterSpec {
   const HostSpec* FindHost(absl::string_view host) const;
 };
 
-// Where a spec's text may refer to: env_file, .env and ${VARIABLES}.
+// What a spec's meaning depends on besides its text: env_file, .env, ${VARIABLES} and what
+// this machine permits.
 struct SpecSources {
   std::function<absl::StatusOr<std::string>(const std::string& path)> read_file;
   std::function<std::optional<std::string>(const std::string& name)> variable;
+  AttachMode auto_attach = AttachMode::kTun;  // what `attach: auto` is; never kAuto
 
   // The file system and the process's environment.
   static SpecSources Real();
@@ -177,7 +179,8 @@ ParsedClusterSpec ParseClusterSpec(absl::string_view text, const std::string& fi
                                    const SpecSources& sources = SpecSources::Real());
 
 // The same for a file on disk. A file that cannot be read is an error too.
-ParsedClusterSpec LoadClusterSpec(const std::string& path);
+ParsedClusterSpec LoadClusterSpec(const std::string& path,
+                                  const SpecSources& sources = SpecSources::Real());
 
 }  // namespace im::orchestrator
 

@@ -74,6 +74,15 @@ hosts:
   EXPECT_EQ(whole.hosts[1].attach, AttachMode::kNetstack) << "Compose's word about output";
 }
 
+TEST(ClusterSpec, AutoIsWhatTheMachinePermits) {
+  SpecSources sources = FakeSources();
+  sources.auto_attach = AttachMode::kNetstack;
+  const ClusterSpec spec = MustParse(
+      "hosts:\n  a: {command: [a]}\n  b: {command: [b], attach: tun}\n", sources);
+  EXPECT_EQ(spec.hosts[0].attach, AttachMode::kNetstack);
+  EXPECT_EQ(spec.hosts[1].attach, AttachMode::kTun);
+}
+
 TEST(ClusterSpec, EveryFieldIsRead) {
   const ClusterSpec spec = MustParse(R"(
 name: shop

@@ -42,6 +42,7 @@ struct Arguments {
   std::string state_dir;
   std::string agent;
   std::optional<uid_t> owner;
+  AttachMode auto_attach = AttachMode::kTun;
   int ready_fd = -1;
   bool debug = false;
 };
@@ -121,7 +122,9 @@ class Signals {
 int Run(const Arguments& arguments) {
   InitLog("imd", arguments.debug ? LogLevel::kDebug : LogLevel::kInfo);
   Signals::Block();
-  ParsedClusterSpec parsed = LoadClusterSpec(arguments.spec);
+  SpecSources sources = SpecSources::Real();
+  sources.auto_attach = arguments.auto_attach;
+  ParsedClusterSpec parsed = LoadClusterSpec(arguments.spec, sources);
   for (const Diagnostic& error : parsed.errors) {
     std::fprintf(stderr, "%s\n", error.ToString().c_str());
   }
@@ -181,6 +184,9 @@ int Main(int argc, char** argv) {
                  "im-agent to run instances with; default: $IM_AGENT, or the one beside imd");
   app.add_option("--owner", arguments.owner,
                  "Number of a user who may use the API socket as well as imd's own user");
+  app.add_flag_callback(
+      "--auto-netstack", [&] { arguments.auto_attach = AttachMode::kNetstack; },
+      "attach: auto is netstack, as no namespaces or TUN devices are to be had here");
   app.add_option("--ready-fd", arguments.ready_fd,
                  "Descriptor that \"ready\" is written to; closed without it on failure");
   app.add_flag("--debug", arguments.debug, "Log more");

@@ -63,11 +63,12 @@ Listener ListenerAt(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) return Listener::kNone;
   std::memcpy(address.sun_path, path.data(), path.size());
-  const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket.valid()) return Listener::kNone;
   if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
     return Listener::kAnswers;
   }
+  if (errno == EAGAIN) return Listener::kAnswers;  // busy: its queue of callers is full
   return errno == EACCES ? Listener::kForbidden : Listener::kNone;
 }
 

@@ -93,6 +93,9 @@ TEST(RunningClusters, AreThoseWhoseSocketAnswers) {
   EXPECT_EQ(StateDirectory({none, root}, "alive"), root + "/alive");
   EXPECT_EQ(StateDirectory({none, root}, "dead"), none + "/dead");
   EXPECT_EQ(ListenerAt(ApiSocket(root + "/alive")), Listener::kAnswers);
+  for (int i = 0; i < 4; ++i) {  // nobody accepts, and more callers come than it has room for
+    EXPECT_EQ(ListenerAt(ApiSocket(root + "/alive")), Listener::kAnswers);
+  }
   EXPECT_EQ(ListenerAt(ApiSocket(root + "/dead")), Listener::kNone);
   EXPECT_EQ(ListenerAt(root + "/" + std::string(200, 'x')), Listener::kNone);
   std::filesystem::remove_all(root);

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "orchestrator/cluster_spec.h"
 
 namespace im::orchestrator::cli {
 
@@ -19,6 +20,7 @@ struct DaemonOptions {
   std::string spec_path;
   std::string state_directory;  // made if it is not there
   std::optional<uid_t> owner;   // who may talk to it besides its own user
+  AttachMode auto_attach = AttachMode::kTun;  // what `attach: auto` is here
   // It gets SIGTERM when the starting process ends, however that ends.
   bool ends_with_us = false;
 };

@@ -67,7 +67,7 @@ std::optional<std::string> ExplainPreflight(const Preflight& preflight) {
   }
   if (!preflight.root) {
     return "a cluster's hosts need network namespaces and TUN devices, which only root may make "
-           "here; run it with sudo";
+           "here; run it with sudo, or without attach: tun and what only that can have";
   }
   std::string text = "this machine does not permit what a cluster's hosts need:";
   if (const int error = preflight.namespaces_errno; error != 0) {

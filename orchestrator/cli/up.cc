@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "orchestrator/cli/client.h"
@@ -50,10 +52,41 @@ int RefuseSecondUp(const std::string& name, const std::string& state_directory) 
   return kExitRunning;
 }
 
+bool NeedsNamespaces(const ClusterSpec& spec) {
+  return std::any_of(spec.hosts.begin(), spec.hosts.end(), [](const HostSpec& host) {
+    return host.attach != AttachMode::kNetstack;
+  });
+}
+
+// A file as it is to be understood on this machine.
+struct Reading {
+  ParsedClusterSpec parsed;
+  AttachMode auto_attach = AttachMode::kTun;
+  std::optional<std::string> missing;  // what the machine does not permit, and the file needs
+};
+
+Reading Read(const std::string& file) {
+  Reading reading{LoadClusterSpec(file), AttachMode::kTun, std::nullopt};
+  if (!reading.parsed.spec || !NeedsNamespaces(*reading.parsed.spec)) return reading;
+  auto missing = ExplainPreflight(TryMachine());
+  if (!missing) return reading;
+  SpecSources sources = SpecSources::Real();
+  sources.auto_attach = reading.auto_attach = AttachMode::kNetstack;
+  reading.parsed = LoadClusterSpec(file, sources);
+  if (!reading.parsed.spec || NeedsNamespaces(*reading.parsed.spec)) {
+    reading.missing = std::move(missing);
+  }
+  return reading;
+}
+
 int Run(const Context& context, const Options& options) {
-  const ParsedClusterSpec parsed = LoadClusterSpec(options.file);
+  const Reading reading = Read(options.file);
+  const ParsedClusterSpec& parsed = reading.parsed;
   PrintDiagnostics(parsed);
-  if (!parsed.spec) return kExitBadInput;
+  if (!parsed.spec) {
+    if (reading.missing) PrintError(*reading.missing);
+    return reading.missing ? kExitNotPermitted : kExitBadInput;
+  }
   const ClusterSpec& spec = *parsed.spec;
   if (!context.cluster_option.empty() && context.cluster_option != spec.name) {
     PrintError(absl::StrCat("-c ", context.cluster_option, ", but ", options.file,
@@ -64,12 +97,8 @@ int Run(const Context& context, const Options& options) {
   if (ListenerAt(ApiSocket(directory)) != Listener::kNone) {
     return RefuseSecondUp(spec.name, directory);
   }
-  const bool needs_namespaces =
-      std::any_of(spec.hosts.begin(), spec.hosts.end(),
-                  [](const HostSpec& host) { return host.attach != AttachMode::kNetstack; });
-  if (const auto missing =
-          needs_namespaces ? ExplainPreflight(TryMachine()) : std::nullopt) {
-    PrintError(*missing);
+  if (reading.missing) {
+    PrintError(*reading.missing);
     return kExitNotPermitted;
   }
   if (!options.detach) BlockForegroundSignals();
@@ -78,12 +107,16 @@ int Run(const Context& context, const Options& options) {
   daemon.spec_path = Absolute(options.file);
   daemon.state_directory = directory;
   daemon.owner = SudoUser(geteuid(), std::getenv("SUDO_UID"));
+  daemon.auto_attach = reading.auto_attach;
   daemon.ends_with_us = !options.detach;
   const auto imd = StartDaemon(daemon);
   if (!imd.ok()) return Fail(imd.status());
   auto client = Client::Connect(directory);
   if (!client.ok()) return Fail(client.status());
   std::fputs(SpecSummary(spec, context.terminal).c_str(), stdout);
+  if (reading.auto_attach == AttachMode::kNetstack) {
+    std::puts("no namespaces or TUN devices are to be had here, so attach: auto is netstack");
+  }
   std::fflush(stdout);
   if (options.detach) {
     std::puts("it runs in the background; see im ps, im events -f, im down");
@@ -106,9 +139,10 @@ void AddUp(CLI::App& app, Context& context) {
   verb->footer(
       "Each change of a host is shown as one line until Ctrl-C, which stops all hosts and\n"
       "ends the cluster; a second Ctrl-C kills them. With -d the cluster stays until im down.\n"
-      "Needs root, unless all hosts are of attach: netstack. Brought up with sudo, it\n"
-      "obeys the user who did so: im ps, why, events, wake, suspend, release, wait and down\n"
-      "then work without sudo.\n"
+      "Root's hosts have networks, files and processes of their own (attach: tun). Without\n"
+      "root, or where the machine permits no namespaces, they have a network alone (attach:\n"
+      "netstack). Brought up with sudo, a cluster obeys the user who did so: im ps, why,\n"
+      "events, wake, suspend, release, wait and down then work without sudo.\n"
       "Nothing of this machine's own network is changed.");
   verb->callback([&context, options] {
     context.run = [&context, options] { return Run(context, *options); };

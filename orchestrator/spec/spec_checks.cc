@@ -97,10 +97,11 @@ size_t TextBytes(const HostSpec& host) {
   return bytes;
 }
 
-void CheckAttachments(std::vector<HostDraft>& drafts, AttachMode network, DiagnosticSink& sink) {
+void CheckAttachments(std::vector<HostDraft>& drafts, AttachMode network, AttachMode automatic,
+                      DiagnosticSink& sink) {
   for (HostDraft& draft : drafts) {
     const AttachMode mode = draft.attach.value_or(network);
-    draft.spec.attach = mode == AttachMode::kAuto ? AttachMode::kTun : mode;
+    draft.spec.attach = mode == AttachMode::kAuto ? automatic : mode;
     if (draft.spec.attach != AttachMode::kNetstack) continue;
     const auto refuse = [&](const std::optional<SourcePosition>& at, absl::string_view field,
                             const char* hint) {

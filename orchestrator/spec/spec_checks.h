@@ -21,9 +21,10 @@ inline constexpr size_t kReferencesMax = 400'000;
 // The bytes of text that a host carries.
 size_t TextBytes(const HostSpec& host);
 
-// Gives every draft its attachment, `network` where it has none of its own, and
-// reports what such a host cannot have.
-void CheckAttachments(std::vector<HostDraft>& drafts, AttachMode network, DiagnosticSink& sink);
+// Gives every draft its attachment, `network` where it has none of its own and
+// `automatic` for kAuto, and reports what such a host cannot have.
+void CheckAttachments(std::vector<HostDraft>& drafts, AttachMode network, AttachMode automatic,
+                      DiagnosticSink& sink);
 
 // Fills cluster.hosts. With `replicas: 3` (or 1) host zk becomes zk-1…zk-3.
 void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,

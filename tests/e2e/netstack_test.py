@@ -64,7 +64,7 @@ class NetstackTest(ClusterTest):
 
     def test_an_ordinary_user_has_a_cluster(self):
         c = self.shop
-        self.specify(self.host("front", "netstack", "back") + self.host("back", "netstack"))
+        self.specify(self.host("front", "auto", "back") + self.host("back", "netstack"))
         programs = c.dir / "bin"
         programs.mkdir()
         for name in "im", "imd", "im-agent":

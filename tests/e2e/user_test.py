@@ -74,7 +74,8 @@ class SudoTest(ClusterTest):
 
     def test_what_reaches_into_hosts_says_that_it_needs_root(self):
         self.bring_up()
-        for command in [["run", "--attach", "tun", "--", "true"], ["exec", "db", "--", "true"], ["logs", "db"]]:
+        for command in [["run", "--attach", "tun", "--", "true"],
+                        ["exec", "db", "--", "true"], ["logs", "db"]]:
             with self.subTest(command=command[0]):
                 self.assert_refused(self.as_user(OWNER, *command), "root")
         self.assertEqual(self.shop.state("db"), "imaginary")  # nothing was started for it
@@ -92,8 +93,10 @@ class SudoTest(ClusterTest):
         self.assertEqual(again.returncode, 3)
         self.assertIn("runs already", again.stderr)
 
-    def test_a_user_cannot_bring_it_up(self):
-        self.assert_refused(self.as_user(OWNER, "up", "-d", str(self.shop.spec)), "only root may make")
+    def test_a_user_cannot_bring_up_what_needs_namespaces(self):
+        self.shop.spec.write_text(self.shop.spec.read_text().replace("{command", "{attach: tun, command"))
+        self.assert_refused(self.as_user(OWNER, "up", "-d", str(self.shop.spec)),
+                            "only root may make")
 
     def test_nothing_else_in_its_directory_is_open(self):
         self.bring_up()
