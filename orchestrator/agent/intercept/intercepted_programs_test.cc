@@ -61,6 +61,21 @@ except Woken:
 )"), 0);
 }
 
+TEST(InterceptedProgramsTest, a_signal_ends_a_program_that_was_stopped_while_it_waited) {
+  EXPECT_EQ(RunPython(R"(
+l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()
+pid = os.fork()
+if pid == 0:
+    l.accept()
+    os._exit(0)
+def waits():
+    with open(f'/proc/{pid}/syscall') as call: return call.read().split()[0] in ('288', '242')  # accept4
+while not waits(): os.sched_yield()
+for number in signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM: os.kill(pid, number)
+expect(os.WTERMSIG(os.waitpid(pid, 0)[1]), signal.SIGTERM)
+)"), 0);
+}
+
 TEST(InterceptedProgramsTest, asyncio_serves_many_at_once) {
   EXPECT_EQ(RunPython(R"(
 async def serve(reader, writer):

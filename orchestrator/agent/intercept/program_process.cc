@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -22,6 +23,13 @@ namespace im::agent {
 namespace {
 
 constexpr unsigned kPidfdThread = O_EXCL;  // PIDFD_THREAD, Linux 6.9
+
+constexpr uint64_t SignalBit(int signal) { return uint64_t{1} << (signal - 1); }
+
+// Those that end a process which neither handles nor ignores them.
+constexpr uint64_t kDeadlySignals =
+    ~(SignalBit(SIGCHLD) | SignalBit(SIGCONT) | SignalBit(SIGURG) | SignalBit(SIGWINCH) |
+      SignalBit(SIGSTOP) | SignalBit(SIGTSTP) | SignalBit(SIGTTIN) | SignalBit(SIGTTOU));
 
 std::string ReadStatusFile(pid_t thread) {
   const FileDescriptor file(
@@ -114,7 +122,8 @@ SignalWaiting LookForSignal(pid_t thread) {
   const std::string text = ReadStatusFile(thread);
   const uint64_t blocked = StatusField(text, "SigBlk", 16).value_or(~uint64_t{0});
   const uint64_t caught = StatusField(text, "SigCgt", 16).value_or(0);
-  const uint64_t handled = caught & ~blocked;
+  const uint64_t ignored = StatusField(text, "SigIgn", 16).value_or(0);
+  const uint64_t handled = (caught | (kDeadlySignals & ~ignored)) & ~blocked;
   if ((StatusField(text, "SigPnd", 16).value_or(0) & handled) != 0) return SignalWaiting::kOfThread;
   if ((StatusField(text, "ShdPnd", 16).value_or(0) & handled) == 0) return SignalWaiting::kNone;
   return StatusField(text, "Threads", 10).value_or(2) == 1 ? SignalWaiting::kOfThread

@@ -39,7 +39,8 @@ uint64_t SocketInode(int fd);
 // All sockets that processes which we may look at have open.
 absl::flat_hash_set<uint64_t> OpenSocketInodes();
 
-// Whether a signal waits that `thread` does not block, and would be handled.
+// Whether a signal waits that `thread` does not block, and that would be handled or end it. (The
+// kernel ends a waiting thread by itself, but not one that was stopped while it waited.)
 enum class SignalWaiting { kNone, kOfThread, kOfProcess };
 SignalWaiting LookForSignal(pid_t thread);
 
