@@ -1,5 +1,6 @@
 #include "base/event_loop.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -26,6 +27,12 @@ constexpr int kEndOfTurnRounds = 4;
 
 // A wait this long was a quiet spell: unused packet memory is given back.
 constexpr Duration kQuietSpell = std::chrono::milliseconds(100);
+
+// A turn this long had much to do: then there is no hurry to be back, and others
+// want the processor.
+constexpr Duration kLongTurn = std::chrono::microseconds(50);
+// Somebody else had the processor for this long between two looks: it is wanted.
+constexpr Duration kTakenAway = std::chrono::microseconds(50);
 
 // epoll's data of the eventfd; watches count from 1.
 constexpr uint64_t kWakeupId = 0;
@@ -218,14 +225,39 @@ Duration EventLoop::WaitTime(Duration max_wait) {
   return std::min(left, max_wait);
 }
 
+int EventLoop::Wait(epoll_event* events, Duration wait) {
+  int ready = 0;
+  if (busy_poll_ > Duration::zero()) {
+    const Instant begin = clock_.Now();
+    if (waited_ < busy_poll_ && begin - now_ < kLongTurn) ready = BusyPoll(events, wait);
+    if (ready == 0) ready = WaitFor(epoll_.get(), events, wait);
+    waited_ = clock_.Now() - begin;
+  } else {
+    ready = WaitFor(epoll_.get(), events, wait);
+  }
+  if (ready >= 0) return ready;
+  IM_CHECK(errno == EINTR);
+  return 0;
+}
+
+// What epoll says; 0 if there was nothing to be had.
+int EventLoop::BusyPoll(epoll_event* events, Duration wait) {
+  const Instant end = clock_.Now() + std::min(busy_poll_, wait);
+  for (Instant before = clock_.Now(); before < end;) {
+    const int ready = WaitFor(epoll_.get(), events, Duration::zero());
+    if (ready != 0) return ready;
+    sched_yield();
+    const Instant after = clock_.Now();
+    if (after - before >= kTakenAway) return 0;
+    before = after;
+  }
+  return 0;
+}
+
 void EventLoop::RunOnce(Duration max_wait) {
   std::array<epoll_event, kEventsPerTurn> events;
   const Duration wait = WaitTime(max_wait);
-  int ready = WaitFor(epoll_.get(), events.data(), wait);
-  if (ready < 0) {
-    IM_CHECK(errno == EINTR);
-    ready = 0;
-  }
+  const int ready = Wait(events.data(), wait);
   const Instant before = now_;
   now_ = clock_.Now();
   if (wait >= kQuietSpell && now_ - before >= kQuietSpell) TrimPacketPool();

@@ -108,6 +108,88 @@ TEST_F(EventLoopTest, NowIsReadOnceATurn) {
   EXPECT_THAT(seen, ElementsAre(at_turn + Duration(1), at_turn + Duration(1)));
 }
 
+// A clock on which every look takes `step`, and that knows how many there were.
+class SteppingClock final : public Clock {
+ public:
+  Instant Now() const override {
+    ++looks;
+    return now_ += step;
+  }
+  int64_t UnixNanos() const override { return 0; }
+
+  Duration step = microseconds(1);
+  mutable int looks = 0;
+
+ private:
+  mutable Instant now_ = Instant(seconds(1));
+};
+
+class BusyPollTest : public testing::Test {
+ protected:
+  static constexpr int kLooksOfAWindow = 100;
+
+  BusyPollTest() { loop_->SetBusyPoll(kLooksOfAWindow * clock_.step); }
+
+  // Of one turn, in which nothing comes.
+  int LooksOfATurn() {
+    const int before = clock_.looks;
+    loop_->RunOnce(microseconds(200));
+    return clock_.looks - before;
+  }
+
+  void ATurnWithWork() {
+    loop_->Post([] {});
+    loop_->RunOnce(seconds(10));
+  }
+
+  SteppingClock clock_;
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(clock_);
+};
+
+TEST_F(BusyPollTest, AfterAShortWaitTheLoopLooksForAWindowBeforeItSleeps) {
+  ATurnWithWork();
+  EXPECT_GT(LooksOfATurn(), kLooksOfAWindow / 2);
+}
+
+TEST_F(BusyPollTest, AfterAWaitLongerThanTheWindowItSleepsAtOnce) {
+  EXPECT_LT(LooksOfATurn(), 10);
+  ATurnWithWork();
+  LooksOfATurn();  // in vain
+  EXPECT_LT(LooksOfATurn(), 10);
+}
+
+TEST_F(BusyPollTest, WhatComesMeanwhileIsSeen) {
+  ATurnWithWork();
+  SocketPair pair;
+  int calls = 0;
+  const auto watch = loop_->WatchFd(pair.a.get(), EPOLLIN, [&](uint32_t) { ++calls; });
+  pair.Send();
+  loop_->RunOnce(seconds(10));
+  EXPECT_EQ(calls, 1);
+}
+
+TEST_F(BusyPollTest, WhereOthersWantTheProcessorItSleeps) {
+  ATurnWithWork();
+  clock_.step = microseconds(60);
+  EXPECT_LT(LooksOfATurn(), 10);
+}
+
+TEST_F(BusyPollTest, AfterALongTurnItSleeps) {
+  loop_->Post([&] {
+    clock_.step = microseconds(60);
+    clock_.Now();
+    clock_.step = microseconds(1);
+  });
+  loop_->RunOnce(seconds(10));
+  EXPECT_LT(LooksOfATurn(), 10);
+}
+
+TEST_F(BusyPollTest, NobodyAskedForIt) {
+  loop_->SetBusyPoll(Duration::zero());
+  ATurnWithWork();
+  EXPECT_LT(LooksOfATurn(), 10);
+}
+
 TEST_F(EventLoopTest, AReadyDescriptorIsReportedUntilItIsRead) {
   SocketPair pair;
   int calls = 0;

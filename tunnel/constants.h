@@ -33,6 +33,10 @@ inline constexpr size_t kPaddingMultiple = 16;
 
 // ---- of this implementation ------------------------------------------------
 
+// For EventLoop::SetBusyPoll of a tunnel's thread. Two packets of a lively
+// conversation are no further apart.
+inline constexpr std::chrono::microseconds kBusyPollWindow{100};
+
 // Added at random to every retransmission, so that two ends that started at
 // once do not collide for ever ([W] 6.1 leaves the amount open).
 inline constexpr std::chrono::milliseconds kHandshakeJitterMax{333};

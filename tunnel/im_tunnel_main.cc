@@ -25,6 +25,7 @@
 #include "base/file_descriptor.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "tunnel/constants.h"
 #include "tunnel/im_tunnel_daemon.h"
 #include "tunnel/im_tunnel_interface.h"
 #include "tunnel/im_tunnel_options.h"
@@ -58,6 +59,7 @@ absl::Status RunUserspace(ImTunnelInterface::Descriptors descriptors,
                           const FileDescriptor& signals, const Ready& ready) {
   BootClock clock;
   IM_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create(clock));
+  loop->SetBusyPoll(kBusyPollWindow);
   const bool offload = descriptors.tun.offload();
   IM_ASSIGN_OR_RETURN(const std::unique_ptr<ImTunnelInterface> interface,
                       ImTunnelInterface::Create(std::move(descriptors), Device::Options(), *loop,

@@ -1,6 +1,7 @@
-// tunnel: im-tunnel beside wireguard-go and a plain veth pair, at MTU 1420:
-// TCP in 1, 8 and 128 flows, UDP in datagrams of 1400 bytes, the round trip of
-// 64 bytes with and without a bulk flow beside it, processor time and memory.
+// tunnel: im-tunnel beside wireguard-go, a plain veth pair, and itself without
+// its cipher (null_aead.cc), at MTU 1420: TCP in 1, 8 and 128 flows, UDP in
+// datagrams of 1400 bytes, the round trip of 64 bytes with and without a bulk
+// flow beside it, processor time and memory.
 //
 // UDP is sent as fast as it goes. Its receiver's buffer is as large as the
 // kernel allows, since with the usual one it is the bottleneck of all ways.
@@ -121,6 +122,7 @@ absl::Status MeasureOnce(const Way& way, const RunOptions& options, Table& table
 absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const std::string peer = options.bin + "/im-peer";
   std::vector<std::pair<std::string, std::string>> programs = TunnelPrograms(options.bin);
+  programs.push_back({"without cipher", options.bin + "/im-null-tunnel"});
   programs.push_back({"plain veth", ""});
 
   Table table("tunnel");

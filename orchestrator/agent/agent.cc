@@ -17,6 +17,7 @@
 #include "orchestrator/agent/spawn.h"
 #include "orchestrator/agent/start_request.h"
 #include "orchestrator/agent/tun_attachment.h"
+#include "tunnel/constants.h"
 #include "tunnel/path_mtu.h"
 
 namespace im::agent {
@@ -152,6 +153,7 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   absl::StatusOr<std::unique_ptr<EventLoop>> loop = EventLoop::Create(clock_);
   if (!loop.ok()) return Failure{proto::ExitReport::TUNNEL_FAILED, loop.status()};
   loop_ = *std::move(loop);
+  loop_->SetBusyPoll(tunnel::kBusyPollWindow);
   data_path_ = std::make_unique<DataPath>(
       DataPath::Options{.host = AddressOf(request_.address()),
                         .gateway = AddressOf(request_.gateway_address()),
