@@ -18,6 +18,7 @@ import unittest
 BIN = pathlib.Path(os.environ["IM_BIN"])
 LONG = os.environ.get("IM_LONG") == "1"
 PEER = str(BIN / "im-peer")
+NOBODY = 65534  # user and group without a right
 
 # Two hosts that answer, and stay up.
 TWO_HOSTS = f"""
@@ -150,6 +151,34 @@ class Cluster:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+class UserCluster(Cluster):
+    """A cluster of an ordinary user: nobody runs im, imd and the agents, from copies of them."""
+
+    def __init__(self, spec, name="t"):
+        super().__init__(spec, name)
+        # Programs where an ordinary user may walk to.
+        self.programs = self.dir / "bin"
+        self.programs.mkdir()
+        for program in "im", "imd", "im-agent":
+            shutil.copy(BIN / program, self.programs / program)
+        self.state_root.mkdir()
+        for path in self.dir, self.state_root, self.programs:
+            os.chmod(path, 0o755)
+        os.chmod(self.spec, 0o644)
+        os.chown(self.state_root, NOBODY, NOBODY)
+        self.env["HOME"] = "/"
+
+    def im(self, *args, check=True, timeout=DEADLINE_S, input=None):
+        result = subprocess.run([str(self.programs / "im"), *args], env=self.env, text=True,
+                                input=input or "", user=NOBODY, group=NOBODY, extra_groups=[],
+                                cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                timeout=timeout)
+        if check and result.returncode != 0:
+            raise AssertionError(f"im {' '.join(args)}: exit {result.returncode}\n"
+                                 f"{result.stdout}{result.stderr}\n{self.log()}")
+        return result
+
+
 class Driver:
     """`im run -- im-peer drive`: a client that is a member of the network."""
 
@@ -187,7 +216,12 @@ class ClusterTest(unittest.TestCase):
     """A test whose clusters end with it, and leave nothing behind."""
 
     def cluster(self, spec, name="t", **kwargs):
-        made = Cluster(spec, name, **kwargs)
+        return self.ends_with_test(Cluster(spec, name, **kwargs))
+
+    def user_cluster(self, spec, name="t"):
+        return self.ends_with_test(UserCluster(spec, name))
+
+    def ends_with_test(self, made):
         self.addCleanup(self.assert_nothing_left, made)
         self.addCleanup(made.close)
         return made

@@ -1,13 +1,9 @@
 """Hosts of `attach: netstack`: beside others, and in a cluster of an ordinary user."""
 
 import os
-import shutil
-import subprocess
 import unittest
 
-from cluster import BIN, DEADLINE_S, ClusterTest
-
-NOBODY = 65534
+from cluster import DEADLINE_S, ClusterTest
 
 # Says to whoever connects what it is told, and who else it reached.
 RELAY = """\
@@ -27,9 +23,8 @@ while True:
 
 class NetstackTest(ClusterTest):
 
-    def setUp(self):
-        # Programs where an ordinary user may walk to.
-        self.shop = self.cluster("")
+    def set_up_in(self, cluster):
+        self.shop = cluster
         self.relay = self.shop.dir / "relay.py"
         self.relay.write_text(RELAY)
         os.chmod(self.shop.dir, 0o755)
@@ -49,6 +44,7 @@ class NetstackTest(ClusterTest):
         return self.shop.im("run", "--", "python3", "-c", script).stdout.strip()
 
     def test_hosts_of_both_kinds_talk_by_name(self):
+        self.set_up_in(self.cluster(""))
         self.specify(self.host("front", "netstack", "back") + self.host("back", "tun", "last") +
                      self.host("last", "netstack"))
         self.assertIn("netstack", self.shop.im("validate", str(self.shop.spec)).stdout)
@@ -63,24 +59,13 @@ class NetstackTest(ClusterTest):
         self.assertEqual(self.ask("front"), "front back last")
 
     def test_an_ordinary_user_has_a_cluster(self):
+        self.set_up_in(self.user_cluster(""))
         c = self.shop
         self.specify(self.host("front", "auto", "back") + self.host("back", "netstack"))
-        programs = c.dir / "bin"
-        programs.mkdir()
-        for name in "im", "imd", "im-agent":
-            shutil.copy(BIN / name, programs / name)
-        c.state_root.mkdir()
-        for path in c.dir, c.state_root, programs:
-            os.chmod(path, 0o755)
-        os.chmod(c.spec, 0o644)
-        os.chown(c.state_root, NOBODY, NOBODY)
 
         def im(*args):
-            result = subprocess.run(
-                [str(programs / "im"), *args], env=dict(c.env, HOME="/"), text=True, user=NOBODY,
-                group=NOBODY, extra_groups=[], cwd="/", stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=DEADLINE_S)
-            self.assertEqual((result.returncode, result.stderr), (0, ""), args)
+            result = c.im(*args)
+            self.assertEqual(result.stderr, "", args)
             return result.stdout
 
         im("up", "-d", str(c.spec))
