@@ -10,18 +10,18 @@ import shutil
 import tempfile
 import unittest
 
-from cluster import NOBODY, ClusterTest
+from cluster import NOBODY, ClusterTest, wait_until
 
 NGINX = """\
 daemon off; master_process on; worker_processes 2; pid {dir}/nginx.pid; error_log stderr;
-events {{ worker_connections 256; }}
-http {{
+events { worker_connections 256; }
+http {
   access_log off; sendfile on;
   client_body_temp_path {dir}/b; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
   uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-  server {{ listen 80; root {dir}; }}
-  server {{ listen 81 http2; root {dir}; }}
-}}
+  server { listen 80; root {dir}; }
+  server { listen 81 http2; root {dir}; }
+}
 """
 
 # Says what memcached answers to a store and a fetch of 100,000 bytes.
@@ -35,6 +35,24 @@ print(f.readline().decode().strip())
 s.sendall(b"get k\\r\\n")
 print(f.readline().decode().strip(), f.read(len(value)) == value)
 """
+
+# Answers with what it was sent, and fetches.
+NODE_SERVER = """\
+const http = require("http");
+http.createServer((request, answer) => request.pipe(answer)).listen(80);
+"""
+NODE_CLIENT = """\
+const http = require("http"), sent = "n".repeat(300000);
+const ask = http.request({host: "server", method: "POST"}, answer => {
+  let got = "";
+  answer.on("data", piece => got += piece);
+  answer.on("end", () => console.log(answer.statusCode, got === sent));
+});
+ask.end(sent);
+"""
+
+# Debian keeps the server's own programs where no PATH leads.
+POSTGRES_BIN = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))), None)
 
 
 def needs(*programs):
@@ -54,27 +72,30 @@ class ProgramsTest(ClusterTest):
         c.up()
         return c
 
+    def serve_scripts(self, files, *command):
+        """As serve, with a directory of the user's that holds `files`; {dir} is its name."""
+        self.directory = tempfile.mkdtemp(prefix="im-e2e-", dir="/var/tmp")
+        # Called after the cluster's end.
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        for name, text in files.items():
+            path = pathlib.Path(self.directory) / name
+            path.write_text(text.replace("{dir}", self.directory))
+            os.chmod(path, 0o644)
+        os.chown(self.directory, NOBODY, NOBODY)
+        return self.serve(*(word.replace("{dir}", self.directory) for word in command))
+
     def client(self, cluster, *command):
         """What `command` says, run on a host of its own of the same attachment."""
         return cluster.im("run", "--attach", "netstack", "--", *command).stdout
 
     @needs("nginx", "curl")
     def test_nginx_serves_files_by_http_1_and_2(self):
-        with tempfile.TemporaryDirectory(prefix="im-e2e-", dir="/var/tmp") as directory:
-            page = pathlib.Path(directory) / "page"
-            page.write_text("nginx's page\n" * 10000)
-            conf = pathlib.Path(directory) / "nginx.conf"
-            conf.write_text(NGINX.format(dir=directory))
-            for path in page, conf:
-                os.chmod(path, 0o644)
-            os.chown(directory, NOBODY, NOBODY)
-            c = self.serve("/usr/sbin/nginx", "-e", "stderr", "-c", str(conf))
-            try:
-                for flags, port in ([], 80), (["--http2-prior-knowledge"], 81):
-                    url = f"http://server:{port}/page"
-                    self.assertEqual(self.client(c, "curl", "-sSf", *flags, url), page.read_text())
-            finally:
-                c.im("down")
+        page = "nginx's page\n" * 10000
+        c = self.serve_scripts({"page": page, "nginx.conf": NGINX},
+                               "/usr/sbin/nginx", "-e", "stderr", "-c", "{dir}/nginx.conf")
+        for flags, port in ([], 80), (["--http2-prior-knowledge"], 81):
+            url = f"http://server:{port}/page"
+            self.assertEqual(self.client(c, "curl", "-sSf", *flags, url), page)
 
     @needs("redis-server", "redis-benchmark", "redis-cli")
     def test_redis_does_all_that_its_benchmark_asks(self):
@@ -91,6 +112,27 @@ class ProgramsTest(ClusterTest):
         c = self.serve("memcached", "-U", "0", "-l", "0.0.0.0")
         self.assertEqual(self.client(c, "python3", "-c", MEMCACHED_CLIENT).splitlines(),
                          ["STORED", "VALUE k 0 100000 True"])
+
+    @needs("node")
+    def test_node_serves_and_asks_by_http(self):
+        c = self.serve_scripts({"server.js": NODE_SERVER, "client.js": NODE_CLIENT},
+                               "node", "{dir}/server.js")
+        self.assertEqual(self.client(c, "node", f"{self.directory}/client.js"), "200 true\n")
+
+    @unittest.skipIf(POSTGRES_BIN is None, "not installed: postgresql")
+    @needs("pgbench", "pg_isready")
+    def test_postgresql_is_initialised_and_does_pgbench(self):
+        start = (f"{POSTGRES_BIN}/initdb --no-locale -A trust -U shop -N -D {{dir}}/data > /dev/null && "
+                 "echo host all all all trust >> {dir}/data/pg_hba.conf && "
+                 f"exec {POSTGRES_BIN}/postgres -D {{dir}}/data -F -h 0.0.0.0 -k {{dir}}")
+        c = self.serve_scripts({}, "sh", "-c", start)
+        # It listens before it is ready, and says so to whoever asks.
+        ready = ["run", "--attach", "netstack", "--", "pg_isready", "-q", "-h", "server"]
+        wait_until(lambda: c.im(*ready, check=False).returncode == 0, "PostgreSQL is ready")
+        bench = ["pgbench", "-h", "server", "-U", "shop"]
+        self.client(c, *bench, "-i", "-q", "postgres")
+        said = self.client(c, *bench, "-c", "4", "-j", "2", "-t", "50", "postgres")
+        self.assertIn("number of transactions actually processed: 200/200", said)
 
     @needs("iperf3")
     def test_iperf3_measures_tcp_in_both_directions(self):
