@@ -11,11 +11,18 @@
 namespace im::netstack {
 namespace {
 
-const InterfaceOptions kHere{.name = "here", .address = IpAddress::V4(0x0a4d0001),
-                             .prefix_length = 16};
-const InterfaceOptions kThere{.name = "there", .address = IpAddress::V4(0x0a4d0002),
-                              .prefix_length = 16};
-const Endpoint kServer{kThere.address, 7};
+constexpr uint16_t kEchoPort = 7;
+
+// The interfaces of both ends.
+struct Network {
+  InterfaceOptions here, there;
+};
+const Network kIpv4{
+    .here = {.name = "here", .address = IpAddress::V4(0x0a4d0001), .prefix_length = 16},
+    .there = {.name = "there", .address = IpAddress::V4(0x0a4d0002), .prefix_length = 16}};
+const Network kIpv6{
+    .here = {.name = "here", .address = *IpAddress::Parse("fd00:4d::1"), .prefix_length = 64},
+    .there = {.name = "there", .address = *IpAddress::Parse("fd00:4d::2"), .prefix_length = 64}};
 
 // Sends back what it gets, closes when the peer does, and goes when over.
 class EchoHandler final : public TcpConnection::Handler {
@@ -59,7 +66,7 @@ int RunEchoServer(FileDescriptor fd, const InterfaceOptions& options,
                   const SocketLink::Faults& faults) {
   LinkedStack host(std::move(fd), options, faults);
   std::map<EchoHandler*, std::unique_ptr<EchoHandler>> connections;
-  auto listener = host.stack.Listen({options.address, 7}, [&](auto connection) {
+  auto listener = host.stack.Listen({options.address, kEchoPort}, [&](auto connection) {
     auto handler = std::make_unique<EchoHandler>(std::move(connection),
                                                  [&](EchoHandler* h) { connections.erase(h); });
     connections.emplace(handler.get(), std::move(handler));
@@ -121,17 +128,19 @@ class PatternClient final : public TcpConnection::Handler {
   absl::Status status_;
 };
 
-void ExpectEcho(uint64_t bytes, int connections, const SocketLink::Faults& faults) {
+void ExpectEcho(uint64_t bytes, int connections, const SocketLink::Faults& faults,
+                const Network& network = kIpv4) {
   Child child([&](FileDescriptor fd) {
     SocketLink::Faults theirs = faults;
     theirs.seed += 1;
-    return RunEchoServer(std::move(fd), kThere, theirs);
+    return RunEchoServer(std::move(fd), network.there, theirs);
   });
   {
-    LinkedStack host(child.TakeFd(), kHere, faults);
+    LinkedStack host(child.TakeFd(), network.here, faults);
+    const Endpoint server{network.there.address, kEchoPort};
     std::vector<std::unique_ptr<PatternClient>> clients;
     for (int i = 0; i < connections; ++i)
-      clients.push_back(std::make_unique<PatternClient>(host.stack, kServer, bytes));
+      clients.push_back(std::make_unique<PatternClient>(host.stack, server, bytes));
     EXPECT_TRUE(RunUntil(*host.loop, [&] {
       return host.link.sent_all() &&  // the last ACK too
              std::all_of(clients.begin(), clients.end(), [](auto& c) { return c->closed(); });
@@ -144,6 +153,8 @@ void ExpectEcho(uint64_t bytes, int connections, const SocketLink::Faults& fault
 TEST(Transfer, EchoesAFewBytes) { ExpectEcho(5, 1, {}); }
 
 TEST(Transfer, EchoesFiftyMegabytes) { ExpectEcho(50 << 20, 1, {}); }
+
+TEST(Transfer, EchoesFiftyMegabytesOverIpv6) { ExpectEcho(50 << 20, 1, {}, kIpv6); }
 
 TEST(Transfer, CarriesAThousandConnectionsAtOnce) { ExpectEcho(2000, 1000, {}); }
 
@@ -158,6 +169,11 @@ TEST_P(LossyTransfer, OneConnectionGetsThrough) {
 TEST_P(LossyTransfer, ManyShortConnectionsGetThrough) {
   ExpectEcho(20'000, 20,
              {.seed = GetParam(), .lost_per_million = 30'000, .swapped_per_million = 50'000});
+}
+
+TEST_P(LossyTransfer, Ipv6GetsThrough) {
+  ExpectEcho(2 << 20, 1,
+             {.seed = GetParam(), .lost_per_million = 1000, .swapped_per_million = 20'000}, kIpv6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, LossyTransfer, ::testing::Range<uint64_t>(1, 4));
