@@ -74,6 +74,7 @@ class Peers final : private tunnel::Device::Delegate {
   }
 
   absl::StatusOr<int64_t> Connect() {
+    loop_->RunOnce(Duration(0));  // it stood still: its time is that of the last command
     for (const auto& driver : drivers_) {
       IM_RETURN_IF_ERROR(driver->SetUp(false));
       IM_RETURN_IF_ERROR(driver->SetUp(true));
@@ -95,6 +96,7 @@ class Peers final : private tunnel::Device::Delegate {
   }
 
   int64_t Stream(Duration time) {
+    loop_->RunOnce(Duration(0));  // as above
     const Instant begin = clock_.Now();
     for (uint32_t i = 0; clock_.Now() - begin < time; i = (i + 1) % arguments_.count) {
       PacketBatch batch;
