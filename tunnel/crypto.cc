@@ -204,7 +204,7 @@ bool XAeadOpen(std::span<uint8_t> out, Bytes key, Bytes nonce, Bytes sealed, Byt
 }
 
 bool EqualConstantTime(Bytes a, Bytes b) {
-  return a.size() == b.size() && sodium_memcmp(a.data(), b.data(), a.size()) == 0;
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 void WipeBytes(std::span<uint8_t> bytes) { sodium_memzero(bytes.data(), bytes.size()); }
