@@ -2,11 +2,18 @@
 // kernel's TCP over im-tunnel, over the same kind of veth pair at MTU 1420: TCP
 // in 1, 8 and 128 flows, the round trip of one byte, processor time, memory.
 //
+// wireguard-go's own netstack mode (gVisor) is a further way where bench/peers/build
+// has built netstack-go beside im-bench, or IM_BENCH_NETSTACK_GO names it; where it
+// is missing, the standard error says so.
+//
 // Processor time is that of both ends, with iperf3's for the kernel's TCP.
 // IM_BENCH_EMBEDDED_OTHER names another im-embedded-peer (of an older build, for
 // a comparison within one run).
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -173,14 +180,28 @@ absl::Status MeasureCrowd(Embedded& way, const RunOptions& options, Table& table
   return absl::OkStatus();
 }
 
+// Names and paths of what speaks im-embedded-peer's language.
+std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const std::string& bin) {
+  std::vector<std::pair<std::string, std::string>> programs = {
+      {"embedded", bin + "/im-embedded-peer"}};
+  if (const char* other = std::getenv("IM_BENCH_EMBEDDED_OTHER"))
+    programs.push_back({"embedded, other", other});
+  const char* const named = std::getenv("IM_BENCH_NETSTACK_GO");
+  const std::string go_netstack = named == nullptr ? bin + "/netstack-go" : named;
+  if (access(go_netstack.c_str(), X_OK) == 0) {
+    programs.push_back({"wireguard-go netstack", go_netstack});
+  } else {
+    std::fprintf(stderr, "im-bench: netstack: wireguard-go netstack is skipped: no program %s "
+                 "(bench/peers/build builds it)\n", go_netstack.c_str());
+  }
+  return programs;
+}
+
 absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const std::string peer = options.bin + "/im-peer";
   Table table;
   std::vector<Embedded> ways;
-  std::vector<std::pair<std::string, std::string>> programs = {
-      {"embedded", options.bin + "/im-embedded-peer"}};
-  if (const char* other = std::getenv("IM_BENCH_EMBEDDED_OTHER"))
-    programs.push_back({"embedded, other", other});
+  const std::vector<std::pair<std::string, std::string>> programs = EmbeddedPrograms(options.bin);
   int number = 0;
   for (const auto& [name, program] : programs) {
     IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, number++, peer));

@@ -1,0 +1,258 @@
+// netstack-go: wireguard-go's own netstack mode (gVisor's TCP in the program,
+// no TUN device), with the command line and the commands of im-embedded-peer
+// (bench/embedded_peer_main.cc says what they are), so that the scenario
+// `netstack` measures both alike.
+package main
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sort"
+	"sync"
+	"time"
+
+	"golang.zx2c4.com/wireguard/conn"
+	"golang.zx2c4.com/wireguard/device"
+	"golang.zx2c4.com/wireguard/tun/netstack"
+)
+
+const (
+	echoPort    = 7001
+	sinkPort    = 7002
+	mtu         = 1420
+	bufferBytes = 1 << 16
+	patience    = 30 * time.Second
+)
+
+type peer struct {
+	network *netstack.Net
+	other   netip.Addr
+	held    []net.Conn
+}
+
+func hexKey(base64Key string) (string, error) {
+	key, err := base64.StdEncoding.DecodeString(base64Key)
+	if err == nil && len(key) != device.NoisePrivateKeySize {
+		err = errors.New("not a key")
+	}
+	return hex.EncodeToString(key), err
+}
+
+func start(args []string) (*peer, error) {
+	private, err := hexKey(args[0])
+	if err != nil {
+		return nil, err
+	}
+	public, err := hexKey(args[1])
+	if err != nil {
+		return nil, err
+	}
+	address, err := netip.ParseAddr(args[4])
+	if err != nil {
+		return nil, err
+	}
+	other, err := netip.ParseAddr(args[5])
+	if err != nil {
+		return nil, err
+	}
+	tun, network, err := netstack.CreateNetTUN([]netip.Addr{address}, nil, mtu)
+	if err != nil {
+		return nil, err
+	}
+	tunnel := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelError, ""))
+	allowed := netip.PrefixFrom(other, other.BitLen())
+	err = tunnel.IpcSet(fmt.Sprintf("private_key=%s\nlisten_port=%s\npublic_key=%s\nendpoint=%s\n"+
+		"allowed_ip=%s\n", private, args[2], public, args[3], allowed))
+	if err == nil {
+		err = tunnel.Up()
+	}
+	return &peer{network: network, other: other}, err
+}
+
+func (p *peer) serve(port int, handle func(net.Conn)) error {
+	listener, err := p.network.ListenTCP(&net.TCPAddr{Port: port})
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer connection.Close()
+				handle(connection)
+			}()
+		}
+	}()
+	return nil
+}
+
+// Without io.Copy's short cuts: a buffer of the size that im-embedded-peer has.
+func echo(connection net.Conn) { copyAll(connection, connection) }
+func sink(connection net.Conn) { copyAll(io.Discard, connection) }
+
+func copyAll(to io.Writer, from net.Conn) {
+	buffer := make([]byte, bufferBytes)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (p *peer) dial(port, count int) ([]net.Conn, error) {
+	connections := make([]net.Conn, 0, count)
+	for i := 0; i < count; i++ {
+		connection, err := p.network.DialTCPAddrPort(netip.AddrPortFrom(p.other, uint16(port)))
+		if err != nil {
+			return connections, err
+		}
+		connections = append(connections, connection)
+	}
+	return connections, nil
+}
+
+// Writes until `end`, then waits for the other end to close, which it does once
+// it has read all.
+func flow(connection net.Conn, end time.Time) (int64, error) {
+	buffer := make([]byte, bufferBytes)
+	var sent int64
+	for time.Now().Before(end) {
+		n, err := connection.Write(buffer)
+		sent += int64(n)
+		if err != nil {
+			return sent, err
+		}
+	}
+	if half, ok := connection.(interface{ CloseWrite() error }); ok {
+		if err := half.CloseWrite(); err != nil {
+			return sent, err
+		}
+	}
+	connection.SetReadDeadline(time.Now().Add(patience))
+	if _, err := connection.Read(buffer); err != io.EOF {
+		return sent, fmt.Errorf("not acknowledged: %v", err)
+	}
+	return sent, nil
+}
+
+func (p *peer) stream(flows, milliseconds int) (string, error) {
+	connections, err := p.dial(sinkPort, flows)
+	for _, connection := range connections {
+		defer connection.Close()
+	}
+	if err != nil {
+		return "", err
+	}
+	begin := time.Now()
+	end := begin.Add(time.Duration(milliseconds) * time.Millisecond)
+	var mutex sync.Mutex
+	var all sync.WaitGroup
+	var bytes int64
+	var first error
+	for _, connection := range connections {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			sent, err := flow(connection, end)
+			mutex.Lock()
+			defer mutex.Unlock()
+			bytes += sent
+			if first == nil {
+				first = err
+			}
+		}()
+	}
+	all.Wait()
+	us := time.Since(begin).Microseconds()
+	return fmt.Sprintf(`{"ok": true, "bytes": %d, "us": %d}`, bytes, us), first
+}
+
+func (p *peer) ping(count int) (string, error) {
+	if count < 1 {
+		return "", errors.New("no count")
+	}
+	connections, err := p.dial(echoPort, 1)
+	if err != nil {
+		return "", err
+	}
+	connection := connections[0]
+	defer connection.Close()
+	var trips []float64
+	buffer := make([]byte, 1)
+	for i := 0; i < count; i++ {
+		begin := time.Now()
+		if _, err := connection.Write(buffer); err != nil {
+			return "", err
+		}
+		connection.SetReadDeadline(begin.Add(patience))
+		if _, err := connection.Read(buffer); err != nil {
+			return "", err
+		}
+		trips = append(trips, float64(time.Since(begin).Nanoseconds())/1e3)
+	}
+	sort.Float64s(trips)
+	return fmt.Sprintf(`{"ok": true, "p50_us": %g, "p99_us": %g}`, trips[len(trips)/2],
+		trips[len(trips)*99/100]), nil
+}
+
+func (p *peer) hold(count int) (string, error) {
+	begin := time.Now()
+	connections, err := p.dial(echoPort, count)
+	p.held = append(p.held, connections...)
+	return fmt.Sprintf(`{"ok": true, "us": %d}`, time.Since(begin).Microseconds()), err
+}
+
+func (p *peer) answer(line string) (string, error) {
+	var command string
+	count, milliseconds := 1, 0
+	fmt.Sscan(line, &command, &count, &milliseconds)
+	switch command {
+	case "stream":
+		return p.stream(count, milliseconds)
+	case "ping":
+		return p.ping(count)
+	case "hold":
+		return p.hold(count)
+	}
+	return "", errors.New("what?")
+}
+
+func main() {
+	if len(os.Args) != 7 {
+		fmt.Fprintf(os.Stderr,
+			"usage: %s PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS\n", os.Args[0])
+		os.Exit(2)
+	}
+	p, err := start(os.Args[1:])
+	if err == nil {
+		err = p.serve(echoPort, echo)
+	}
+	if err == nil {
+		err = p.serve(sinkPort, sink)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
+		os.Exit(1)
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		answer, err := p.answer(lines.Text())
+		if err != nil {
+			answer = fmt.Sprintf(`{"ok": false, "error": %q}`, err.Error())
+		}
+		fmt.Println(answer)
+	}
+}
