@@ -16,7 +16,7 @@ namespace {
 
 // Receives of one turn. With trains of 64 KB these are 2 MB, some 200
 // microseconds of work, after which the others (a TUN, timers) have their turn.
-constexpr int kReceivesPerTurn = 4;
+constexpr int kReceivesPerTurn = 8;
 
 // Handshake messages of one turn. Then there is a pause, many times as long as
 // they took if there are data to be moved, so that a flood costs a small part of
@@ -35,7 +35,7 @@ constexpr Duration kSaltInterval = std::chrono::seconds(1);
 
 // Sealed bytes that are sent before the turn ends: later the first of them
 // would have left the cache, and its receiver would idle meanwhile.
-constexpr size_t kFlushBytes = 512 << 10;
+constexpr size_t kFlushBytes = 128 << 10;
 
 }  // namespace
 

@@ -8,11 +8,10 @@ namespace im::tunnel {
 namespace {
 
 // What one turn takes from the device: enough to fill trains, little enough to
-// stay in the processor's cache on its way out and to let the socket have its
-// turn.
-constexpr int kPacketsPerRead = 8;
+// stay in the processor's cache, sealed and unsealed, on its way out and to let
+// the socket have its turn.
 constexpr size_t kPacketsPerTurn = 64;
-constexpr size_t kBytesPerTurn = 512 << 10;
+constexpr size_t kBytesPerTurn = 128 << 10;
 
 }  // namespace
 
@@ -31,9 +30,9 @@ void TunPort::OnReadable(PacketSink& outward) {
   absl::Status status;
   while (batch.size() < kPacketsPerTurn && bytes < kBytesPerTurn) {
     const size_t before = batch.size();
-    status = device_.Read(batch, kPacketsPerRead);
-    for (size_t i = before; i < batch.size(); ++i) bytes += batch[i].size;
-    if (!status.ok() || batch.size() - before < kPacketsPerRead) break;
+    status = device_.Read(batch, 1);
+    if (batch.size() == before) break;
+    bytes += batch[before].size;
   }
   if (!batch.empty()) outward.Write(std::move(batch));
   if (status.ok()) return;

@@ -30,8 +30,9 @@
 namespace im::tunnel {
 
 // Trains that one Receive takes. Each has a buffer of 64 KB, resident once it
-// was used: more would not fit a processor's second-level cache.
-inline constexpr size_t kMessagesPerReceive = 8;
+// was used: with what is made of them, more would not fit a processor's
+// second-level cache.
+inline constexpr size_t kMessagesPerReceive = 4;
 
 // Owned by one thread.
 class UdpSocket final : private GsoBatchWriter::Sender {
