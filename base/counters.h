@@ -42,6 +42,13 @@ class DropCounters {
   }
   uint64_t operator[](DropReason reason) const { return counts_[static_cast<size_t>(reason)]; }
   uint64_t total() const;
+  // Calls visit(name, count) for each reason that was ever met.
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (size_t i = 0; i < counts_.size(); ++i) {
+      if (counts_[i] != 0) visit(DropReasonName(static_cast<DropReason>(i)), counts_[i]);
+    }
+  }
 
  private:
   std::array<uint64_t, static_cast<size_t>(DropReason::kCount)> counts_{};

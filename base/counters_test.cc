@@ -19,6 +19,17 @@ TEST(DropCountersTest, CountsEachReasonAlone) {
   EXPECT_EQ(drops.total(), 6u);
 }
 
+TEST(DropCountersTest, OnlyReasonsThatWereMetAreVisited) {
+  DropCounters drops;
+  drops.Add(DropReason::kSpoofed, 2);
+  drops.Add(DropReason::kMalformed);
+  std::string seen;
+  drops.ForEach([&](absl::string_view name, uint64_t count) {
+    seen += std::string(name) + "=" + std::to_string(count) + " ";
+  });
+  EXPECT_EQ(seen, "malformed=1 spoofed=2 ");
+}
+
 TEST(DropCountersTest, EveryReasonHasANameOfItsOwn) {
   std::set<std::string> names;
   for (int i = 0; i < static_cast<int>(DropReason::kCount); ++i)

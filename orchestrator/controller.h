@@ -112,6 +112,7 @@ class Controller final : public Activator::Delegate,
   const StartRequests& requests() const { return requests_; }
   const Options& options() const { return options_; }
   EventLoop& loop() { return loop_; }
+  const TunnelEdge& tunnel() const { return tunnel_; }
   // nullptr: no instance lives.
   const Instance* FindInstance(HostId host) const;
   // Where its tunnel was last heard from.

@@ -135,12 +135,11 @@ proto::Cluster DescribeCluster(Controller& controller) {
   cluster.set_gateway_bytes(controller.gateway().forwarded_bytes());
   cluster.set_held_packets(controller.activator().held().packets());
   cluster.set_version(kVersion);
-  const DropCounters& drops = controller.gateway().drops();
-  for (size_t i = 0; i < static_cast<size_t>(DropReason::kCount); ++i) {
-    const auto reason = static_cast<DropReason>(i);
-    if (drops[reason] == 0) continue;
-    (*cluster.mutable_drops())[std::string(DropReasonName(reason))] = drops[reason];
-  }
+  DropCounters drops = controller.gateway().drops();
+  drops.Add(controller.tunnel().Drops());
+  drops.ForEach([&](absl::string_view reason, uint64_t count) {
+    (*cluster.mutable_drops())[std::string(reason)] = count;
+  });
   return cluster;
 }
 

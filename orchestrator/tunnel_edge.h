@@ -6,6 +6,7 @@
 
 #include <optional>
 
+#include "base/counters.h"
 #include "base/ip_address.h"
 #include "base/packet.h"
 #include "tunnel/device.h"
@@ -23,6 +24,8 @@ class TunnelEdge {
   virtual void SendTo(const tunnel::PublicKey& peer, PacketBatch batch) = 0;
   // Where the peer was last heard from.
   virtual std::optional<Endpoint> EndpointOf(const tunnel::PublicKey& peer) const = 0;
+  // What it has dropped so far, its socket's share too.
+  virtual DropCounters Drops() const = 0;
 };
 
 class DriverEdge final : public TunnelEdge {
@@ -39,6 +42,7 @@ class DriverEdge final : public TunnelEdge {
     const std::optional<tunnel::PeerStatus> status = driver_.device().GetPeer(peer);
     return status.has_value() ? status->endpoint : std::nullopt;
   }
+  DropCounters Drops() const override { return driver_.Drops(); }
 
  private:
   tunnel::Driver& driver_;

@@ -49,6 +49,7 @@ class VirtualCluster::Edge final : public TunnelEdge {
     const auto status = cluster_.device_->GetPeer(peer);
     return status.has_value() ? status->endpoint : std::nullopt;
   }
+  DropCounters Drops() const override { return cluster_.device_->drops(); }
 
  private:
   VirtualCluster& cluster_;

@@ -350,7 +350,11 @@ absl::Status Driver::SetFwmark(uint32_t fwmark) { return impl_->SetFwmark(fwmark
 void Driver::SetBlockedCallback(std::function<void(bool blocked)> callback) {
   impl_->SetBlockedCallback(std::move(callback));
 }
-const DropCounters& Driver::socket_drops() const { return impl_->drops(); }
+DropCounters Driver::Drops() const {
+  DropCounters all = device().drops();
+  all.Add(impl_->drops());
+  return all;
+}
 uint32_t Driver::fwmark() const { return impl_->fwmark(); }
 uint64_t Driver::tx_bytes() const { return impl_->tx_bytes(); }
 uint64_t Driver::rx_bytes() const { return impl_->rx_bytes(); }

@@ -69,8 +69,8 @@ class Driver final : public PacketSink {
   // reading its packets then does so.
   void SetBlockedCallback(std::function<void(bool blocked)> callback);
 
-  // What the socket could not send; the device counts its own.
-  const DropCounters& socket_drops() const;
+  // The device's, and what the socket could not send.
+  DropCounters Drops() const;
   uint32_t fwmark() const;
 
   // Datagram bytes (UDP payload) sent and received, all peers.

@@ -120,7 +120,7 @@ TEST_F(DriverTest, SuperPacketsCrossAndAreMergedAgain) {
   }
   ASSERT_TRUE(RunUntil([&] { return b_.inside.segments_seen == kBatches * 40; }));
   EXPECT_LT(b_.inside.packets.size(), kBatches * 10);
-  EXPECT_EQ(a_.driver->socket_drops().total(), 0u);
+  EXPECT_EQ(a_.driver->Drops().total(), 0u);
 }
 
 TEST_F(DriverTest, RebindingKeepsTheSession) {

@@ -151,19 +151,16 @@ void ImTunnelInterface::Poll() {
 }
 
 DropCounters ImTunnelInterface::Drops() const {
-  DropCounters all = driver_->device().drops();
-  all.Add(driver_->socket_drops());
+  DropCounters all = driver_->Drops();
   all.Add(port_.drops());
   return all;
 }
 
 void ImTunnelInterface::LogDrops() const {
-  const DropCounters drops = Drops();
   std::string text;
-  for (size_t i = 0; i < static_cast<size_t>(DropReason::kCount); ++i) {
-    const auto reason = static_cast<DropReason>(i);
-    if (drops[reason] != 0) absl::StrAppend(&text, " ", DropReasonName(reason), "=", drops[reason]);
-  }
+  Drops().ForEach([&](absl::string_view reason, uint64_t count) {
+    absl::StrAppend(&text, " ", reason, "=", count);
+  });
   IM_LOG(kError, name_, " dropped:", text.empty() ? " nothing" : text);
 }
 

@@ -285,7 +285,17 @@ proto::InstanceStatus Agent::MakeStatus() const {
   status.set_listening(data_path_->listening());
   if (const auto answer = data_path_->first_answer())
     status.set_first_answer_ns(static_cast<uint64_t>(answer->count()));
+  Drops().ForEach([&](absl::string_view reason, uint64_t count) {
+    (*status.mutable_drops())[std::string(reason)] = count;
+  });
   return status;
+}
+
+DropCounters Agent::Drops() const {
+  DropCounters all = driver_->Drops();
+  all.Add(data_path_->drops());
+  all.Add(attachment_->drops());
+  return all;
 }
 
 // ---- the sandbox ----

@@ -84,6 +84,7 @@ class Agent final : public Sandbox::Delegate,
   // It ended, and nothing is on its way to us.
   bool MayLeave() const;
   proto::InstanceStatus MakeStatus() const;
+  DropCounters Drops() const;
   // Tells the orchestrator how things stand at the end of this turn. What
   // woke the host is delivered before.
   void Publish();

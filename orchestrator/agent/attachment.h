@@ -15,6 +15,7 @@
 #include <cstddef>
 
 #include "base/clock.h"
+#include "base/counters.h"
 #include "base/file_descriptor.h"
 #include "base/ip_header.h"
 #include "base/packet.h"
@@ -68,6 +69,8 @@ class Attachment {
   // Threads of the host whose calls the agent has yet to answer. They sleep, but
   // in a way that looks like a wait for a disk.
   virtual int CountWaitingCalls() const = 0;
+
+  virtual const DropCounters& drops() const = 0;
 };
 
 }  // namespace im::agent

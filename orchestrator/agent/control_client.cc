@@ -9,10 +9,15 @@ namespace {
 bool TellsSomethingNew(const proto::InstanceStatus& a, const proto::InstanceStatus& b) {
   constexpr uint64_t kCpuNs = 1'000'000;
   const uint64_t memory_step = std::max<uint64_t>(a.memory_bytes() / 16, 1 << 20);
+  const auto drops = [](const proto::InstanceStatus& status) {
+    uint64_t sum = 0;
+    for (const auto& [reason, count] : status.drops()) sum += count;
+    return sum;
+  };
   const auto differ = [](uint64_t x, uint64_t y, uint64_t by) { return x > y ? x - y >= by : y - x >= by; };
   return a.inside_rx_bytes() != b.inside_rx_bytes() || a.inside_tx_bytes() != b.inside_tx_bytes() ||
          a.held_packets() != b.held_packets() || a.direct_peers() != b.direct_peers() ||
-         a.listening() != b.listening() || differ(a.cpu_ns(), b.cpu_ns(), kCpuNs) ||
+         a.listening() != b.listening() || drops(a) != drops(b) || differ(a.cpu_ns(), b.cpu_ns(), kCpuNs) ||
          differ(a.memory_bytes(), b.memory_bytes(), memory_step);
 }
 

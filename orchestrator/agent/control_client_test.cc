@@ -163,6 +163,9 @@ TEST_F(ControlClientTest, FiguresAreToldOnlyWhenTheyMoved) {
   EXPECT_FALSE(client_.Refresh(status, now_));
   status.set_inside_rx_bytes(1);
   EXPECT_TRUE(client_.Refresh(status, now_));
+  (*status.mutable_drops())["malformed"] = 1;
+  EXPECT_TRUE(client_.Refresh(status, now_));
+  EXPECT_FALSE(client_.Refresh(status, now_));
 }
 
 }  // namespace

@@ -79,6 +79,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
 
   uint64_t rx_bytes() const { return rx_bytes_; }  // to the program
   uint64_t tx_bytes() const { return tx_bytes_; }
+  const DropCounters& drops() const { return drops_; }
   bool listening() const { return listening_; }
   std::optional<Duration> first_answer() const { return first_answer_; }
 

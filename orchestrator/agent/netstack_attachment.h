@@ -54,6 +54,7 @@ class NetstackAttachment final : public Attachment {
   void OnTimer() override;
   int CountConnections() const override { return broker_.CountConnections(); }
   int CountWaitingCalls() const override { return broker_.CountWaitingCalls(); }
+  const DropCounters& drops() const override { return interface_->drops(); }
 
  private:
   // Where the interface puts what leaves.

@@ -49,6 +49,7 @@ class TunAttachment final : public Attachment {
   void OnTimer() override;
   int CountConnections() const override;
   int CountWaitingCalls() const override { return 0; }
+  const DropCounters& drops() const override { return drops_; }
 
  private:
   // False: there was nothing to read.

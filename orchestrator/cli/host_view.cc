@@ -1,6 +1,7 @@
 #include "orchestrator/cli/host_view.h"
 
 #include <chrono>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "orchestrator/cli/table.h"
@@ -80,6 +81,22 @@ std::string HostTable(const std::vector<proto::HostInfo>& hosts, int64_t now_uni
                               failed && !next.empty() ? Colour::kRed : Colour::kNone)});
   }
   return table.ToString(terminal);
+}
+
+std::string DropTable(const proto::Cluster& cluster, const std::vector<proto::HostInfo>& hosts,
+                      const Terminal& terminal) {
+  Table table({{"HOST"}, {"DROPPED", Table::Align::kRight}, {"REASON"}});
+  bool empty = true;
+  const auto add = [&](const std::string& host, const auto& drops) {
+    const std::map<std::string, uint64_t> sorted(drops.begin(), drops.end());
+    for (const auto& [reason, count] : sorted) {
+      table.Add({host, absl::StrCat(count), reason});
+      empty = false;
+    }
+  };
+  add("(gateway)", cluster.drops());
+  for (const proto::HostInfo& host : hosts) add(host.name(), host.status().drops());
+  return empty ? "" : table.ToString(terminal);
 }
 
 }  // namespace im::orchestrator::cli

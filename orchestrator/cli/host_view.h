@@ -24,6 +24,11 @@ std::string TextOfNext(const proto::HostInfo& host);
 std::string HostTable(const std::vector<proto::HostInfo>& hosts, int64_t now_unix_nanos,
                       const Terminal& terminal);
 
+// The table of `im ps --drops`; empty if nothing was dropped. The gateway's own
+// come first.
+std::string DropTable(const proto::Cluster& cluster, const std::vector<proto::HostInfo>& hosts,
+                      const Terminal& terminal);
+
 }  // namespace im::orchestrator::cli
 
 #endif  // IM_ORCHESTRATOR_CLI_HOST_VIEW_H_

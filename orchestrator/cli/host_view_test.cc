@@ -67,5 +67,20 @@ TEST(HostView, MakesTheTableOfPs) {
             "db    imaginary         10.77.0.2\n");
 }
 
+TEST(HostView, MakesTheTableOfDrops) {
+  proto::HostInfo web = Host("web", "running");
+  const std::vector<proto::HostInfo> quiet = {web, Host("db", "imaginary")};
+  EXPECT_EQ(DropTable({}, quiet, Terminal()), "");
+  (*web.mutable_status()->mutable_drops())["replayed"] = 12;
+  (*web.mutable_status()->mutable_drops())["decrypt_failed"] = 3;
+  proto::Cluster cluster;
+  (*cluster.mutable_drops())["malformed"] = 1;
+  EXPECT_EQ(DropTable(cluster, {web, Host("db", "imaginary")}, Terminal()),
+            "HOST       DROPPED  REASON\n"
+            "(gateway)        1  malformed\n"
+            "web              3  decrypt_failed\n"
+            "web             12  replayed\n");
+}
+
 }  // namespace
 }  // namespace im::orchestrator::cli

@@ -21,6 +21,7 @@ struct Options {
   std::vector<std::string> hosts;
   bool json = false;
   bool quiet = false;
+  bool drops = false;
 };
 
 int Run(const Context& context, const Options& options) {
@@ -34,12 +35,16 @@ int Run(const Context& context, const Options& options) {
     }
     return kExitOk;
   }
-  if (!options.json) {
+  if (!options.json && !options.drops) {
     std::fputs(HostTable(*hosts, RealClock().UnixNanos(), context.terminal).c_str(), stdout);
     return kExitOk;
   }
   const auto cluster = client->GetCluster();
   if (!cluster.ok()) return Fail(cluster.status());
+  if (!options.json) {
+    std::fputs(DropTable(*cluster, *hosts, context.terminal).c_str(), stdout);
+    return kExitOk;
+  }
   std::vector<std::string> items;
   for (const proto::HostInfo& host : *hosts) items.push_back(ToJson(host));
   std::puts(absl::StrCat("{\"cluster\":", ToJson(*cluster), ",\"hosts\":[",
@@ -56,6 +61,8 @@ void AddPs(CLI::App& app, Context& context) {
   verb->add_option("HOST", options->hosts, "Only these hosts");
   verb->add_flag("--json", options->json, "As JSON: {cluster, hosts}");
   verb->add_flag("-q,--quiet", options->quiet, "Only the names of the hosts that have an instance");
+  verb->add_flag("--drops", options->drops,
+                 "Instead: what the tunnels of the gateway and of the hosts dropped, by reason");
   verb->footer(
       "LAST WAKE  the packet or command that last woke the host\n"
       "TOOK       cold: started anew; thaw: resumed from a pause; and how long that took\n"
