@@ -83,9 +83,10 @@ class Tunnel:
 
     def launch(self):
         program = PROGRAMS.get(self.implementation, self.implementation)
-        # boringtun has words of its own for the foreground and for staying root.
+        # boringtun and its kin have words of their own for the foreground and for
+        # staying root.
         environment = dict(os.environ, WG_PROCESS_FOREGROUND="1", LOG_LEVEL="debug", WG_SUDO="true")
-        foreground = ["-f"] if program.endswith("boringtun-cli") else []
+        foreground = ["-f"] if program.endswith(("boringtun-cli", "gotatun")) else []
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", self.namespace, program, *foreground, self.interface,
              *self.arguments],

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """im-tunnel against newer versions of others. One of the long cases.
 
-wireguard-go as Debian's backports and sid have it, and boringtun where cargo
-can install it. What cannot be had is skipped, with the reason.
+wireguard-go as Debian's backports and sid have it, and boringtun and gotatun
+where cargo can install them. What cannot be had is skipped, with the reason.
 
 Usage: versions_test.py IM_TUNNEL [UNITTEST ARGUMENTS]
 """
@@ -19,7 +19,9 @@ import lab
 import wireguard_go_test
 from lab import PROGRAMS, run
 
-BORINGTUN = "0.7.1"
+# Package, version, program.
+BORINGTUN = ("boringtun-cli", "0.7.1", "boringtun-cli")
+GOTATUN = ("gotatun-cli", "0.5.1", "gotatun")
 
 
 class Other(wireguard_go_test.Pair):
@@ -27,6 +29,7 @@ class Other(wireguard_go_test.Pair):
 
     program = None  # where it is
     cases = "^(?!.*(itself|slow_path|the_mtu))"
+    sizes = (576, 1280, 1420, 8920, 65000)
 
     def run(self, result=None):
         # What is of im-tunnel alone was tested there.
@@ -37,7 +40,7 @@ class Other(wireguard_go_test.Pair):
 
     def check_mtu(self, first, second):
         a, b = self.start(first, second)
-        for mtu in (576, 1280, 1420, 8920, 65000):
+        for mtu in self.sizes:
             with self.subTest(mtu=mtu):
                 for tunnel in (a, b):
                     run("ip", "link", "set", f"v{tunnel.namespace}", "mtu",
@@ -97,13 +100,25 @@ class Sid(FromDebian):
     suite, version = "sid", "0.0.20260522-1"
 
 
-class Boringtun(Other):
-    # What it answers: it lost packets of 8920 bytes, and refused a new endpoint.
-    cases = "opens_to|taken_back|preshared"
+class FromCargo(Other):
+    package = None
 
     @classmethod
     def setUpClass(cls):
-        cls.program = boringtun()
+        if cls.package:
+            cls.program = from_cargo(*cls.package)
+
+
+class Boringtun(FromCargo):
+    package = BORINGTUN
+    # What it answers: it lost packets of 8920 bytes, and refused a new endpoint.
+    cases = "opens_to|taken_back|preshared|every_size"
+    sizes = (576, 1280, 1420)
+
+
+class Gotatun(FromCargo):
+    package = GOTATUN
+    sizes = Boringtun.sizes  # likewise, above 4 KB
 
 
 def wireguard_go(suite, version):
@@ -115,25 +130,25 @@ def wireguard_go(suite, version):
     return str(root / "usr/bin/wireguard-go")
 
 
-def boringtun():
+def from_cargo(package, version, name):
     """The same."""
-    folder = debian.CACHE.parent / "boringtun"
-    program = folder / "bin" / "boringtun-cli"
+    folder = debian.CACHE.parent / package
+    program = folder / "bin" / name
     if not shutil.which("cargo"):
-        raise unittest.SkipTest("boringtun needs cargo")
+        raise unittest.SkipTest(f"{name} needs cargo")
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
             try:
                 done = subprocess.run(
-                    ["cargo", "install", "--quiet", "--locked", "--version", BORINGTUN, "--root",
-                     str(folder), "boringtun-cli"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                    timeout=600)
+                    ["cargo", "install", "--quiet", "--locked", "--version", version, "--root",
+                     str(folder), package], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                    text=True, timeout=600)
             except subprocess.TimeoutExpired:
-                raise unittest.SkipTest("boringtun was not built within ten minutes") from None
+                raise unittest.SkipTest(f"{name} was not built within ten minutes") from None
             if done.returncode != 0:
-                raise unittest.SkipTest("boringtun: " + done.stdout.strip().splitlines()[-1])
+                raise unittest.SkipTest(f"{name}: " + done.stdout.strip().splitlines()[-1])
     return str(program)
 
 
@@ -141,8 +156,9 @@ def fetch():
     for suite in (Backports, Sid):
         with contextlib.suppress(unittest.SkipTest):
             wireguard_go(suite.suite, suite.version)
-    with contextlib.suppress(unittest.SkipTest):
-        boringtun()
+    for package in (BORINGTUN, GOTATUN):
+        with contextlib.suppress(unittest.SkipTest):
+            from_cargo(*package)
 
 
 if __name__ == "__main__":
