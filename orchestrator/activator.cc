@@ -63,7 +63,7 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
         it->second->backoff.retry_at() - now >= bound)
       return refuse(it->second->backoff.Reason(now));
   }
-  const HeldPackets::Result result = held_.Enqueue(host, packet, view, now + bound);
+  const HeldPackets::Result result = held_.Enqueue(host, packet, view, now, now + bound);
   // Even a packet that does not fit is a reason to wake: it will be repeated.
   if (use == PacketUse::kWakes) {
     const absl::Status woken = WakeOne(host, CauseOfPacket(view));

@@ -120,6 +120,7 @@ class Activator {
     uint64_t held_too_long = 0;   // of `refused`: by age
     uint64_t stale_events = 0;    // of another incarnation
     uint64_t starts = 0;
+    uint64_t thaws = 0;           // by the agents themselves, as they report
   };
 
   // `table` and `delegate` must outlive it. `first_incarnation` must be above

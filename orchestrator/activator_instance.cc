@@ -72,7 +72,7 @@ void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reas
   activation.kept = false;
   activation.stage_deadline = kNever;
   Move(host, HostState::kRunning, cause, reason, /*error=*/false, duration);
-  PacketBatch held = held_.Take(host);
+  PacketBatch held = held_.TakeToDeliver(host, now_);
   if (held.empty()) return;
   counters_.delivered += held.size();
   effects_.push_back({Effect::Delivery{host, std::move(held)}});
@@ -96,6 +96,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   const bool thawed = report.thaws > activation.thaws;
   if (thawed) {
     table_.AddThaws(host, report.thaws - activation.thaws);
+    counters_.thaws += report.thaws - activation.thaws;
     activation.thaws = report.thaws;
   }
   if (report.state == State::kReleasing &&

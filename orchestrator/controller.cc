@@ -98,6 +98,7 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
       control_(spec.gateway, options.control_times, FirstVersion(options.first_incarnation),
                introductions_, *this),
       guests_(spec),
+      meter_(spec.hosts.size(), loop.now()),
       self_(std::make_shared<Controller*>(this)) {}
 
 Controller::~Controller() { *self_ = nullptr; }
@@ -130,6 +131,7 @@ Instance& Controller::AddInstance(HostId host, uint64_t incarnation,
   slot->id = {hosts_[host].name, incarnation};
   slot->address = hosts_[host].address;
   slot->key = key;
+  slot->adopted = adopted;
   slot->directory = requests_.DirectoryOf(slot->id.host);
   slot->cause = cause;
   slot->started_unix_nanos = loop_.clock().UnixNanos();
@@ -346,6 +348,12 @@ void Controller::OnTransition(const Transition& transition) {
     if (transition.from == HostState::kReleasing) introductions_.Resume(host.address);
   } else {
     gateway_.RemoveRoute(host.address);
+  }
+  if (!host.guest) {
+    const Instance* instance = FindInstance(transition.host);
+    const bool taken_back = transition.from == HostState::kStarting && instance != nullptr &&
+                            instance->adopted;
+    meter_.OnTransition(transition, /*wakes=*/!taken_back);
   }
   events_.Append(TransitionEvent(transition, hosts_, loop_.clock().UnixNanos()));
   if (observer_ != nullptr) observer_->OnTransition(transition);

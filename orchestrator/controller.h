@@ -40,6 +40,7 @@
 #include "orchestrator/guests.h"
 #include "orchestrator/instance.h"
 #include "orchestrator/introductions.h"
+#include "orchestrator/lifecycle_meter.h"
 #include "orchestrator/provider.h"
 #include "orchestrator/start_requests.h"
 #include "orchestrator/tunnel_edge.h"
@@ -104,7 +105,9 @@ class Controller final : public Activator::Delegate,
   void Begin();
 
   Gateway& gateway() { return gateway_; }
+  const Gateway& gateway() const { return gateway_; }
   EventLog& events() { return events_; }
+  const LifecycleMeter& meter() const { return meter_; }
   const HostTable& hosts() const { return hosts_; }
   const Activator& activator() const { return activator_; }
   const ControlChannel& control() const { return control_; }
@@ -198,6 +201,7 @@ class Controller final : public Activator::Delegate,
   ControlChannel control_;
   EventLog events_;
   Guests guests_;
+  LifecycleMeter meter_;
   Provider* provider_ = nullptr;
   Observer* observer_ = nullptr;
   std::function<void(const proto::SavedState&)> save_;

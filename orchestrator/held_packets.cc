@@ -20,7 +20,7 @@ HeldPackets::HeldPackets() : HeldPackets(Limits()) {}
 HeldPackets::HeldPackets(const Limits& limits) : limits_(limits) {}
 
 HeldPackets::Result HeldPackets::Enqueue(HostId host, const Packet& packet, const IpView& view,
-                                         Instant deadline) {
+                                         Instant now, Instant deadline) {
   const auto it = queues_.find(host);
   uint64_t syn_hash = 0;
   if (view.is_syn()) {
@@ -60,6 +60,7 @@ HeldPackets::Result HeldPackets::Enqueue(HostId host, const Packet& packet, cons
   Fill(entry, packet);
   entry.syn_hash = syn_hash;
   entry.isn = view.tcp_sequence;
+  entry.since = now;
   entry.deadline = deadline;
   queue.bytes += packet.size;
   bytes_ += packet.size;
@@ -77,6 +78,13 @@ PacketBatch HeldPackets::Take(HostId host) {
   bytes_ -= it->second.bytes;
   queues_.erase(it);
   return batch;
+}
+
+PacketBatch HeldPackets::TakeToDeliver(HostId host, Instant now) {
+  if (const auto it = queues_.find(host); it != queues_.end()) {
+    for (const Entry& entry : it->second.entries) hold_times_.Add(now - entry.since);
+  }
+  return Take(host);
 }
 
 HeldPackets::Expired HeldPackets::Expire(Instant now) {

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/ip_header.h"
 #include "base/packet.h"
+#include "orchestrator/histogram.h"
 #include "orchestrator/host.h"
 
 namespace im::orchestrator {
@@ -53,10 +54,14 @@ class HeldPackets {
 
   // Copies the packet. `view` is of it. Preconditions: deadlines of one host
   // do not go backwards.
-  Result Enqueue(HostId host, const Packet& packet, const IpView& view, Instant deadline);
+  Result Enqueue(HostId host, const Packet& packet, const IpView& view, Instant now,
+                 Instant deadline);
 
   // All packets of the host, in order; they are forgotten here.
   PacketBatch Take(HostId host);
+  // The same for a host that is up: how long they were held is measured.
+  PacketBatch TakeToDeliver(HostId host, Instant now);
+  const Histogram& hold_times() const { return hold_times_; }
 
   // The packets of one host whose deadline is due; an empty batch and kNoHost
   // when there are none left. Call until then.
@@ -81,6 +86,7 @@ class HeldPackets {
     bool checksum_valid = false;
     uint64_t syn_hash = 0;  // of the 4-tuple; 0: not a SYN
     uint32_t isn = 0;
+    Instant since;
     Instant deadline;
   };
   struct Queue {
@@ -97,6 +103,7 @@ class HeldPackets {
   absl::btree_set<std::pair<Instant, HostId>> deadlines_;  // of each queue's front
   size_t packets_ = 0;
   size_t bytes_ = 0;
+  Histogram hold_times_;
 };
 
 absl::string_view HeldResultName(HeldPackets::Result result);

@@ -17,7 +17,7 @@ const Instant kLater = kStart + std::chrono::seconds(2);
 Result Put(HeldPackets& held, HostId host, const std::vector<uint8_t>& bytes,
            Instant deadline = kSoon) {
   TestPacket packet(bytes);
-  return held.Enqueue(host, packet.packet(), packet.view(), deadline);
+  return held.Enqueue(host, packet.packet(), packet.view(), kStart, deadline);
 }
 
 TEST(HeldPackets, KeepsOrderAndBytes) {
@@ -37,13 +37,25 @@ TEST(HeldPackets, KeepsOrderAndBytes) {
   EXPECT_TRUE(held.Take(kDb).empty());
 }
 
+TEST(HeldPackets, MeasuresHowLongDeliveredOnesWereHeld) {
+  HeldPackets held;
+  Put(held, kDb, Syn(1, kDb));
+  Put(held, kDb, Udp(2, kDb));
+  Put(held, kWeb, Syn(1, kWeb));
+  EXPECT_EQ(held.TakeToDeliver(kDb, kStart + std::chrono::milliseconds(30)).size(), 2u);
+  held.Take(kWeb);  // refused
+  EXPECT_EQ(held.hold_times().count(), 2u);
+  EXPECT_EQ(held.hold_times().sum(), std::chrono::milliseconds(60));
+  EXPECT_TRUE(held.TakeToDeliver(kDb, kSoon).empty());
+}
+
 TEST(HeldPackets, KeepsTheMarksOfASuperPacket) {
   HeldPackets held;
   TestPacket packet(Udp(2, kDb, 3000));
   packet.packet().segment_size = 1200;
   packet.packet().checksum_partial = true;
   packet.packet().checksum_valid = true;
-  ASSERT_EQ(held.Enqueue(kDb, packet.packet(), packet.view(), kSoon), Result::kHeld);
+  ASSERT_EQ(held.Enqueue(kDb, packet.packet(), packet.view(), kStart, kSoon), Result::kHeld);
   const PacketBatch batch = held.Take(kDb);
   EXPECT_EQ(batch[0].segment_size, 1200);
   EXPECT_TRUE(batch[0].checksum_partial);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "orchestrator/cluster_metrics.h"
 #include "orchestrator/host_setup.h"
 #include "orchestrator/providers/process_provider.h"
 
@@ -29,6 +30,7 @@ Imd::Imd(Options options, EventLoop& loop, Random& random)
 Imd::~Imd() {
   // What comes in while the parts go finds nobody.
   inside_.SetGateway(nullptr);
+  metrics_.reset();
   server_.reset();
   api_.reset();
   ports_.clear();
@@ -62,6 +64,7 @@ absl::Status Imd::Init() {
   controller_->SetSave([this](const proto::SavedState& state) { Save(state); });
   IM_RETURN_IF_ERROR(OpenStack());
   IM_RETURN_IF_ERROR(OpenPublishedPorts());
+  IM_RETURN_IF_ERROR(OpenMetrics());
   api_ = std::make_unique<ClusterApi>(*controller_);
   api_->SetOnDown([this] { options_.on_down(); });
   const ApiServer::Options api{.socket_path = options_.state_dir.api_socket(),
@@ -136,6 +139,26 @@ absl::Status Imd::OpenPublishedPorts() {
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status Imd::OpenMetrics() {
+  metrics_ = std::make_unique<MetricsServer>(loop_, [this] { return Metrics(); });
+  IM_RETURN_IF_ERROR(metrics_->ListenUnix(options_.state_dir.path(), kMetricsSocketName,
+                                          options_.api_owner));
+  if (!options_.metrics) return absl::OkStatus();
+  IM_ASSIGN_OR_RETURN(const Endpoint bound, metrics_->ListenTcp(*options_.metrics));
+  IM_LOG(kInfo, "metrics at http://", bound.ToString(), kMetricsPath);
+  return absl::OkStatus();
+}
+
+std::string Imd::Metrics() const {
+  EdgeFigures edge;
+  edge.tunnel_drops = driver_->Drops();
+  edge.tunnel_rx_bytes = driver_->rx_bytes();
+  edge.tunnel_tx_bytes = driver_->tx_bytes();
+  for (const auto& port : ports_) edge.published_connections += port->connections();
+  edge.api_calls = server_ == nullptr ? 0 : server_->open_calls();
+  return ClusterMetrics(*controller_, edge, loop_.now());
 }
 
 void Imd::Save(proto::SavedState state) {

@@ -24,6 +24,7 @@
 #include "orchestrator/cluster_api.h"
 #include "orchestrator/cluster_spec.h"
 #include "orchestrator/controller.h"
+#include "orchestrator/metrics_server.h"
 #include "orchestrator/port_publisher.h"
 #include "orchestrator/provider.h"
 #include "orchestrator/state_dir.h"
@@ -40,6 +41,7 @@ class Imd {
     StateDir state_dir;
     std::optional<uid_t> api_owner;  // who may use the API besides our own user
     std::string agent_path;
+    std::optional<Endpoint> metrics;  // where to serve them besides the Unix socket
     // Called when everything is down after `im down`.
     std::function<void()> on_down;
   };
@@ -60,6 +62,8 @@ class Imd {
   absl::Status RemoveState() { return store_.Remove(); }
 
   Controller& controller() { return *controller_; }
+  // As Prometheus reads them.
+  std::string Metrics() const;
 
  private:
   // The tunnel must exist before the controller, which is told its port, and
@@ -80,6 +84,7 @@ class Imd {
   absl::Status OpenTunnel(const std::optional<proto::SavedState>& saved);
   absl::Status OpenStack();
   absl::Status OpenPublishedPorts();
+  absl::Status OpenMetrics();
   void Save(proto::SavedState state);
 
   Options options_;
@@ -97,6 +102,7 @@ class Imd {
   std::vector<std::unique_ptr<PortPublisher>> ports_;
   std::unique_ptr<ClusterApi> api_;
   std::unique_ptr<ApiServer> server_;
+  std::unique_ptr<MetricsServer> metrics_;
   bool save_failed_ = false;
 };
 

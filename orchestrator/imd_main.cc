@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -42,6 +43,7 @@ struct Arguments {
   std::string state_dir;
   std::string agent;
   std::optional<uid_t> owner;
+  std::optional<Endpoint> metrics;
   AttachMode auto_attach = AttachMode::kTun;
   int ready_fd = -1;
   bool debug = false;
@@ -148,6 +150,7 @@ int Run(const Arguments& arguments) {
                   .state_dir = *std::move(state_dir),
                   .api_owner = arguments.owner,
                   .agent_path = arguments.agent.empty() ? DefaultAgentPath() : arguments.agent,
+                  .metrics = arguments.metrics,
                   .on_down =
                       [&] {
                         down = true;
@@ -170,6 +173,10 @@ int Run(const Arguments& arguments) {
   return removed.ok() ? 0 : Fail(removed, kExitError);
 }
 
+std::string IsEndpoint(const std::string& text) {
+  return Endpoint::Parse(text) ? "" : absl::StrCat("expected ADDRESS:PORT, not ", text);
+}
+
 int Main(int argc, char** argv) {
   CLI::App app(
       "The orchestrator of one cluster: starts its hosts on their first packet and releases\n"
@@ -184,6 +191,12 @@ int Main(int argc, char** argv) {
                  "im-agent to run instances with; default: $IM_AGENT, or the one beside imd");
   app.add_option("--owner", arguments.owner,
                  "Number of a user who may use the API socket as well as imd's own user");
+  app.add_option_function<std::string>(
+         "--metrics",
+         [&](const std::string& text) { arguments.metrics = Endpoint::Parse(text); },
+         "Address and port, such as 127.0.0.1:9600, to serve Prometheus metrics on besides\n"
+         "metrics.sock in the state directory; anybody who can connect may read them")
+      ->check(IsEndpoint);
   app.add_flag_callback(
       "--auto-netstack", [&] { arguments.auto_attach = AttachMode::kNetstack; },
       "attach: auto is netstack, as no namespaces or TUN devices are to be had here");

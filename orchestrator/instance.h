@@ -24,6 +24,7 @@ struct Instance {
   // The provider knows it. A guest's agent is its client's, until a restarted
   // orchestrator takes it over.
   bool provided = true;
+  bool adopted = false;  // ran already when this orchestrator began
   InstanceHandle handle;
   int64_t started_unix_nanos = 0;
   Cause cause;

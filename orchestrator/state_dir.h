@@ -1,10 +1,11 @@
 // StateDir: the directory of one cluster's imd, held by one imd at a time.
 //
-//   lock        flock(2)ed while an imd runs; holds its pid
-//   api.sock    gRPC, for the command line; of the user who brought the cluster up
-//   state.pb    what a restarted imd needs (store.h)
-//   imd.log     imd's own log
-//   hosts/NAME/ agent.sock, exit, log (the program's output), agent.log; 0700
+//   lock          flock(2)ed while an imd runs; holds its pid
+//   api.sock      gRPC, for the command line; of the user who brought the cluster up
+//   metrics.sock  HTTP, for Prometheus and im metrics; of the same user
+//   state.pb      what a restarted imd needs (store.h)
+//   imd.log       imd's own log
+//   hosts/NAME/   agent.sock, exit, log (the program's output), agent.log; 0700
 
 #ifndef IM_ORCHESTRATOR_STATE_DIR_H_
 #define IM_ORCHESTRATOR_STATE_DIR_H_
@@ -15,6 +16,8 @@
 #include "base/status.h"
 
 namespace im::orchestrator {
+
+inline constexpr char kMetricsSocketName[] = "metrics.sock";
 
 class StateDir {
  public:

@@ -41,6 +41,7 @@ void AddDown(CLI::App& app, Context& context);
 void AddPs(CLI::App& app, Context& context);
 void AddWhy(CLI::App& app, Context& context);
 void AddEvents(CLI::App& app, Context& context);
+void AddMetrics(CLI::App& app, Context& context);
 void AddLogs(CLI::App& app, Context& context);
 void AddExec(CLI::App& app, Context& context);
 void AddWake(CLI::App& app, Context& context);

@@ -122,6 +122,10 @@ absl::StatusOr<pid_t> StartDaemon(const DaemonOptions& options) {
     words.push_back("--owner");
     words.push_back(absl::StrCat(*options.owner));
   }
+  if (!options.metrics.empty()) {
+    words.push_back("--metrics");
+    words.push_back(options.metrics);
+  }
   if (options.auto_attach == AttachMode::kNetstack) words.push_back("--auto-netstack");
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

@@ -98,6 +98,7 @@ int Main(int argc, char** argv) {
   AddExec(app, context);
   AddLogs(app, context);
   AddEvents(app, context);
+  AddMetrics(app, context);
   AddWake(app, context);
   AddSuspend(app, context);
   AddRelease(app, context);

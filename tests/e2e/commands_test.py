@@ -14,7 +14,7 @@ DONE, FAILED, BAD_INPUT, NOT_RUNNING, NO_SUCH_PROGRAM = 0, 1, 2, 3, 127
 
 # Every verb that talks to a cluster, with what it needs.
 VERBS = (["ps"], ["why", "a"], ["logs"], ["events"], ["exec", "a", "--", "true"], ["wake", "a"],
-         ["suspend", "a"], ["release", "a"], ["wait", "a"], ["run", "--", "true"], ["down"])
+         ["suspend", "a"], ["release", "a"], ["wait", "a"], ["metrics"], ["run", "--", "true"], ["down"])
 
 
 class Words(unittest.TestCase):
