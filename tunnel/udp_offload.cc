@@ -158,10 +158,14 @@ const UdpOffload& UdpOffload::OfProcess() {
 }
 
 bool UdpOffload::GroIsThinkable(const Tuning& tuning) {
-  if (tuning.udp_gro != Switch::kAuto) return tuning.udp_gro == Switch::kOn;
   utsname kernel = {};
+  return GroIsThinkable(tuning, uname(&kernel) == 0 ? kernel.release : "");
+}
+
+bool UdpOffload::GroIsThinkable(const Tuning& tuning, const char* release) {
+  if (tuning.udp_gro != Switch::kAuto) return tuning.udp_gro == Switch::kOn;
   int major = 0, minor = 0;
-  if (uname(&kernel) != 0 || std::sscanf(kernel.release, "%d.%d", &major, &minor) != 2) return true;
+  if (std::sscanf(release, "%d.%d", &major, &minor) != 2) return true;
   return major > 5 || (major == 5 && minor >= 12);
 }
 

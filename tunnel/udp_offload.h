@@ -38,6 +38,8 @@ struct UdpOffload {
   // Whether UDP_GRO may be asked for at all, without a test: not if it is
   // switched off, or the kernel is too old.
   static bool GroIsThinkable(const Tuning& tuning);
+  // `release`: of the kernel, as uname(2) says it.
+  static bool GroIsThinkable(const Tuning& tuning, const char* release);
 };
 
 // The datagrams of one train: what is sent, and whether the same arrives.

@@ -77,6 +77,15 @@ TEST(UdpOffloadTest, GroIsNotAskedForWhereItIsSwitchedOff) {
   EXPECT_TRUE(UdpOffload::GroIsThinkable({.udp_gro = Switch::kOn}));
 }
 
+TEST(UdpOffloadTest, GroIsNotAskedForOfKernelsBefore512) {
+  for (const char* release : {"4.19.0-27-amd64", "5.4.0", "5.11.22-generic"}) {
+    EXPECT_FALSE(UdpOffload::GroIsThinkable({}, release)) << release;
+    EXPECT_TRUE(UdpOffload::GroIsThinkable({.udp_gro = Switch::kOn}, release)) << release;
+  }
+  for (const char* release : {"5.12.0", "5.15.0-91", "6.1.0-18-amd64", "10.2", "unknown"})
+    EXPECT_TRUE(UdpOffload::GroIsThinkable({}, release)) << release;
+}
+
 // A kernel assumption: all that we run on either works or is seen not to.
 TEST(UdpOffloadTest, ThisKernelPassesTheSelfTest) {
   const UdpOffload works = UdpOffload::Probe();

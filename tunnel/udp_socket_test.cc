@@ -2,11 +2,16 @@
 
 #include "tunnel/udp_socket.h"
 
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <numeric>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -167,6 +172,33 @@ TEST(UdpSocketTest, TheFwmarkIsSetAtOpeningAndLater) {
   EXPECT_EQ(mark(), 0x51820u);
   ASSERT_TRUE((*socket)->SetFwmark(7).ok());
   EXPECT_EQ(mark(), 7u);
+}
+
+TEST(UdpSocketTest, ABufferThatTheKernelKeepsSmallIsSaidSo) {
+  constexpr int kMoreThanAnyLimit = 1 << 30;
+  const auto open = [](bool privileged) {
+    DropCounters drops;
+    UdpSocket::Options options;
+    options.listen = Loopback();
+    options.buffer_bytes = privileged ? 1 << 20 : kMoreThanAnyLimit;
+    testing::internal::CaptureStderr();
+    EXPECT_TRUE(UdpSocket::Open(options, drops).ok());
+    return testing::internal::GetCapturedStderr();
+  };
+  std::string said;
+  // Capabilities are the thread's.
+  std::thread([&] {
+    __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+    ASSERT_EQ(syscall(SYS_capset, &header, none), 0);
+    said = open(false);
+  }).join();
+  EXPECT_NE(said.find("receive buffer"), said.npos) << said;
+  EXPECT_NE(said.find("net.core.rmem_max"), said.npos) << said;
+  EXPECT_NE(said.find("net.core.wmem_max"), said.npos) << said;
+  if (geteuid() == 0) {
+    EXPECT_EQ(open(true).find("rmem_max"), std::string::npos);
+  }
 }
 
 TEST(UdpSocketTest, APortInUseIsSaidSo) {
