@@ -4,6 +4,7 @@
 #ifndef IM_ORCHESTRATOR_ACTIVATION_H_
 #define IM_ORCHESTRATOR_ACTIVATION_H_
 
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -27,6 +28,7 @@ struct Activator::Activation {
   uint64_t thaws = 0;       // reported by this instance
   Instant up_since;
   bool kept = false;        // Paused, due for release, but a leader is up
+  std::optional<Instant> timer_at;  // Paused: when it thaws by itself
   bool unasked = false;     // Releasing, because it ends by itself
 
   Backoff backoff;

@@ -13,7 +13,8 @@
 //   Imaginary after failure when the failures are forgotten
 //   Starting                start_timeout: killed, held packets refused
 //   Paused                  release_after: released, unless a leader by
-//                           wake_with is up
+//                           wake_with is up, or the program waits for a timer,
+//                           which would be lost
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //
@@ -165,6 +166,8 @@ class Activator {
     bool suspended = false;  // kPaused: because it was told to
     Duration thaw{0};     // packet seen to thawed
     uint64_t thaws = 0;   // so far
+    // kPaused: in that time it thaws by itself, for a timer of its program.
+    std::optional<Duration> timer_in;
   };
   void OnInstanceStatus(HostId host, uint64_t incarnation, const Report& report, Instant now);
 
@@ -205,6 +208,7 @@ class Activator {
     std::optional<Instant> release_at;     // Paused: when it will be released
     bool wake_waits = false;               // for a start slot, a back-off, or an end
     std::optional<HostId> kept_by;         // Paused, due for release, but this leader is up
+    std::optional<Instant> timer_at;       // Paused, and not released before that
   };
   Outlook outlook(HostId host, Instant now) const;
   const HeldPackets& held() const { return held_; }

@@ -80,9 +80,11 @@ void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reas
 
 void Activator::BecomePaused(HostId host, const Report& report) {
   const HostPolicy& policy = table_.policy(host);
-  Get(host).stage_deadline = policy.release_after && !policy.always_running
-                                 ? now_ + *policy.release_after
-                                 : kNever;
+  Activation& activation = Get(host);
+  activation.timer_at.reset();
+  if (report.timer_in) activation.timer_at = now_ + *report.timer_in;
+  const bool released = policy.release_after && !policy.always_running && !report.timer_in;
+  activation.stage_deadline = released ? now_ + *policy.release_after : kNever;
   Move(host, HostState::kPaused, Cause(), report.suspended ? "im suspend" : "idle");
 }
 

@@ -219,6 +219,26 @@ TEST_F(ActivatorReleaseTest, AnAlwaysRunningHostIsStartedNeverReleasedAndStarted
   EXPECT_EQ(table[db].history->cause.kind, Cause::Kind::kMinRunning);
 }
 
+TEST_F(ActivatorReleaseTest, AHostThatWaitsForATimerIsNotReleased) {
+  const HostId cron = Add("cron", {.release_after = minutes(10)});
+  Bring(cron, HostState::kRunning);
+  const auto pause = [&](std::optional<Duration> timer_in) {
+    activator->OnInstanceStatus(cron, table[cron].incarnation,
+                                {.state = State::kPaused, .timer_in = timer_in}, now);
+  };
+  pause(minutes(60));
+  EXPECT_EQ(activator->outlook(cron, now).timer_at, now + minutes(60));
+  EXPECT_FALSE(activator->outlook(cron, now).release_at.has_value());
+  Advance(minutes(59));
+  EXPECT_EQ(table[cron].state, HostState::kPaused);
+  Report(cron, State::kRunning);
+  EXPECT_FALSE(activator->outlook(cron, now).timer_at.has_value());
+  pause(std::nullopt);
+  EXPECT_FALSE(activator->outlook(cron, now).timer_at.has_value());
+  Advance(minutes(10));
+  EXPECT_EQ(table[cron].state, HostState::kReleasing);
+}
+
 // ---- adopted instances and guests -------------------------------------------
 
 TEST_F(ActivatorReleaseTest, AnAdoptedInstanceIsNotStartedAgain) {

@@ -111,6 +111,7 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
   outlook.wake_waits = activation.wanted;
   if (table_[host].state == HostState::kPaused) {
     if (activation.kept) outlook.kept_by = LeaderUp(host);
+    outlook.timer_at = activation.timer_at;
     if (activation.stage_deadline != kNever) outlook.release_at = activation.stage_deadline;
   }
   return outlook;

@@ -52,6 +52,8 @@ struct Diagnostic {
 // How a host's packets reach its agent. kAuto: SpecSources::auto_attach.
 enum class AttachMode { kAuto, kTun, kNetstack };
 enum class IdleMode { kQuiet, kNoConnections, kNever };
+// What a program's own timers do while it is idle (agent/timer_watch.h).
+enum class TimersMode { kAuto, kHonor, kIgnore };
 enum class OnRelease { kTerminate, kCheckpoint };
 // What follows when a program ends by itself. With kNo the host becomes
 // imaginary again: the next packet starts it anew.
@@ -63,6 +65,14 @@ struct IdleSpec {
   std::optional<Duration> release_after = std::chrono::minutes(10);  // since the pause; none: never
   uint32_t cpu_below_permille = 20;  // of one core
   std::string busy_file;             // empty: none
+  TimersMode timers = TimersMode::kAuto;
+  Duration timer_horizon = std::chrono::seconds(1);  // nearer ones prevent a pause
+  std::optional<Duration> tick_max;  // none: 10 s, or `after` if that is longer
+  // What does not count as use (agent/use_meter.h).
+  uint64_t below_bytes_per_s = 0;
+  std::vector<uint16_t> ignore_ports;
+  std::vector<IpPrefix> ignore_from;
+  bool reclaim = false;  // push a paused host's memory out
 };
 
 struct MountSpec {

@@ -38,7 +38,8 @@ std::vector<BadFile> BadFiles() {
       {"UnknownFieldWithNothingNear",
        "hosts:\n  web:\n    command: [b]\n    idle: {zzzzzzzzzz: 1s}\n",
        {"c.yaml:4:12: idle: unknown field \"zzzzzzzzzz\" "
-        "(known are policy, after, release_after, cpu_below, busy_file)"}},
+        "(known are policy, after, release_after, cpu_below, busy_file, timers, timer_horizon, "
+        "tick_max, below_bytes_per_s, ignore, reclaim)"}},
       {"WrongTypes",
        "hosts:\n  web:\n    command: {a: b}\n    replicas: many\n    environment: {A: [1]}\n"
        "    idle: [1]\n    ports: 80\n    volumes: x\n    start_timeout: [5s]\n",
@@ -227,6 +228,18 @@ std::vector<BadFile> BadFiles() {
       {"HostnameOfReplicas", "hosts:\n  a: {command: a, replicas: 2, hostname: b}\n",
        {"c.yaml:2:29: 2 replicas cannot share one hostname (leave hostname out: each is called "
         "by its own name)"}},
+      {"TimersOfIdle",
+       "hosts:\n  a: {command: a, idle: {timers: never, timer_horizon: 5, tick_max: x}}\n",
+       {"c.yaml:2:34: timers: expected auto or honor or ignore, found \"never\"",
+        "c.yaml:2:56: the duration \"5\" has no unit (5s, or 5ms?)",
+        "c.yaml:2:69: expected a duration of at most 49 days, found \"x\" "
+        "(durations look like 500ms, 5s, 1m30s, 2h)"}},
+      {"IgnoreOfIdle",
+       "hosts:\n  a:\n    command: a\n    idle:\n      ignore: {ports: [0, http], from: [host, 'fd00::1']}\n",
+       {"c.yaml:5:24: expected a port, found \"0\"",
+        "c.yaml:5:27: expected a port, found \"http\"",
+        "c.yaml:5:41: expected an IPv4 address or network, found \"host\"",
+        "c.yaml:5:47: expected an IPv4 address or network, found \"fd00::1\""}},
       {"IdleTooShort", "hosts:\n  a: {command: a, idle: {after: 1ms}}\n",
        {"c.yaml:2:33: idle.after must be at least 10ms (a host that never pauses: policy: "
         "never)"}},

@@ -77,6 +77,9 @@ absl::Status MakeDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
+// The most that is believed of an agent's countdown: additions must not overflow.
+constexpr uint64_t kTimerMsMax = 1000ULL * 86'400 * 3'660;
+
 // Versions of messages: above all that an earlier orchestrator used, whose
 // first incarnation was lower.
 uint64_t FirstVersion(uint64_t first_incarnation) { return first_incarnation << 24; }
@@ -308,6 +311,8 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
                      std::exchange(instance.suspend_asked, false);
   report.thaw = Duration(status.thaw_ns());
   report.thaws = status.thaws();
+  if (report.state == Activator::Report::State::kPaused && status.timer_in_ms() > 0)
+    report.timer_in = std::chrono::milliseconds(std::min(status.timer_in_ms(), kTimerMsMax));
   if (!was_reachable) {
     dirty_ = true;  // the endpoint
     if (instance.goal_deferred) SendDesired(instance);

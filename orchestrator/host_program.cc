@@ -180,6 +180,15 @@ absl::Status FillStartRequest(const ClusterSpec& cluster, const HostSpec& host,
   idle.set_after_ms(Milliseconds(host.idle.after));
   idle.set_cpu_below_permille(host.idle.cpu_below_permille);
   idle.set_busy_file(host.idle.busy_file);
+  idle.set_timers(host.idle.timers == TimersMode::kAuto    ? proto::IdlePolicy::TIMERS_AUTO
+                  : host.idle.timers == TimersMode::kHonor ? proto::IdlePolicy::TIMERS_HONOR
+                                                           : proto::IdlePolicy::TIMERS_IGNORE);
+  idle.set_timer_horizon_ms(Milliseconds(host.idle.timer_horizon));
+  if (host.idle.tick_max) idle.set_tick_max_ms(Milliseconds(*host.idle.tick_max));
+  idle.set_below_bytes_per_s(host.idle.below_bytes_per_s);
+  for (const uint16_t port : host.idle.ignore_ports) idle.add_ignore_ports(port);
+  for (const IpPrefix& from : host.idle.ignore_from) idle.add_ignore_from(from.ToString());
+  idle.set_reclaim(host.idle.reclaim);
   const IdleMode mode = host.min_running ? IdleMode::kNever : host.idle.mode;
   idle.set_mode(mode == IdleMode::kQuiet           ? proto::IdlePolicy::QUIET
                 : mode == IdleMode::kNoConnections ? proto::IdlePolicy::NO_CONNECTIONS

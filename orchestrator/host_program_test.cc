@@ -123,7 +123,10 @@ TEST_F(HostProgram, AStartRequestHoldsWhatTheSpecDecides) {
   const ClusterSpec cluster = Parse(
       "name: shop\nnetwork: 10.9.0.0/24\nhosts:\n"
       "  a: {command: a, hostname: front, start_timeout: 3s, logging: {max_size: 8k, files: 5},\n"
-      "      idle: {policy: no_connections, after: 2s, cpu_below: 3%, busy_file: /b}}\n"
+      "      idle: {policy: no_connections, after: 2s, cpu_below: 3%, busy_file: /b,\n"
+      "             timers: honor, timer_horizon: 3s, tick_max: 0,\n"
+      "             below_bytes_per_s: 2k, reclaim: true,\n"
+      "             ignore: {ports: [9100], from: [10.9.0.9, 10.9.0.64/28]}}}\n"
       "  b: {command: a, min_running: 1}\n");
   proto::StartRequest request;
   ASSERT_TRUE(FillStartRequest(cluster, cluster.hosts[0], request).ok());
@@ -139,12 +142,24 @@ TEST_F(HostProgram, AStartRequestHoldsWhatTheSpecDecides) {
   EXPECT_EQ(request.idle().after_ms(), 2000u);
   EXPECT_EQ(request.idle().cpu_below_permille(), 30u);
   EXPECT_EQ(request.idle().busy_file(), "/b");
+  EXPECT_EQ(request.idle().timers(), proto::IdlePolicy::TIMERS_HONOR);
+  EXPECT_EQ(request.idle().timer_horizon_ms(), 3000u);
+  EXPECT_EQ(request.idle().below_bytes_per_s(), 2048u);
+  EXPECT_TRUE(request.idle().reclaim());
+  EXPECT_THAT(request.idle().ignore_ports(), ElementsAre(9100u));
+  EXPECT_THAT(request.idle().ignore_from(), ElementsAre("10.9.0.9/32", "10.9.0.64/28"));
+  EXPECT_TRUE(request.idle().has_tick_max_ms());
+  EXPECT_EQ(request.idle().tick_max_ms(), 0u);
   EXPECT_EQ(request.start_timeout_ms(), 3000u);
   EXPECT_EQ(request.log_bytes_max(), 8192u);
   EXPECT_EQ(request.log_files_max(), 5u);
   // What must always run is never paused.
+  request.Clear();
   ASSERT_TRUE(FillStartRequest(cluster, cluster.hosts[1], request).ok());
   EXPECT_EQ(request.idle().mode(), proto::IdlePolicy::NEVER);
+  EXPECT_EQ(request.idle().timers(), proto::IdlePolicy::TIMERS_AUTO);
+  EXPECT_EQ(request.idle().timer_horizon_ms(), 1000u);
+  EXPECT_FALSE(request.idle().has_tick_max_ms());
 }
 
 TEST_F(HostProgram, TheNameTableHasEveryNameOnce) {

@@ -85,6 +85,8 @@ proto::HostInfo DescribeHost(const Controller& controller, HostId host, Instant 
   }
   const Activator::Outlook outlook = controller.activator().outlook(host, now);
   if (outlook.release_at) info.set_release_in_ms(MillisUntil(*outlook.release_at, now));
+  if (outlook.timer_at)
+    info.set_timer_in_ms(std::max<uint64_t>(1, MillisUntil(*outlook.timer_at, now)));
   if (outlook.retry_at) info.set_retry_in_ms(MillisUntil(*outlook.retry_at, now));
   return info;
 }
@@ -110,6 +112,12 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
       reasons.push_back(absl::StrCat(instance->status.held_packets(),
                                      " packets wait for the program to listen"));
     }
+  }
+  if (state == HostState::kPaused && outlook.timer_at) {
+    reasons.push_back(absl::StrCat(
+        "paused; woken in ", DurationText(std::max(*outlook.timer_at - now, Duration(0))),
+        " for a timer of ", instance != nullptr ? instance->status.timer_of() : "",
+        ", not released before"));
   }
   if (state == HostState::kPaused && outlook.release_at) {
     reasons.push_back(absl::StrCat("paused; released in ",

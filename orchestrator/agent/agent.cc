@@ -75,6 +75,7 @@ Agent::Agent(proto::StartRequest request, Instant started_at)
       names_(std::move(*request_.mutable_name_table())),
       dns_(names_, request_.domain()),
       control_(request_.incarnation(), *this),
+      use_meter_(request_.idle()),
       give_up_at_(started_at + std::chrono::milliseconds(request_.start_timeout_ms())) {}
 
 Agent::~Agent() = default;
@@ -228,7 +229,7 @@ absl::Status Agent::WatchSignals() {
 Instant Agent::NextDeadline() const {
   if (ended_) return std::min(control_.NextDeadline(), leave_at_);
   Instant next = std::min(control_.NextDeadline(), attachment_->NextDeadline());
-  next = std::min(next, pauser_->detector().NextDeadline());
+  next = std::min(next, pauser_->NextDeadline());
   next = std::min(next, std::min(refresh_at_, kill_at_));
   if (!gateway_seen_) next = std::min(next, give_up_at_);
   return next;
@@ -240,7 +241,7 @@ void Agent::OnTurn() {
   attachment_->OnTimer();
   const int held = static_cast<int>(attachment_->held());
   if (held != std::exchange(held_packets_, held)) pauser_->detector().SetHeldPackets(held, now);
-  pauser_->detector().OnTimer(now);
+  if (pauser_->OnTimer(now)) Publish();
   control_.OnTimer(now);
   if (now >= refresh_at_) {
     control_.Refresh(MakeStatus(), now);
@@ -371,8 +372,18 @@ bool Agent::MayLeave() const {
 // ---- packets and pauses ----
 
 void Agent::OnInboundUse(Use use, const IpView& packet) {
-  pauser_->detector().OnUse(loop_->now());
-  if (pauser_->paused()) pauser_->Thaw(CauseOf(use, packet));
+  const bool counts = use_meter_.CountsInbound(packet, loop_->now());
+  if (counts) pauser_->detector().OnUse(loop_->now());
+  if (!pauser_->paused()) return;
+  if (counts) {
+    pauser_->Thaw(CauseOf(use, packet));
+  } else {
+    pauser_->ThawBriefly(CauseOf(use, packet));
+  }
+}
+
+void Agent::OnOutboundUse(const IpView& packet) {
+  if (use_meter_.CountsOutbound(packet, loop_->now())) pauser_->detector().OnUse(loop_->now());
 }
 
 void Agent::OnPausedOrThawed() {

@@ -40,6 +40,7 @@
 #include "orchestrator/agent/pauser.h"
 #include "orchestrator/agent/program_output.h"
 #include "orchestrator/agent/sandbox.h"
+#include "orchestrator/agent/use_meter.h"
 #include "proto/agent.pb.h"
 #include "tunnel/driver.h"
 
@@ -98,7 +99,7 @@ class Agent final : public Sandbox::Delegate,
   void OnSessionEnded(uint32_t id, int wait_status, const std::string& error) override;
   // DataPath::Delegate:
   void OnInboundUse(Use use, const IpView& packet) override;
-  void OnOutboundUse() override { pauser_->detector().OnUse(loop_->now()); }
+  void OnOutboundUse(const IpView& packet) override;
   void OnControl(std::span<const uint8_t> payload) override;
   // ControlClient::Delegate:
   void SendControl(const std::string& message) override;
@@ -127,6 +128,7 @@ class Agent final : public Sandbox::Delegate,
   NameIndex names_;
   DnsResponder dns_;
   ControlClient control_;
+  UseMeter use_meter_;
   std::unique_ptr<DataPath> data_path_;
   std::unique_ptr<tunnel::Driver> driver_;
   std::unique_ptr<DirectPeers> peers_;

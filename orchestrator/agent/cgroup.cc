@@ -260,6 +260,12 @@ uint64_t Cgroup::MemoryBytes() const {
   return bytes;
 }
 
+std::string Cgroup::ReclaimFile() const {
+  if (freezer_ != Freezer::kVersion2) return "";
+  std::string file = freezer_directory_ + "/memory.reclaim";
+  return access(file.c_str(), W_OK) == 0 ? file : "";
+}
+
 std::vector<pid_t> Cgroup::Processes() const {
   if (freezer_ != Freezer::kSignals) return ReadProcs(freezer_directory_);
   return init_ > 0 ? Descendants(init_) : std::vector<pid_t>();

@@ -73,6 +73,8 @@ class Cgroup {
 
   Duration CpuTime() const;
   uint64_t MemoryBytes() const;
+  // memory.reclaim of version 2, if it is there; else "".
+  std::string ReclaimFile() const;
   std::vector<pid_t> Processes() const;
 
   // Removes the group. Precondition: its processes have ended.

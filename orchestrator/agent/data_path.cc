@@ -98,7 +98,7 @@ bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
     listening_ = view->is_udp() || (view->is_tcp() && (view->tcp_flags & (kTcpSyn | kTcpAck)) ==
                                                           (kTcpSyn | kTcpAck));
   }
-  if (traffic_.OfOutbound(*view) != Use::kNone) delegate_.OnOutboundUse();
+  if (traffic_.OfOutbound(*view) != Use::kNone) delegate_.OnOutboundUse(*view);
   if (peers_->any_down()) peers_->OnPacketTo(view->destination, loop_.now());
   return true;
 }

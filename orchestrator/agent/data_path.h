@@ -44,7 +44,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
     virtual ~Delegate() = default;
     // The packet shows use; it is handed to the program after this returns.
     virtual void OnInboundUse(Use use, const IpView& packet) = 0;
-    virtual void OnOutboundUse() = 0;
+    virtual void OnOutboundUse(const IpView& packet) = 0;
     // After the packets of the same batch were delivered.
     virtual void OnControl(std::span<const uint8_t> payload) = 0;
   };

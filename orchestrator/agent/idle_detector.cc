@@ -13,7 +13,9 @@ double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 }  // namespace
 
 Duration IdleDetector::Span() const {
-  return std::clamp(policy_.after / 4, kLookSpanMin, kLookSpanMax);
+  const Duration span = std::clamp(policy_.after / 4, kLookSpanMin, kLookSpanMax);
+  const bool brief = brief_since_ && quiet_since_ <= *brief_since_;
+  return brief ? std::min(span, kSettleSpan) : span;
 }
 
 bool IdleDetector::Counting() const {
@@ -25,6 +27,17 @@ void IdleDetector::OnAwake(Instant now) {
   awake_since_ = now;
   quiet_since_ = now;
   last_use_.reset();
+  brief_since_.reset();
+  looked_at_.reset();
+  busy_at_look_.clear();
+}
+
+void IdleDetector::OnAwakeBriefly(Instant now) {
+  awake_ = true;
+  awake_since_ = now;
+  brief_since_ = now;
+  // Whoever asked for the pause did not wait until it was due.
+  quiet_since_ = std::min(quiet_since_, now - policy_.after);
   looked_at_.reset();
   busy_at_look_.clear();
 }
@@ -41,7 +54,7 @@ void IdleDetector::SetHeldPackets(int count, Instant now) {
 
 Instant IdleDetector::NextDeadline() const {
   if (!Counting()) return kNever;
-  const Instant first_look = std::max(Deadline() - Span(), quiet_since_);
+  const Instant first_look = std::max({Deadline() - Span(), quiet_since_, awake_since_});
   // A look before the last use says nothing.
   if (!looked_at_ || *looked_at_ < quiet_since_) return first_look;
   return next_look_;
@@ -57,6 +70,7 @@ void IdleDetector::OnTimer(Instant now) {
   }
   const IdleEvidence evidence = delegate_.LookAtProcesses(Delegate::Look::kAll);
   busy_at_look_ = BusyBy(evidence, now);
+  if (busy_at_look_.empty()) busy_at_look_ = delegate_.LookAtTimers();
   looked_at_ = now;
   cpu_at_look_ = evidence.cpu;
   next_look_ = now + Span();
@@ -94,7 +108,8 @@ std::string IdleDetector::Busy(Instant now) const {
 
 std::optional<Duration> IdleDetector::PauseIn(Instant now) const {
   if (!Counting()) return std::nullopt;
-  const Instant at = looked_at_ && *looked_at_ >= quiet_since_ ? next_look_ : Deadline();
+  const Instant at =
+      looked_at_ && *looked_at_ >= quiet_since_ ? next_look_ : std::max(Deadline(), awake_since_);
   return std::max(at - now, Duration(0));
 }
 

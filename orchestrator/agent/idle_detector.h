@@ -6,7 +6,8 @@
 //   - no task runs, is ready to run, or waits for a disk;
 //   - less CPU time than policy.cpu_below_permille since the last look;
 //   - busy_file is not there;
-//   - with NO_CONNECTIONS, no TCP connection is established.
+//   - with NO_CONNECTIONS, no TCP connection is established;
+//   - no timer of the program is about to expire (timer_watch.h).
 // Open but quiet connections do not keep a host up otherwise.
 //
 // The first two are known without asking anybody: OnUse stores a time, nothing
@@ -19,6 +20,9 @@
 //                                                 after another span
 //
 // with the span a quarter of policy.after, at most kLookSpanMax.
+//
+// A host that was thawed for something that is no use, such as a timer, need not
+// be quiet for long again: it is looked at at once, and after kSettleSpan.
 
 #ifndef IM_ORCHESTRATOR_AGENT_IDLE_DETECTOR_H_
 #define IM_ORCHESTRATOR_AGENT_IDLE_DETECTOR_H_
@@ -45,6 +49,7 @@ class IdleDetector {
  public:
   static constexpr Duration kLookSpanMin = std::chrono::milliseconds(10);
   static constexpr Duration kLookSpanMax = std::chrono::seconds(1);
+  static constexpr Duration kSettleSpan = std::chrono::milliseconds(100);
 
   enum class Mode { kQuiet, kNoConnections, kNever };
   struct Policy {
@@ -58,6 +63,9 @@ class IdleDetector {
     virtual ~Delegate() = default;
     enum class Look { kCpu, kAll };
     virtual IdleEvidence LookAtProcesses(Look what) = 0;
+    // A timer that is near, in words: "timer of sleep in 0.3s"; empty: none. Asked
+    // for when nothing else keeps the host up.
+    virtual std::string LookAtTimers() = 0;
     // All is quiet. The detector stays silent until OnAwake.
     virtual void OnIdle() = 0;
   };
@@ -67,10 +75,13 @@ class IdleDetector {
 
   // The program was started or thawed: all begins anew.
   void OnAwake(Instant now);
+  // It was thawed, but not for use: it is as quiet as before.
+  void OnAwakeBriefly(Instant now);
   // The program is frozen or gone.
   void OnAsleep() { awake_ = false; }
 
   void OnUse(Instant now) { quiet_since_ = now, last_use_ = now; }
+  bool UsedSince(Instant then) const { return last_use_ && *last_use_ >= then; }
   void SetExecSessions(int count, Instant now);
   void SetHeldPackets(int count, Instant now);
 
@@ -97,6 +108,7 @@ class IdleDetector {
   Instant awake_since_;
   Instant quiet_since_;
   std::optional<Instant> last_use_;
+  std::optional<Instant> brief_since_;  // awake, but not for use
   int exec_sessions_ = 0;
   int held_packets_ = 0;
   // The last look, if one was made in this time of quiet.

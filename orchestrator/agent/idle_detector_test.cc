@@ -15,6 +15,10 @@ class IdleDetectorTest : public testing::Test, public IdleDetector::Delegate {
     evidence_.cpu = cpu_per_second_ * (now_ - start_).count() / 1'000'000'000;
     return evidence_;
   }
+  std::string LookAtTimers() override {
+    ++timer_looks_;
+    return timer_;
+  }
   void OnIdle() override {
     idle_at_ = now_;
     ++idles_;
@@ -36,7 +40,9 @@ class IdleDetectorTest : public testing::Test, public IdleDetector::Delegate {
   Instant now_ = start_;
   Duration cpu_per_second_{0};
   IdleEvidence evidence_;
+  std::string timer_;
   int looks_ = 0;
+  int timer_looks_ = 0;
   int idles_ = 0;
   Instant idle_at_;
   IdleDetector detector_{{.after = seconds(8)}, *this};
@@ -163,6 +169,73 @@ TEST_F(IdleDetectorTest, AThawBeginsAnew) {
   Run(detector_, At(seconds(60)));
   EXPECT_EQ(idle_at_, At(seconds(58)));
   EXPECT_EQ(looks_, 4);
+}
+
+TEST_F(IdleDetectorTest, ATimerThatIsNearKeepsUp) {
+  detector_.OnAwake(start_);
+  evidence_.busy_file = true;
+  Run(detector_, At(milliseconds(8500)));
+  EXPECT_EQ(timer_looks_, 0) << "of no interest";
+  evidence_.busy_file = false;
+  timer_ = "timer of sleep in 0.3s";
+  Run(detector_, At(seconds(11)));
+  EXPECT_EQ(detector_.Busy(now_), "timer of sleep in 0.3s");
+  EXPECT_EQ(idles_, 0);
+  timer_.clear();
+  Run(detector_, At(seconds(12)));
+  EXPECT_EQ(idles_, 1);
+}
+
+TEST_F(IdleDetectorTest, ABriefWakeNeedsNoLongQuiet) {
+  detector_.OnAwake(start_);
+  Run(detector_, At(seconds(8)));
+  detector_.OnAsleep();
+  Run(detector_, At(seconds(50)));
+  detector_.OnAwakeBriefly(now_);
+  Run(detector_, At(seconds(60)));
+  EXPECT_EQ(idle_at_, At(seconds(50)) + IdleDetector::kSettleSpan);
+  EXPECT_EQ(idles_, 2);
+}
+
+TEST_F(IdleDetectorTest, ABriefWakeLastsWhileThereIsWork) {
+  detector_.OnAwake(start_);
+  Run(detector_, At(seconds(8)));
+  detector_.OnAsleep();
+  detector_.OnAwakeBriefly(now_);
+  cpu_per_second_ = milliseconds(500);
+  Run(detector_, At(seconds(12)));
+  EXPECT_EQ(idles_, 1);
+  EXPECT_EQ(detector_.Busy(now_), "cpu 50.0%");
+  cpu_per_second_ = Duration(0);
+  evidence_.cpu = Duration(0);
+  Run(detector_, At(seconds(13)));
+  EXPECT_EQ(idles_, 2);
+}
+
+TEST_F(IdleDetectorTest, UseInABriefWakeBeginsAnew) {
+  detector_.OnAwake(start_);
+  Run(detector_, At(seconds(8)));
+  detector_.OnAsleep();
+  Run(detector_, At(seconds(20)));
+  detector_.OnAwakeBriefly(now_);
+  EXPECT_FALSE(detector_.UsedSince(now_));
+  Run(detector_, At(milliseconds(20'050)));
+  detector_.OnUse(now_);
+  EXPECT_TRUE(detector_.UsedSince(At(seconds(20))));
+  Run(detector_, At(seconds(28)));
+  EXPECT_EQ(idles_, 1);
+  Run(detector_, At(seconds(30)));
+  EXPECT_EQ(idle_at_, At(milliseconds(28'050)));
+}
+
+TEST_F(IdleDetectorTest, AfterAPauseThatWasAskedForABriefWakeIsBriefToo) {
+  detector_.OnAwake(start_);
+  Run(detector_, At(seconds(1)));
+  detector_.OnAsleep();
+  Run(detector_, At(seconds(2)));
+  detector_.OnAwakeBriefly(now_);
+  Run(detector_, At(seconds(3)));
+  EXPECT_EQ(idle_at_, At(seconds(2)) + IdleDetector::kSettleSpan);
 }
 
 TEST_F(IdleDetectorTest, AZeroTimeDoesNotSpin) {

@@ -1,5 +1,8 @@
 #include "orchestrator/agent/pauser.h"
 
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 
 namespace im::agent {
@@ -35,19 +38,27 @@ Pauser::Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgro
       delegate_(delegate),
       probe_(cgroup, attachment, init, policy.busy_file(),
              policy.mode() == proto::IdlePolicy::NO_CONNECTIONS),
-      detector_(PolicyOf(policy), *this) {}
+      detector_(PolicyOf(policy), *this),
+      timers_(policy, cgroup),
+      reclaimer_(policy.reclaim(), cgroup) {}
 
 void Pauser::OnProgramStarted(Instant now) {
   may_pause_ = true;
   detector_.OnAwake(now);
+  timers_.OnAwake(now, /*used=*/true);
 }
 
 void Pauser::OnIdle() {
-  if (const absl::Status status = Pause(); !status.ok())
+  if (const absl::Status status = PauseNow(/*asked=*/false); !status.ok())
     IM_LOG(kWarning, "pause: ", std::string(status.message()));
 }
 
 absl::Status Pauser::Pause() {
+  if (!paused_ && may_pause_) timers_.LookBeforePause(clock_.Now(), detector_);
+  return PauseNow(/*asked=*/true);
+}
+
+absl::Status Pauser::PauseNow(bool asked) {
   if (paused_) return absl::OkStatus();
   if (!may_pause_) return absl::FailedPreconditionError("the program does not run");
   const absl::Status status = cgroup_.Freeze();
@@ -56,15 +67,20 @@ absl::Status Pauser::Pause() {
     detector_.OnAwake(clock_.Now());  // not again at once
     return status;
   }
+  const Instant now = clock_.Now();
+  timers_.OnPaused(now, asked);
+  reclaimer_.OnPaused(now);
   paused_ = true;
   detector_.OnAsleep();
   delegate_.OnPausedOrThawed();
   return absl::OkStatus();
 }
 
-void Pauser::Thaw(const proto::WakeCause& cause) {
+void Pauser::Thaw(const proto::WakeCause& cause, bool used) {
   if (!paused_) return;
   const Instant before = clock_.Now();
+  timers_.BeforeThaw(before);
+  reclaimer_.OnThawed(used);
   if (const absl::Status status = cgroup_.Thaw(); !status.ok())
     IM_LOG(kError, "thaw: ", std::string(status.message()));
   const Instant after = clock_.Now();
@@ -72,8 +88,35 @@ void Pauser::Thaw(const proto::WakeCause& cause) {
   cause_ = cause;
   ++thaws_;
   last_thaw_ = after - before;
-  detector_.OnAwake(after);
+  if (used) {
+    detector_.OnAwake(after);
+  } else {
+    detector_.OnAwakeBriefly(after);
+  }
+  timers_.OnAwake(after, used);
   delegate_.OnPausedOrThawed();
+}
+
+Instant Pauser::NextDeadline() const {
+  if (!may_pause_) return kNever;
+  if (paused_) return std::min(timers_.next_wake(), reclaimer_.NextDeadline());
+  return std::min(detector_.NextDeadline(), timers_.next_look());
+}
+
+bool Pauser::OnTimer(Instant now) {
+  if (!may_pause_) return false;
+  if (paused_) {
+    const std::optional<std::string> whose = timers_.WakeIfDue(now);
+    if (!whose) return reclaimer_.OnTimer(now);
+    proto::WakeCause cause;
+    cause.set_kind(proto::WakeCause::TIMER);
+    cause.set_detail(absl::StrCat("of ", *whose));
+    ThawBriefly(cause);
+    return false;
+  }
+  timers_.LookIfDue(now, detector_);
+  detector_.OnTimer(now);
+  return false;
 }
 
 void Pauser::Stop(const proto::WakeCause& cause) {
@@ -87,6 +130,8 @@ void Pauser::Describe(Instant now, proto::InstanceStatus& status) const {
   *status.mutable_wake_cause() = cause_;
   status.set_thaws(thaws_);
   status.set_thaw_ns(static_cast<uint64_t>(last_thaw_.count()));
+  timers_.Describe(now, status);
+  status.set_reclaimed_bytes(reclaimer_.reclaimed_bytes());
   if (paused_ || !may_pause_) return;
   status.set_busy(detector_.Busy(now));
   status.set_idle_for_ms(std::chrono::duration_cast<std::chrono::milliseconds>(

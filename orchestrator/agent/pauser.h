@@ -2,10 +2,11 @@
 //
 // Running → Paused   the idle detector says so, or `im suspend`
 // Paused → Running   a packet that shows use, an exec session, `im wake`, a
-//                    stop; always before the packet is delivered
+//                    stop; always before the packet is delivered. And shortly
+//                    before a timer of the program expires (host_timers.h)
 //
-// While paused it has no timer. What comes in the meantime is seen by the
-// agent, which is never frozen.
+// What comes while it is paused is seen by the agent, which is never frozen. A
+// thaw for a timer is no use: the host is paused again as soon as nothing runs.
 
 #ifndef IM_ORCHESTRATOR_AGENT_PAUSER_H_
 #define IM_ORCHESTRATOR_AGENT_PAUSER_H_
@@ -16,8 +17,10 @@
 #include "base/clock.h"
 #include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/cgroup.h"
+#include "orchestrator/agent/host_timers.h"
 #include "orchestrator/agent/idle_detector.h"
 #include "orchestrator/agent/idle_probe.h"
+#include "orchestrator/agent/reclaimer.h"
 #include "proto/agent.pb.h"
 
 namespace im::agent {
@@ -42,26 +45,42 @@ class Pauser final : public IdleDetector::Delegate {
 
   // OK also if it is paused already. FailedPrecondition before the start.
   absl::Status Pause();
-  void Thaw(const proto::WakeCause& cause);
+  void Thaw(const proto::WakeCause& cause) { Thaw(cause, /*used=*/true); }
+  // For what is no use of the host: it is paused again when it has nothing to do.
+  void ThawBriefly(const proto::WakeCause& cause) { Thaw(cause, /*used=*/false); }
   bool paused() const { return paused_; }
   uint64_t thaws() const { return thaws_; }
 
   IdleDetector& detector() { return detector_; }
   const IdleDetector& detector() const { return detector_; }
 
+  // When to call OnTimer; kNever: nothing is due.
+  Instant NextDeadline() const;
+  // True if there is something new to describe.
+  bool OnTimer(Instant now);
+
   // Puts what it knows into `status`.
   void Describe(Instant now, proto::InstanceStatus& status) const;
 
   // IdleDetector::Delegate:
   IdleEvidence LookAtProcesses(Look what) override { return probe_.Look(what); }
+  std::string LookAtTimers() override {
+    return timers_.LookBeforePause(clock_.Now(), detector_);
+  }
   void OnIdle() override;
 
  private:
+  // `asked`: by a person, who does not mean the program's ticks to undo it.
+  absl::Status PauseNow(bool asked);
+  void Thaw(const proto::WakeCause& cause, bool used);
+
   const Clock& clock_;
   Cgroup& cgroup_;
   Delegate& delegate_;
   IdleProbe probe_;
   IdleDetector detector_;
+  HostTimers timers_;
+  Reclaimer reclaimer_;
   bool may_pause_ = false;
   bool paused_ = false;
   proto::WakeCause cause_;

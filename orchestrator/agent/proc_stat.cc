@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -18,6 +19,7 @@ namespace {
 // Indices behind the name, of proc_pid_stat(5): state is field 3.
 constexpr size_t kState = 0;
 constexpr size_t kParent = 1;
+constexpr size_t kChildrenFaults = 8;
 constexpr size_t kUserTime = 11;
 constexpr size_t kSystemTime = 12;
 constexpr size_t kResidentPages = 21;
@@ -26,18 +28,6 @@ struct CloseDir {
   void operator()(DIR* dir) const { closedir(dir); }
 };
 using Directory = std::unique_ptr<DIR, CloseDir>;
-
-// The entries of a directory that are numbers.
-std::vector<pid_t> NumbersIn(const std::string& path) {
-  std::vector<pid_t> numbers;
-  Directory dir(opendir(path.c_str()));
-  if (dir == nullptr) return numbers;
-  while (const dirent* entry = readdir(dir.get())) {
-    pid_t number = 0;
-    if (absl::SimpleAtoi(entry->d_name, &number)) numbers.push_back(number);
-  }
-  return numbers;
-}
 
 // 127.0.0.0/8 or ::1 in the form of /proc/net/tcp: words of the machine's byte
 // order in hexadecimal.
@@ -48,6 +38,24 @@ bool IsLoopback(absl::string_view address) {
 }
 
 }  // namespace
+
+std::string PrintableName(absl::string_view name) {
+  std::string text(name);
+  for (char& c : text)
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
+  return text;
+}
+
+std::vector<pid_t> NumbersIn(const std::string& path) {
+  std::vector<pid_t> numbers;
+  Directory dir(opendir(path.c_str()));
+  if (dir == nullptr) return numbers;
+  while (const dirent* entry = readdir(dir.get())) {
+    pid_t number = 0;
+    if (absl::SimpleAtoi(entry->d_name, &number)) numbers.push_back(number);
+  }
+  return numbers;
+}
 
 std::string ReadSmallFile(const std::string& path) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -73,6 +81,7 @@ std::optional<ProcStat> ParseProcStat(absl::string_view text) {
   stat.state = fields[kState][0];
   uint64_t user = 0, system = 0, pages = 0;
   if (!absl::SimpleAtoi(fields[kParent], &stat.parent) ||
+      !absl::SimpleAtoi(fields[kChildrenFaults], &stat.children_faults) ||
       !absl::SimpleAtoi(fields[kUserTime], &user) ||
       !absl::SimpleAtoi(fields[kSystemTime], &system) ||
       !absl::SimpleAtoi(fields[kResidentPages], &pages))

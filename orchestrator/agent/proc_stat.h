@@ -22,6 +22,7 @@ struct ProcStat {
   pid_t parent = 0;
   Duration cpu{0};  // user and system
   uint64_t resident_bytes = 0;
+  uint64_t children_faults = 0;  // minor ones, of children that were waited for
 };
 // nullopt for what is not of that form.
 std::optional<ProcStat> ParseProcStat(absl::string_view text);
@@ -44,6 +45,12 @@ std::vector<pid_t> Descendants(pid_t root);
 // within the host (loopback).
 int CountEstablished(absl::string_view proc_net_tcp);
 int CountConnections(pid_t process_in_namespace);
+
+// Names of tasks may be any bytes; where they go they must be text.
+std::string PrintableName(absl::string_view name);
+
+// The entries of a directory that are numbers.
+std::vector<pid_t> NumbersIn(const std::string& path);
 
 // The whole of a small file of /proc or of a cgroup; empty if it cannot be
 // read.

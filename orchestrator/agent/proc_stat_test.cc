@@ -10,13 +10,14 @@ namespace {
 
 TEST(ProcStatTest, ReadsTheFields) {
   const auto stat = ParseProcStat(
-      "4711 (redis-server) S 12 4711 4711 0 -1 4194560 1000 0 3 0 150 50 0 0 20 0 6 0 1234 "
+      "4711 (redis-server) S 12 4711 4711 0 -1 4194560 1000 17 3 0 150 50 0 0 20 0 6 0 1234 "
       "70000000 2048 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0\n");
   ASSERT_TRUE(stat.has_value());
   EXPECT_EQ(stat->name, "redis-server");
   EXPECT_EQ(stat->state, 'S');
   EXPECT_EQ(stat->parent, 12);
   EXPECT_EQ(stat->cpu, Duration(200 * 1'000'000'000LL / sysconf(_SC_CLK_TCK)));
+  EXPECT_EQ(stat->children_faults, 17u);
   EXPECT_EQ(stat->resident_bytes, 2048u * sysconf(_SC_PAGESIZE));
 }
 
@@ -32,6 +33,10 @@ TEST(ProcStatTest, NamesMayContainAnything) {
 TEST(ProcStatTest, OtherTextsAreNotRead) {
   for (const char* text : {"", "1", "1 (a", "1 (a) S", ")1(", "1 (a) S x y z", "1 (a) SS 1 2 3 4"})
     EXPECT_FALSE(ParseProcStat(text).has_value()) << text;
+}
+
+TEST(ProcStatTest, NamesBecomeText) {
+  EXPECT_EQ(PrintableName("a b\xff\x1b[0m"), "a b??[0m");
 }
 
 TEST(ProcStatTest, ReadsItself) {

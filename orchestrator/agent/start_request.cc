@@ -71,6 +71,10 @@ absl::Status CheckStartRequest(proto::StartRequest& request) {
     return Wrong(absl::StrCat("unknown stop signal ", program.stop_signal()));
   if (program.stop_grace_ms() == 0) program.set_stop_grace_ms(kStopGraceDefaultMs);
   if (request.start_timeout_ms() == 0) request.set_start_timeout_ms(kStartTimeoutDefaultMs);
+  for (const std::string& from : request.idle().ignore_from())
+    if (!IpPrefix::Parse(from)) return Wrong(absl::StrCat("idle.ignore.from ", from));
+  for (const uint32_t port : request.idle().ignore_ports())
+    if (port == 0 || port > UINT16_MAX) return Wrong(absl::StrCat("idle.ignore.ports ", port));
   if (request.hostname().empty()) request.set_hostname(request.host());
   return absl::OkStatus();
 }

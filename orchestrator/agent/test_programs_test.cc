@@ -3,11 +3,14 @@
 // tests alone).
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -18,6 +21,7 @@
 #include <vector>
 
 #include "orchestrator/agent/agent_fixture.h"
+#include "orchestrator/agent/timer_programs.h"
 
 namespace im::agent {
 namespace {
@@ -148,6 +152,21 @@ void WaitFor(const char* ms) { poll(nullptr, 0, std::atoi(ms)); }
   if (program == "stubborn") {
     signal(SIGTERM, SIG_IGN);
     std::printf("ready\n");
+    while (true) pause();
+  }
+  if (program == "timer" && argc > 4)
+    RunTimerProgram(argv[2], std::atoi(argv[3]), std::string(argv[4]) == "1");
+  if (program == "hoard" && argc > 2) {  // has all of a file in its memory
+    const int fd = open(argv[2], O_RDONLY);
+    struct stat info = {};
+    if (fstat(fd, &info) != 0) _exit(92);
+    const size_t size = static_cast<size_t>(info.st_size);
+    const char* bytes =
+        static_cast<const char*>(mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0));
+    if (bytes == MAP_FAILED) _exit(93);
+    unsigned sum = 0;
+    for (size_t i = 0; i < size; i += 4096) sum += static_cast<unsigned char>(bytes[i]);
+    std::printf("ready %u\n", sum);
     while (true) pause();
   }
   if (program == "busy") {

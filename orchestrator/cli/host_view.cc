@@ -51,6 +51,9 @@ std::string TextOfNext(const proto::HostInfo& host) {
   if (host.state() == "paused" && host.release_in_ms() > 0) {
     return absl::StrCat("released in ", InMilliseconds(host.release_in_ms()));
   }
+  if (host.state() == "paused" && host.timer_in_ms() > 0) {
+    return absl::StrCat("timer in ", InMilliseconds(host.timer_in_ms()));
+  }
   if (host.held_packets() > 0) {
     return absl::StrCat(host.held_packets(), host.held_packets() == 1 ? " packet" : " packets",
                         " held");

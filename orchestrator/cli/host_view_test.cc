@@ -35,6 +35,9 @@ TEST(HostView, TellsWhatComesNext) {
   proto::HostInfo paused = Host("a", "paused");
   paused.set_release_in_ms(540'000);
   EXPECT_EQ(TextOfNext(paused), "released in 9m");
+  proto::HostInfo waiting = Host("a", "paused");
+  waiting.set_timer_in_ms(42'000);
+  EXPECT_EQ(TextOfNext(waiting), "timer in 42s");
   proto::HostInfo starting = Host("a", "starting");
   starting.set_held_packets(1);
   EXPECT_EQ(TextOfNext(starting), "1 packet held");

@@ -13,6 +13,7 @@
 #include "orchestrator/cli/exit_code.h"
 #include "orchestrator/cli/host_view.h"
 #include "orchestrator/cli/json.h"
+#include "orchestrator/spec/units.h"
 
 namespace im::orchestrator::cli {
 namespace {
@@ -50,6 +51,8 @@ int Run(const Context& context, const Options& options) {
   PrintField(terminal, "kept up by",
              absl::StrJoin(reply.keeps_up().begin(), reply.keeps_up().end(), "; "));
   PrintField(terminal, "next", TextOfNext(host));
+  const uint64_t reclaimed = host.status().reclaimed_bytes();
+  PrintField(terminal, "reclaimed", reclaimed == 0 ? "" : FormatSize(reclaimed));
   PrintField(terminal, "last error", host.last_error());
   PrintField(terminal, "starts", host.starts() == 0 ? "" : absl::StrCat(host.starts()));
   PrintField(terminal, "thaws", host.thaws() == 0 ? "" : absl::StrCat(host.thaws()));

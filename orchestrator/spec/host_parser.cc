@@ -12,8 +12,6 @@
 namespace im::orchestrator {
 namespace {
 
-// Shorter idle times make a host flap between two packets of one request.
-constexpr Duration kIdleAfterMin = std::chrono::milliseconds(10);
 constexpr size_t kHostNameBytesMax = 63;  // RFC 1035 2.3.4
 
 // Fields that only a single host can have.
@@ -240,61 +238,6 @@ void HostParser::ReadAttach(const YamlNode& node, HostDraft& draft) {
     sink_.Error(node.at, absl::StrCat("attach: ", Quote(*text), " is not known"),
                 "known are tun, netstack and auto");
   }
-}
-
-void HostParser::ReadIdle(const YamlNode& node, IdleSpec& idle) {
-  // Short forms: `idle: never`, `idle: 30s`.
-  if (node.kind == YamlNode::Kind::kScalar) {
-    if (node.scalar == "never") {
-      idle.mode = IdleMode::kNever;
-    } else if (auto after = ReadDuration(node, sink_)) {
-      idle.after = std::max(*after, kIdleAfterMin);
-    }
-    return;
-  }
-  MapReader reader(node, "idle", sink_);
-  switch (reader.Word("policy", {"quiet", "no_connections", "never"}).value_or(-1)) {
-    case 0: idle.mode = IdleMode::kQuiet; break;
-    case 1: idle.mode = IdleMode::kNoConnections; break;
-    case 2: idle.mode = IdleMode::kNever; break;
-    default: break;
-  }
-  if (auto after = reader.Time("after")) {
-    if (*after < kIdleAfterMin) {
-      sink_.Error(reader.Get("after")->at,
-                  absl::StrCat("idle.after must be at least ", FormatDuration(kIdleAfterMin)),
-                  "a host that never pauses: policy: never");
-    } else {
-      idle.after = *after;
-    }
-  }
-  if (const YamlNode* release = reader.Get("release_after")) {
-    if (release->kind == YamlNode::Kind::kScalar && release->scalar == "never") {
-      idle.release_after.reset();
-    } else if (auto after = ReadDuration(*release, sink_)) {
-      idle.release_after = *after;
-    }
-  }
-  if (const YamlNode* below = reader.Get("cpu_below")) {
-    const auto text = ReadText(*below, sink_);
-    const auto permille = text ? ParsePermille(*text) : std::nullopt;
-    if (permille) {
-      idle.cpu_below_permille = *permille;
-    } else if (text) {
-      sink_.Error(below->at, absl::StrCat("expected a share of one core, found ", Quote(*text)),
-                  "shares look like 2% or 0.5%");
-    }
-  }
-  if (const YamlNode* busy = reader.Get("busy_file")) {
-    const auto text = ReadText(*busy, sink_);
-    if (text && !absl::StartsWith(*text, "/")) {
-      sink_.Error(busy->at, absl::StrCat("busy_file must be an absolute path, found ",
-                                         Quote(*text)));
-    } else if (text) {
-      idle.busy_file = *text;
-    }
-  }
-  reader.Finish();
 }
 
 void HostParser::ReadRestart(const YamlNode& node, HostSpec& host) {

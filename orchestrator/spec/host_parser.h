@@ -61,11 +61,13 @@ class HostParser {
   void ReadShared(MapReader& reader, HostDraft& draft);
   void ReadOwn(MapReader& reader, HostDraft& draft);
   void ReadAttach(const YamlNode& node, HostDraft& draft);
-  void ReadIdle(const YamlNode& node, IdleSpec& idle);
   void ReadRestart(const YamlNode& node, HostSpec& host);
   void ReadDeploy(const YamlNode& node, HostDraft& draft);
   void ReadReplicas(const YamlNode& node, HostDraft& draft);
   void ReadNames(MapReader& reader, HostDraft& draft);
+
+  // idle_fields.cc
+  void ReadIdle(const YamlNode& node, IdleSpec& idle);
 
   // program_fields.cc: what the program is run with.
   void ReadProgram(MapReader& reader, HostSpec& host);

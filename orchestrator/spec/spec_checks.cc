@@ -88,6 +88,7 @@ class CycleFinder {
 
 size_t TextBytes(const HostSpec& host) {
   size_t bytes = sizeof(HostSpec) + host.working_dir.size() + host.idle.busy_file.size();
+  bytes += host.idle.ignore_from.size() * sizeof(IpPrefix);
   for (const std::string& word : host.argv) bytes += word.size() + sizeof(word);
   for (const auto& [name, value] : host.environment) bytes += name.size() + value.size() + 64;
   for (const MountSpec& mount : host.mounts) {

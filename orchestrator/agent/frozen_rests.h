@@ -1,0 +1,41 @@
+// FrozenRests: the rest of a wait that the kernel keeps in the program's memory.
+//
+// select(2), pselect6(2) and ppoll(2) write what is left of their timeout into
+// the caller's memory when they are interrupted by a freeze, and wait so long
+// again after it. A program that waits for a minute and was paused for most of
+// it would wait another. So at the thaw, before anything of the host runs, the
+// time that it was paused is taken off. Other calls keep their deadline in the
+// kernel.
+
+#ifndef IM_ORCHESTRATOR_AGENT_FROZEN_RESTS_H_
+#define IM_ORCHESTRATOR_AGENT_FROZEN_RESTS_H_
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/clock.h"
+#include "orchestrator/agent/task_wait.h"
+
+namespace im::agent {
+
+// Tasks of which it is done: it comes before the thaw, some 10 us for each.
+inline constexpr size_t kRestsMax = 64;
+
+struct FrozenRest {
+  pid_t process = 0;
+  pid_t task = 0;
+  TaskCall call;
+  uint64_t address = 0;
+  int64_t unit_ns = 1;  // of the second word
+};
+
+// Precondition: the tasks are frozen. Those that are in another call by now are
+// left alone.
+void ShortenRests(const std::vector<FrozenRest>& rests, Duration paused);
+
+}  // namespace im::agent
+
+#endif  // IM_ORCHESTRATOR_AGENT_FROZEN_RESTS_H_

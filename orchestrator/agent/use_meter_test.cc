@@ -1,0 +1,82 @@
+#include "orchestrator/agent/use_meter.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "base/ip_build.h"
+
+namespace im::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+const IpAddress kHost = IpAddress::V4(0x0a4d0003), kOther = IpAddress::V4(0x0a4d0009),
+                kProber = IpAddress::V4(0x0a4d0102);
+const Instant kStart{std::chrono::seconds(1000)};
+
+bool In(UseMeter& meter, const IpAddress& from, uint16_t port, size_t bytes = 10,
+        Duration at = Duration(0)) {
+  const std::vector<uint8_t> packet =
+      BuildUdp({from, 999}, {kHost, port}, std::vector<uint8_t>(bytes));
+  return meter.CountsInbound(*ParseIp(packet), kStart + at);
+}
+bool Out(UseMeter& meter, const IpAddress& to, uint16_t port, size_t bytes = 10,
+         Duration at = Duration(0)) {
+  const std::vector<uint8_t> packet =
+      BuildUdp({kHost, port}, {to, 999}, std::vector<uint8_t>(bytes));
+  return meter.CountsOutbound(*ParseIp(packet), kStart + at);
+}
+
+TEST(UseMeterTest, WithoutConfigurationAllCounts) {
+  UseMeter meter{proto::IdlePolicy()};
+  EXPECT_TRUE(In(meter, kOther, 80));
+  EXPECT_TRUE(Out(meter, kOther, 80));
+  EXPECT_TRUE(In(meter, kOther, 80, 0));
+}
+
+TEST(UseMeterTest, WhatNamedSourcesSendAndAreSentDoesNot) {
+  proto::IdlePolicy policy;
+  policy.add_ignore_from("10.77.1.0/24");
+  UseMeter meter(policy);
+  EXPECT_FALSE(In(meter, kProber, 80));
+  EXPECT_FALSE(Out(meter, kProber, 80));
+  EXPECT_TRUE(In(meter, kOther, 80));
+  EXPECT_TRUE(Out(meter, kOther, 80));
+}
+
+TEST(UseMeterTest, NorDoesTrafficOfNamedPorts) {
+  proto::IdlePolicy policy;
+  policy.add_ignore_ports(9100);
+  UseMeter meter(policy);
+  EXPECT_FALSE(In(meter, kOther, 9100));
+  EXPECT_FALSE(Out(meter, kOther, 9100));
+  EXPECT_TRUE(In(meter, kOther, 80));
+  EXPECT_TRUE(Out(meter, kOther, 80));
+  const std::vector<uint8_t> ping = BuildEchoRequest(kOther, kHost, 1, 1);
+  EXPECT_TRUE(meter.CountsInbound(*ParseIp(ping), kStart));
+}
+
+TEST(UseMeterTest, ATrickleDoesNotCountUntilItIsMore) {
+  proto::IdlePolicy policy;
+  policy.set_below_bytes_per_s(1000);
+  UseMeter meter(policy);
+  EXPECT_FALSE(In(meter, kOther, 80, 400));
+  EXPECT_FALSE(Out(meter, kOther, 80, 400, milliseconds(500)));
+  EXPECT_TRUE(In(meter, kOther, 80, 200, milliseconds(900))) << "both directions together";
+  EXPECT_TRUE(In(meter, kOther, 80, 1, milliseconds(950)));
+  EXPECT_FALSE(In(meter, kOther, 80, 999, milliseconds(1000))) << "a new second";
+  EXPECT_TRUE(In(meter, kOther, 80, 1000, milliseconds(3000)));
+}
+
+TEST(UseMeterTest, ProbesDoNotAddUp) {
+  proto::IdlePolicy policy;
+  policy.set_below_bytes_per_s(1000);
+  policy.add_ignore_ports(9100);
+  UseMeter meter(policy);
+  EXPECT_FALSE(In(meter, kOther, 9100, 1400));
+  EXPECT_FALSE(In(meter, kOther, 80, 900));
+}
+
+}  // namespace
+}  // namespace im::agent
