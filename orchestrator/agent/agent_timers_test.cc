@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "orchestrator/agent/agent_fixture.h"
 
@@ -61,6 +62,7 @@ TEST_P(AgentTimersTest, APausedHostIsOnTime) {
   EXPECT_GE(agent->status().thaws(), 2u) << "it was paused in between";
   EXPECT_EQ(agent->status().wake_cause().kind(), proto::WakeCause::TIMER);
   EXPECT_EQ(agent->status().wake_cause().detail(), "of im_agent_tests");
+  RecordProperty("late_us", absl::StrJoin(LateMicros(*agent), " "));
   for (const int64_t micros : LateMicros(*agent)) {
     EXPECT_GE(micros, 0) << "not before its time";
     EXPECT_LT(micros, 300'000 * SlowFactor());

@@ -1,6 +1,7 @@
 #include "orchestrator/agent/frozen_rests.h"
 
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <optional>
@@ -13,25 +14,45 @@ namespace {
 
 constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
+struct Time {
+  int64_t seconds = 0;
+  int64_t fraction = 0;
+};
+
+std::optional<Duration> ReadRest(const FrozenRest& rest) {
+  Time time;
+  const iovec local{&time, sizeof(time)};
+  const iovec remote{reinterpret_cast<void*>(rest.address), sizeof(time)};
+  const ssize_t size = sizeof(time);
+  if (process_vm_readv(rest.process, &local, 1, &remote, 1, 0) != size) return std::nullopt;
+  if (time.seconds < 0 || time.seconds > INT32_MAX || time.fraction < 0 ||
+      time.fraction >= kNanosPerSecond / rest.unit_ns)
+    return std::nullopt;
+  return Duration(time.seconds * kNanosPerSecond + time.fraction * rest.unit_ns);
+}
+
 void Shorten(const FrozenRest& rest, Duration paused) {
   const std::optional<TaskCall> call = ParseTaskCall(
       ReadSmallFile(absl::StrCat("/proc/", rest.process, "/task/", rest.task, "/syscall")));
   if (!call || *call != rest.call) return;
-  int64_t time[2] = {};
-  const iovec local{time, sizeof(time)};
+  const std::optional<Duration> before = ReadRest(rest);
+  if (!before) return;
+  const Duration left = std::max(*before - paused, Duration(0));
+  Time time{left.count() / kNanosPerSecond, left.count() % kNanosPerSecond / rest.unit_ns};
+  const iovec local{&time, sizeof(time)};
   const iovec remote{reinterpret_cast<void*>(rest.address), sizeof(time)};
-  const ssize_t size = sizeof(time);
-  if (process_vm_readv(rest.process, &local, 1, &remote, 1, 0) != size) return;
-  if (time[0] < 0 || time[0] > INT32_MAX || time[1] < 0) return;
-  const Duration left = std::max(
-      Duration(time[0] * kNanosPerSecond + time[1] * rest.unit_ns) - paused, Duration(0));
-  time[0] = left.count() / kNanosPerSecond;
-  time[1] = left.count() % kNanosPerSecond / rest.unit_ns;
   // It may be gone by now; then nobody needs it.
   (void)!process_vm_writev(rest.process, &local, 1, &remote, 1, 0);
 }
 
 }  // namespace
+
+void AwaitInterruption(const std::vector<FrozenRest>& rests, const Clock& clock) {
+  constexpr useconds_t kStepMicros = 50;
+  const Instant until = clock.Now() + kInterruptedMax;
+  for (const FrozenRest& rest : rests)
+    while (ReadRest(rest) == rest.whole && clock.Now() < until) usleep(kStepMicros);
+}
 
 void ShortenRests(const std::vector<FrozenRest>& rests, Duration paused) {
   for (const FrozenRest& rest : rests) Shorten(rest, paused);

@@ -30,7 +30,14 @@ struct FrozenRest {
   TaskCall call;
   uint64_t address = 0;
   int64_t unit_ns = 1;  // of the second word
+  Duration whole{0};    // what stood there before the freeze
 };
+
+// A freeze takes its time. Waits until each of them was interrupted, which is
+// when the kernel writes what is left, so that who counts the pause from then on
+// never takes off too much. Gives up after kInterruptedMax.
+inline constexpr Duration kInterruptedMax = std::chrono::milliseconds(20);
+void AwaitInterruption(const std::vector<FrozenRest>& rests, const Clock& clock);
 
 // Precondition: the tasks are frozen. Those that are in another call by now are
 // left alone.

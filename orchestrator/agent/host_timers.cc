@@ -97,7 +97,9 @@ std::string HostTimers::LookBeforePause(Instant now, const IdleDetector& detecto
 }
 
 void HostTimers::OnPaused(Instant now, bool asked) {
-  paused_at_ = now;
+  const RealClock clock;
+  AwaitInterruption(rests_, clock);
+  paused_at_ = clock.Now();
   next_look_ = kNever;
   woken_at_.reset();
   if (!watching()) return;

@@ -66,7 +66,7 @@ void LookAtTask(pid_t process, pid_t task, TimerLook& look) {
     seen.kind = wait.kind;
     seen.length = wait.length;
     if (wait.rest != 0 && look.rests.size() < kRestsMax)
-      look.rests.push_back({process, task, *call, wait.rest, wait.rest_unit_ns});
+      look.rests.push_back({process, task, *call, wait.rest, wait.rest_unit_ns, wait.length});
   }
   look.seen.push_back(std::move(seen));
 }
