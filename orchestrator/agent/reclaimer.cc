@@ -62,6 +62,7 @@ void Reclaimer::OnThawed(bool used) {
 
 void Reclaimer::Begin() {
   begun_ = true;
+  step_bytes_ = kStepBytes;
   to_reclaim_ = cgroup_.MemoryBytes();
   bytes_before_ = std::max(bytes_before_, to_reclaim_);
   const std::string file = cgroup_.ReclaimFile();
@@ -86,7 +87,15 @@ bool Reclaimer::OnTimer(Instant now) {
   return true;
 }
 
-bool Reclaimer::Step() { return reclaim_file_.valid() ? StepOfCgroup() : StepOfProcesses(); }
+bool Reclaimer::Step() {
+  if (reclaim_file_.valid()) return StepOfCgroup();
+  const RealClock clock;
+  const Instant before = clock.Now();
+  const bool more = StepOfProcesses();
+  step_bytes_ = clock.Now() - before < kQuickStep ? std::min(2 * step_bytes_, kSparseStepBytesMax)
+                                                  : kStepBytes;
+  return more;
+}
 
 bool Reclaimer::StepOfCgroup() {
   const uint64_t bytes = std::min(to_reclaim_, kStepBytes);
@@ -104,13 +113,17 @@ bool Reclaimer::StepOfProcesses() {
   Process& process = processes_.back();
   std::vector<iovec> pieces;
   uint64_t bytes = 0;
-  while (!process.ranges.empty() && bytes < kStepBytes && pieces.size() < kRangesPerStep) {
+  while (!process.ranges.empty() && bytes < step_bytes_ && pieces.size() < kRangesPerStep) {
     MappedRange& range = process.ranges.back();
-    const uint64_t size = std::min(range.end - range.begin, kStepBytes - bytes);
+    const uint64_t size = std::min(range.end - range.begin, step_bytes_ - bytes);
     pieces.push_back({reinterpret_cast<void*>(range.begin), size});
     bytes += size;
     range.begin += size;
-    if (range.begin == range.end) process.ranges.pop_back();
+    if (range.begin < range.end) continue;
+    process.ranges.pop_back();
+    if (step_bytes_ == kStepBytes) continue;
+    step_bytes_ = kStepBytes;  // the next one may be all there
+    break;
   }
   const FileDescriptor pidfd(static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0)));
   if (!pidfd.valid()) {

@@ -43,6 +43,10 @@ class Reclaimer {
  public:
   static constexpr Duration kDelay = std::chrono::seconds(1);
   static constexpr uint64_t kStepBytes = 4 << 20;
+  // Where little of what is mapped is in memory (terabytes may be reserved), a step
+  // takes no time: below kQuickStep the next one is twice as long.
+  static constexpr Duration kQuickStep = std::chrono::milliseconds(1);
+  static constexpr uint64_t kSparseStepBytesMax = uint64_t{1} << 42;
 
   // `cgroup` must outlive it.
   Reclaimer(bool enabled, const Cgroup& cgroup) : enabled_(enabled), cgroup_(cgroup) {}
@@ -77,6 +81,7 @@ class Reclaimer {
   uint64_t bytes_before_ = 0;     // since the host was used: the most
   uint64_t reclaimed_bytes_ = 0;
   uint64_t to_reclaim_ = 0;       // by the cgroup
+  uint64_t step_bytes_ = kStepBytes;
   FileDescriptor reclaim_file_;   // of the cgroup, while it works
   std::vector<Process> processes_;
 };
