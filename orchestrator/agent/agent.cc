@@ -17,6 +17,7 @@
 #include "orchestrator/agent/spawn.h"
 #include "orchestrator/agent/start_request.h"
 #include "orchestrator/agent/tun_attachment.h"
+#include "orchestrator/agent/wake_cause.h"
 #include "tunnel/constants.h"
 #include "tunnel/path_mtu.h"
 
@@ -31,39 +32,6 @@ constexpr Duration kKillTakes = std::chrono::seconds(2);
 
 IpAddress AddressOf(const std::string& bytes) {
   return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-}
-
-std::string BytesOf(const IpAddress& address) {
-  return std::string(address.bytes().begin(), address.bytes().end());
-}
-
-proto::WakeCause CauseOf(Use use, const IpView& packet) {
-  proto::WakeCause cause;
-  switch (use) {
-    case Use::kSyn:
-      cause.set_kind(proto::WakeCause::SYN);
-      break;
-    case Use::kDatagram:
-      cause.set_kind(proto::WakeCause::DATAGRAM);
-      break;
-    case Use::kPing:
-      cause.set_kind(proto::WakeCause::PING);
-      break;
-    default:
-      cause.set_kind(proto::WakeCause::DATA);
-  }
-  cause.set_source(BytesOf(packet.source));
-  cause.set_destination(BytesOf(packet.destination));
-  cause.set_source_port(packet.source_port);
-  cause.set_destination_port(packet.destination_port);
-  cause.set_protocol(packet.protocol);
-  return cause;
-}
-
-proto::WakeCause CauseOf(proto::WakeCause::Kind kind) {
-  proto::WakeCause cause;
-  cause.set_kind(kind);
-  return cause;
 }
 
 }  // namespace
@@ -162,8 +130,9 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
       *loop_, dns_, *this);
   if (absl::Status made = MakeAttachment(); !made.ok())
     return Failure{proto::ExitReport::SANDBOX_FAILED, made};
-  pauser_ = std::make_unique<Pauser>(request_.idle(), clock_, *cgroup_, *attachment_,
-                                     sandbox_->init(), *this);
+  pauser_ = std::make_unique<Pauser>(request_.idle(),
+                                     request_.has_group() ? &request_.group() : nullptr, clock_,
+                                     *cgroup_, *attachment_, sandbox_->init(), *this);
 
   tunnel::Driver::Options options;
   // Towards our own ends the path decides (probe_mtu).
@@ -240,7 +209,10 @@ void Agent::OnTurn() {
   if (ended_) return control_.OnTimer(now);
   attachment_->OnTimer();
   const int held = static_cast<int>(attachment_->held());
-  if (held != std::exchange(held_packets_, held)) pauser_->detector().SetHeldPackets(held, now);
+  if (held != std::exchange(held_packets_, held)) {
+    pauser_->detector().SetHeldPackets(held, now);
+    if (held > 0 && pauser_->may_be_woken() && !pauser_->paused()) pauser_->Wake({});
+  }
   if (pauser_->OnTimer(now)) Publish();
   control_.OnTimer(now);
   if (now >= refresh_at_) {
@@ -372,28 +344,36 @@ bool Agent::MayLeave() const {
 // ---- packets and pauses ----
 
 void Agent::OnInboundUse(Use use, const IpView& packet) {
-  const bool counts = use_meter_.CountsInbound(packet, loop_->now());
-  if (counts) pauser_->detector().OnUse(loop_->now());
-  if (!pauser_->paused()) return;
-  if (counts) {
-    pauser_->Thaw(CauseOf(use, packet));
+  const Instant now = loop_->now();
+  if (pauser_->IsHeartbeat(packet.source, /*inbound=*/true, packet.total_size, now)) return;
+  const bool counts = use_meter_.CountsInbound(packet, now);
+  if (counts) pauser_->detector().OnUse(now);
+  if (!pauser_->may_be_woken() || (!counts && !pauser_->paused())) return;
+  if (counts || pauser_->group() != nullptr) {
+    pauser_->Wake(CauseOf(use, packet));
   } else {
     pauser_->ThawBriefly(CauseOf(use, packet));
   }
 }
 
 void Agent::OnOutboundUse(const IpView& packet) {
-  if (use_meter_.CountsOutbound(packet, loop_->now())) pauser_->detector().OnUse(loop_->now());
+  const Instant now = loop_->now();
+  if (pauser_->IsHeartbeat(packet.destination, /*inbound=*/false, packet.total_size, now)) return;
+  if (!use_meter_.CountsOutbound(packet, now)) return;
+  pauser_->detector().OnUse(now);
+  // What it sends of itself wakes it only from being about to be paused.
+  if (pauser_->may_be_woken() && !pauser_->paused()) pauser_->Wake({});
 }
 
 void Agent::OnPausedOrThawed() {
   attachment_->OnPausedOrThawed(pauser_->paused());
+  if (pauser_->paused()) refused_release_ = false;  // that was before
   refresh_at_ = pauser_->paused() ? kNever : loop_->now() + ControlClient::kRefresh;
   Publish();
 }
 
 void Agent::OnSessionsChanged(int running) {
-  if (running > 0) pauser_->Thaw(CauseOf(proto::WakeCause::EXEC));
+  if (running > 0) pauser_->Wake(CauseOf(proto::WakeCause::EXEC));
   pauser_->detector().SetExecSessions(running, loop_->now());
   if (!ended_) Publish();  // what keeps the host up has changed
 }
@@ -420,7 +400,10 @@ void Agent::SendControl(const std::string& message) {
 
 void Agent::OnPeer(const IpAddress& address, const proto::PeerUpdate& update) {
   // The last of their packets are still welcome.
-  if (!ended_) peers_->Apply(address, update, loop_->now());
+  if (ended_) return;
+  peers_->Apply(address, update, loop_->now());
+  if (GroupPauser* const group = pauser_->group(); group != nullptr && update.withdrawn())
+    group->OnFellowGone(address, loop_->now());
 }
 
 void Agent::OnDesired(const proto::DesiredState& desired) {
@@ -430,11 +413,15 @@ void Agent::OnDesired(const proto::DesiredState& desired) {
       desired.suspend_requests() > std::exchange(suspends_seen_, desired.suspend_requests());
   if (wake) {
     pauser_->detector().OnUse(loop_->now());
-    pauser_->Thaw(desired.has_wake_cause() ? desired.wake_cause()
+    pauser_->Wake(desired.has_wake_cause() ? desired.wake_cause()
                                            : CauseOf(proto::WakeCause::USER));
   } else if (suspend) {  // a wake beats a suspend
     if (absl::Status status = pauser_->Pause(); !status.ok())
       IM_LOG(kWarning, "suspend: ", std::string(status.message()));
+  }
+  if (GroupPauser* const group = pauser_->group(); group != nullptr && !stopping_) {
+    if (group->IsNewRequest(desired.group_pauses()) && !wake)
+      group->OnAsked(desired.group_pause_forced(), desired.group_pause_at_once(), loop_->now());
   }
   OnDesiredGoal(desired);
 }
@@ -459,7 +446,8 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
 void Agent::DecideReleaseIfIdle(uint64_t thaws_before) {
   if (ended_ || stopping_ || control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
-  if (pauser_->paused() && pauser_->thaws() == thaws_before && held_packets_ == 0) {
+  const bool waking = pauser_->group() != nullptr && pauser_->group()->waking();
+  if (pauser_->paused() && !waking && pauser_->thaws() == thaws_before && held_packets_ == 0) {
     Stop();
     return;
   }

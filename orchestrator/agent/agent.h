@@ -107,6 +107,7 @@ class Agent final : public Sandbox::Delegate,
   void OnPeer(const IpAddress& address, const proto::PeerUpdate& update) override;
   // Pauser::Delegate:
   void OnPausedOrThawed() override;
+  void OnGroupChange() override { Publish(); }
   // ExecServer::Delegate:
   absl::Status RunSession(uint32_t id, const proto::ExecRequest& request,
                           std::span<const int> fds) override;

@@ -31,7 +31,7 @@ IdleDetector::Policy PolicyOf(const proto::IdlePolicy& policy) {
 
 }  // namespace
 
-Pauser::Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgroup,
+Pauser::Pauser(const proto::IdlePolicy& policy, const proto::Group* group, const Clock& clock, Cgroup& cgroup,
                const Attachment& attachment, pid_t init, Delegate& delegate)
     : clock_(clock),
       cgroup_(cgroup),
@@ -40,7 +40,10 @@ Pauser::Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgro
              policy.mode() == proto::IdlePolicy::NO_CONNECTIONS),
       detector_(PolicyOf(policy), *this),
       timers_(policy, cgroup),
-      reclaimer_(policy.reclaim(), cgroup) {}
+      reclaimer_(policy.reclaim(), cgroup),
+      cpu_below_permille_(PolicyOf(policy).cpu_below_permille) {
+  if (group != nullptr) group_.emplace(*group, clock.Now(), *this);
+}
 
 void Pauser::OnProgramStarted(Instant now) {
   may_pause_ = true;
@@ -49,8 +52,42 @@ void Pauser::OnProgramStarted(Instant now) {
 }
 
 void Pauser::OnIdle() {
+  if (group_) {
+    cpu_when_quiet_ = cgroup_.CpuTime();
+    quiet_at_ = clock_.Now();
+    return group_->OnQuiet();
+  }
   if (const absl::Status status = PauseNow(/*asked=*/false); !status.ok())
     IM_LOG(kWarning, "pause: ", std::string(status.message()));
+}
+
+bool Pauser::BusyNow() {
+  const IdleEvidence evidence = probe_.Look(Look::kAll);
+  const Duration elapsed = std::max<Duration>(clock_.Now() - quiet_at_, Duration(1));
+  const int64_t permille = (evidence.cpu - cpu_when_quiet_).count() * 1000 / elapsed.count();
+  // A task that runs just now may be one that answers a beat.
+  return evidence.busy_file || evidence.tasks_in_disk_wait > 0 ||
+         (elapsed >= IdleDetector::kLookSpanMin && permille >= cpu_below_permille_);
+}
+
+bool Pauser::Freeze() {
+  const absl::Status status = PauseNow(/*asked=*/true);
+  if (!status.ok()) IM_LOG(kWarning, "pause: ", std::string(status.message()));
+  return status.ok();
+}
+
+void Pauser::OnGroupUse() {
+  const Instant now = clock_.Now();
+  detector_.OnAwake(now);
+  detector_.OnUse(now);
+}
+
+void Pauser::Wake(const proto::WakeCause& cause) {
+  if (group_) {
+    group_->Wake(cause, clock_.Now());
+  } else {
+    Thaw(cause);
+  }
 }
 
 absl::Status Pauser::Pause() {
@@ -72,6 +109,7 @@ absl::Status Pauser::PauseNow(bool asked) {
   reclaimer_.OnPaused(now);
   paused_ = true;
   detector_.OnAsleep();
+  if (group_) group_->OnPausedOrThawed(true, clock_.Now());
   delegate_.OnPausedOrThawed();
   return absl::OkStatus();
 }
@@ -94,17 +132,20 @@ void Pauser::Thaw(const proto::WakeCause& cause, bool used) {
     detector_.OnAwakeBriefly(after);
   }
   timers_.OnAwake(after, used);
+  if (group_) group_->OnPausedOrThawed(false, after);
   delegate_.OnPausedOrThawed();
 }
 
 Instant Pauser::NextDeadline() const {
   if (!may_pause_) return kNever;
-  if (paused_) return std::min(timers_.next_wake(), reclaimer_.NextDeadline());
-  return std::min(detector_.NextDeadline(), timers_.next_look());
+  const Instant next = paused_ ? std::min(timers_.next_wake(), reclaimer_.NextDeadline())
+                               : std::min(detector_.NextDeadline(), timers_.next_look());
+  return group_ ? std::min(next, group_->NextDeadline()) : next;
 }
 
 bool Pauser::OnTimer(Instant now) {
   if (!may_pause_) return false;
+  if (group_) group_->OnTimer(now);
   if (paused_) {
     const std::optional<std::string> whose = timers_.WakeIfDue(now);
     if (!whose) return reclaimer_.OnTimer(now);
@@ -122,6 +163,7 @@ bool Pauser::OnTimer(Instant now) {
 void Pauser::Stop(const proto::WakeCause& cause) {
   may_pause_ = false;
   Thaw(cause);
+  if (group_) group_->OnPausedOrThawed(false, clock_.Now());
   detector_.OnAsleep();
 }
 
@@ -132,6 +174,7 @@ void Pauser::Describe(Instant now, proto::InstanceStatus& status) const {
   status.set_thaw_ns(static_cast<uint64_t>(last_thaw_.count()));
   timers_.Describe(now, status);
   status.set_reclaimed_bytes(reclaimer_.reclaimed_bytes());
+  if (group_) group_->Describe(now, status);
   if (paused_ || !may_pause_) return;
   status.set_busy(detector_.Busy(now));
   status.set_idle_for_ms(std::chrono::duration_cast<std::chrono::milliseconds>(

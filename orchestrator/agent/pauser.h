@@ -7,6 +7,7 @@
 //
 // What comes while it is paused is seen by the agent, which is never frozen. A
 // thaw for a timer is no use: the host is paused again as soon as nothing runs.
+// A member of a group does all this together with its fellows (group_pauser.h).
 
 #ifndef IM_ORCHESTRATOR_AGENT_PAUSER_H_
 #define IM_ORCHESTRATOR_AGENT_PAUSER_H_
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/cgroup.h"
+#include "orchestrator/agent/group_pauser.h"
 #include "orchestrator/agent/host_timers.h"
 #include "orchestrator/agent/idle_detector.h"
 #include "orchestrator/agent/idle_probe.h"
@@ -25,22 +27,34 @@
 
 namespace im::agent {
 
-class Pauser final : public IdleDetector::Delegate {
+class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate {
  public:
   class Delegate {
    public:
     virtual ~Delegate() = default;
     // paused() has changed.
     virtual void OnPausedOrThawed() = 0;
+    // What Describe tells of the group has.
+    virtual void OnGroupChange() = 0;
   };
 
-  // All must outlive it.
-  Pauser(const proto::IdlePolicy& policy, const Clock& clock, Cgroup& cgroup,
+  // All must outlive it. `group`: nullptr if it pauses by itself.
+  Pauser(const proto::IdlePolicy& policy, const proto::Group* group, const Clock& clock, Cgroup& cgroup,
          const Attachment& attachment, pid_t init, Delegate& delegate);
 
   // The program runs (counts as a wake).
   void OnProgramStarted(Instant now);
-  // Never pauses again; thaws.
+  // Whether a packet with payload from (else to) `other`, which is about to be
+  // delivered, is no more than the heartbeat of the host's group.
+  bool IsHeartbeat(const IpAddress& other, bool inbound, size_t bytes, Instant now) {
+    return group_ && group_->IsFellow(other) && !group_->OnFellow(other, inbound, bytes, now);
+  }
+  // False: Wake would do nothing. Cheap.
+  bool may_be_woken() const { return paused_ || (group_ && group_->ready()); }
+  // To run, and not to be paused before it is quiet again. With a group it may
+  // have to wait for fellows; else it is thawed when this returns.
+  void Wake(const proto::WakeCause& cause);
+  // Never pauses again; thaws at once.
   void Stop(const proto::WakeCause& cause);
 
   // OK also if it is paused already. FailedPrecondition before the start.
@@ -51,6 +65,7 @@ class Pauser final : public IdleDetector::Delegate {
   bool paused() const { return paused_; }
   uint64_t thaws() const { return thaws_; }
 
+  GroupPauser* group() { return group_ ? &*group_ : nullptr; }
   IdleDetector& detector() { return detector_; }
   const IdleDetector& detector() const { return detector_; }
 
@@ -68,6 +83,12 @@ class Pauser final : public IdleDetector::Delegate {
     return timers_.LookBeforePause(clock_.Now(), detector_);
   }
   void OnIdle() override;
+  // GroupPauser::Delegate:
+  bool BusyNow() override;
+  bool Freeze() override;
+  void ThawNow(const proto::WakeCause& cause) override { Thaw(cause); }
+  void OnGroupUse() override;
+  void OnGroupChange() override { delegate_.OnGroupChange(); }
 
  private:
   // `asked`: by a person, who does not mean the program's ticks to undo it.
@@ -81,6 +102,10 @@ class Pauser final : public IdleDetector::Delegate {
   IdleDetector detector_;
   HostTimers timers_;
   Reclaimer reclaimer_;
+  std::optional<GroupPauser> group_;
+  Duration cpu_when_quiet_{0};  // with a group
+  Instant quiet_at_;
+  const uint32_t cpu_below_permille_;
   bool may_pause_ = false;
   bool paused_ = false;
   proto::WakeCause cause_;

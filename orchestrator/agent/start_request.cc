@@ -60,6 +60,8 @@ absl::Status CheckStartRequest(proto::StartRequest& request) {
     return Wrong("listen address");
   if (request.mtu() == 0) request.set_mtu(kMtuDefault);
   if (request.mtu() < kMtuMin || request.mtu() > 65535) return Wrong("MTU");
+  for (const std::string& fellow : request.group().fellows())
+    if (!IsAddress(fellow)) return Wrong("group");
   proto::Program& program = *request.mutable_program();
   if (request.attach() == proto::ATTACH_NETSTACK && program.mounts_size() > 0)
     return Wrong("attach: netstack has no mounts");

@@ -1,0 +1,43 @@
+#include "orchestrator/agent/wake_cause.h"
+
+#include <string>
+
+namespace im::agent {
+namespace {
+
+std::string BytesOf(const IpAddress& address) {
+  return std::string(address.bytes().begin(), address.bytes().end());
+}
+
+}  // namespace
+
+proto::WakeCause CauseOf(Use use, const IpView& packet) {
+  proto::WakeCause cause;
+  switch (use) {
+    case Use::kSyn:
+      cause.set_kind(proto::WakeCause::SYN);
+      break;
+    case Use::kDatagram:
+      cause.set_kind(proto::WakeCause::DATAGRAM);
+      break;
+    case Use::kPing:
+      cause.set_kind(proto::WakeCause::PING);
+      break;
+    default:
+      cause.set_kind(proto::WakeCause::DATA);
+  }
+  cause.set_source(BytesOf(packet.source));
+  cause.set_destination(BytesOf(packet.destination));
+  cause.set_source_port(packet.source_port);
+  cause.set_destination_port(packet.destination_port);
+  cause.set_protocol(packet.protocol);
+  return cause;
+}
+
+proto::WakeCause CauseOf(proto::WakeCause::Kind kind) {
+  proto::WakeCause cause;
+  cause.set_kind(kind);
+  return cause;
+}
+
+}  // namespace im::agent
