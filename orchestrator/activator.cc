@@ -1,6 +1,6 @@
 // Wakes: packets, requests, the start queue, and what time brings.
 // activator_instance.cc: what happens to instances; activator_release.cc: their
-// release; activator_state.cc: records, deadlines, and what delegates are told.
+// release; activator_group.cc: who is started and released with others; activator_state.cc: records, deadlines, and what delegates are told.
 
 #include "orchestrator/activator.h"
 
@@ -39,7 +39,9 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
   const HostTable::Host& row = table_[host];
   if (row.state == HostState::kRunning || row.state == HostState::kPaused)
     return Verdict::kForward;
-  const PacketUse use = UseOfPacket(view);
+  PacketUse use = UseOfPacket(view);
+  if (use == PacketUse::kWakes && FromSleepingFellow(host, view.source))
+    use = PacketUse::kLeftover;
   if (use == PacketUse::kUseless) {
     ++counters_.useless;
     return Verdict::kDropped;
@@ -119,6 +121,7 @@ absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
         SetGoal(host, Goal::kRun, cause);
         activation.stage_deadline = now_ + table_.policy(host).stop_timeout;
       }
+      WakeFellows(host, cause);
       break;
     }
     case HostState::kPaused:
@@ -189,6 +192,7 @@ void Activator::TryStart(HostId host) {
   AwaitInstance(host, incarnation, cause);
   effects_.push_back({Effect::Start{host, incarnation, cause}});
   WakeFollowers(host, /*thawed=*/false);
+  WakeFellows(host, cause);
 }
 
 void Activator::Dequeue(Activation& activation) {

@@ -13,8 +13,9 @@
 //   Imaginary after failure when the failures are forgotten
 //   Starting                start_timeout: killed, held packets refused
 //   Paused                  release_after: released, unless a leader by
-//                           wake_with is up, or the program waits for a timer,
-//                           which would be lost
+//                           wake_with is up, a member of its group is not due
+//                           for release itself, or the program waits for a
+//                           timer, which would be lost
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //
@@ -209,6 +210,7 @@ class Activator {
     bool wake_waits = false;               // for a start slot, a back-off, or an end
     std::optional<HostId> kept_by;         // Paused, due for release, but this leader is up
     std::optional<Instant> timer_at;       // Paused, and not released before that
+    std::optional<HostId> kept_by_fellow;  // the same, by a member of its group
   };
   Outlook outlook(HostId host, Instant now) const;
   const HeldPackets& held() const { return held_; }
@@ -239,6 +241,8 @@ class Activator {
   void Dequeue(Activation& activation);
   absl::Status WakeOne(HostId host, const Cause& cause);
   void WakeFollowers(HostId leader, bool thawed);
+  void WakeFellows(HostId host, const Cause& cause);
+  bool FromSleepingFellow(HostId host, const IpAddress& source) const;
   std::string WaitReason(HostId host) const;
 
   // Steps of an instance.
@@ -251,6 +255,8 @@ class Activator {
   void OnDeadline(HostId host);
   void OnReleaseDeadline(HostId host);
   std::optional<HostId> LeaderUp(HostId host) const;
+  std::optional<HostId> FellowUp(HostId host) const;
+  void LookAgainAtFellows(HostId host);
 
   void Move(HostId host, HostState to, const Cause& cause, absl::string_view reason,
             bool error = false, Duration duration = Duration(0));

@@ -129,6 +129,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       if (report.state == State::kRunning || (report.state == State::kPaused && thawed)) {
         BecomeUp(host, report.cause, "", report.thaw);
         WakeFollowers(host, /*thawed=*/true);
+        WakeFellows(host, report.cause);
         // It ran and paused again between two reports.
         if (report.state == State::kPaused) BecomePaused(host, report);
       }
@@ -143,6 +144,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       const Cause cause = cancelled ? activation.cause : report.cause;
       BecomeUp(host, cause, refused ? "release refused: in use" : "release cancelled",
                cancelled ? now - activation.woken_at : Duration(0));
+      if (refused) WakeFellows(host, cause);
       if (report.state == State::kPaused) BecomePaused(host, report);
       break;
     }

@@ -32,10 +32,9 @@ void Activator::OnReleaseDeadline(HostId host) {
   Activation& activation = Get(host);
   const HostPolicy& policy = table_.policy(host);
   if (table_[host].state == HostState::kPaused) {
-    if (LeaderUp(host)) {
-      activation.kept = true;  // Move() of the leader comes back to it
-      return;
-    }
+    // Move() of the leader, or the last of the group, comes back to it.
+    activation.kept = LeaderUp(host) || FellowUp(host);
+    if (activation.kept) return;
     BeginRelease(host, Goal::kReleaseIfIdle,
                  absl::StrCat("idle for ", DurationText(*policy.release_after)), false);
     return;

@@ -46,6 +46,7 @@ void Activator::Move(HostId host, HostState to, const Cause& cause, absl::string
   effects_.push_back({std::move(transition)});
   // A follower that is due for release was kept by this host.
   if (to == HostState::kRunning || to == HostState::kStarting) return;
+  LookAgainAtFellows(host);
   for (const HostTable::Follower& follower : table_.followers(host)) {
     const auto it = activations_.find(follower.host);
     if (it == activations_.end() || !it->second->kept) continue;
@@ -112,6 +113,7 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
   if (table_[host].state == HostState::kPaused) {
     if (activation.kept) outlook.kept_by = LeaderUp(host);
     outlook.timer_at = activation.timer_at;
+    if (activation.kept && !outlook.kept_by) outlook.kept_by_fellow = FellowUp(host);
     if (activation.stage_deadline != kNever) outlook.release_at = activation.stage_deadline;
   }
   return outlook;

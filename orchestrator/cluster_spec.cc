@@ -33,6 +33,7 @@ constexpr int kPrefixLengthMax = 30;
 constexpr size_t kClusterNameBytesMax = 40;
 constexpr size_t kDomainBytesMax = 180;  // leaves room for a host's label (RFC 1035 2.3.4)
 constexpr int64_t kStartingMax = 10'000;
+constexpr uint64_t kHeartbeatBytesMax = 100 << 20;
 
 bool IsPrivate(const IpPrefix& network) {
   for (const char* block : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
@@ -134,6 +135,7 @@ class SpecParser {
     CheckNames(drafts, spec_, sink_);
     if (network_is_good_) AssignAddresses(drafts, spec_, sink_);
     ResolveReferences(drafts, spec_, sink_);
+    CheckGroups(spec_, sink_);
     CheckPorts(spec_, sink_);
     spec_.volumes_directory = VolumesDirectory(spec_.name, sources_.variable);
   }
@@ -247,14 +249,27 @@ class SpecParser {
       group.at = entry.at;
       MapReader fields(*entry.value, absl::StrCat("group ", entry.key), sink_);
       group.suspend_together = fields.Word("suspend", {"apart", "together"}).value_or(0) == 1;
-      if (group.suspend_together) {
-        sink_.Warning(fields.Get("suspend")->at,
-                      absl::StrCat("group ", entry.key, ": suspend: together is not honoured yet"),
-                      "its hosts are paused one by one, each when it is quiet");
-      }
+      if (const YamlNode* heartbeat = fields.Get("heartbeat")) ReadHeartbeat(*heartbeat, group);
       fields.Finish();
       spec_.groups.push_back(std::move(group));
     }
+  }
+
+  void ReadHeartbeat(const YamlNode& node, GroupSpec& group) {
+    MapReader fields(node, "heartbeat", sink_);
+    if (const auto bytes = fields.Size("below_bytes_per_s")) {
+      if (*bytes == 0 || *bytes > kHeartbeatBytesMax) {
+        sink_.Error(fields.Get("below_bytes_per_s")->at,
+                    "heartbeat.below_bytes_per_s must be from 1 to 100m");
+      } else {
+        group.heartbeat_bytes_per_s = static_cast<uint32_t>(*bytes);
+      }
+    }
+    if (!group.suspend_together) {
+      sink_.Error(node.at, absl::StrCat("group ", group.name, ": heartbeat means nothing here"),
+                  "it is for suspend: together");
+    }
+    fields.Finish();
   }
 
   // Named volumes need no declaration; Compose files have them.

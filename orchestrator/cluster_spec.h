@@ -130,9 +130,15 @@ struct HostSpec {
   std::string group;                      // empty: none
 };
 
+// Hosts of a group with suspend: together. Its members are told of each other,
+// and each tells with whom it exchanges beats, in one datagram.
+inline constexpr size_t kTogetherMax = 64;
+
 struct GroupSpec {
   std::string name;
   bool suspend_together = false;
+  // Of a member's traffic with the others; no more is its heartbeat.
+  uint32_t heartbeat_bytes_per_s = 8 << 10;
   std::vector<std::string> hosts;
   SourcePosition at;
 };

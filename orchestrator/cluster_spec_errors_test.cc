@@ -137,6 +137,13 @@ std::vector<BadFile> BadFiles() {
         "command that the image would run, and install its program)",
         "c.yaml:7:7: host f: there is no command to run (write command: [PROGRAM, ARGUMENT, "
         "...])"}},
+      {"GroupsThatCannotBeSuspendedTogether",
+       "groups:\n  g: {suspend: together, heartbeat: {below_bytes_per_s: 0}}\n"
+       "  h: {heartbeat: {below_bytes_per_s: 1k}}\nhosts:\n"
+       "  a: {command: [a], replicas: 65, group: g}\n",
+       {"c.yaml:2:3: group g: suspend: together is for at most 64 hosts; it has 65",
+        "c.yaml:2:57: heartbeat.below_bytes_per_s must be from 1 to 100m",
+        "c.yaml:3:18: group h: heartbeat means nothing here (it is for suspend: together)"}},
       {"UnclosedQuote", "hosts:\n  a: {command: 'sh -c \"x'}\n",
        {"c.yaml:2:16: a double quote without its end"}},
       {"BadUnits",

@@ -307,6 +307,30 @@ volumes:
   EXPECT_EQ(parsed.spec->hosts[1].logging.max_size_bytes, 1u << 20);
 }
 
+TEST(ClusterSpec, AGroupIsSuspendedTogetherAndHasAHeartbeat) {
+  const ParsedClusterSpec parsed = Parse(R"(
+groups:
+  plain: {}
+  ensemble: {suspend: together, heartbeat: {below_bytes_per_s: 2k}}
+  other: {suspend: together}
+hosts:
+  zk: {command: [zk], replicas: 2, group: ensemble}
+  a: {command: [a], group: other, idle: never}
+  b: {command: [b], group: plain}
+)");
+  EXPECT_THAT(Lines(parsed.errors), IsEmpty());
+  EXPECT_THAT(Lines(parsed.warnings),
+              ElementsAre("c.yaml:8:3: host a is never paused, so group other, which is suspended "
+                          "together, never is"));
+  const std::vector<GroupSpec>& groups = parsed.spec.value_or(ClusterSpec()).groups;
+  ASSERT_EQ(groups.size(), 3u);
+  EXPECT_FALSE(groups[0].suspend_together);
+  EXPECT_TRUE(groups[1].suspend_together);
+  EXPECT_EQ(groups[1].heartbeat_bytes_per_s, 2048u);
+  EXPECT_THAT(groups[1].hosts, ElementsAre("zk-1", "zk-2"));
+  EXPECT_EQ(groups[2].heartbeat_bytes_per_s, 8192u);
+}
+
 TEST(ClusterSpec, WarningsSayWhatWillSurprise) {
   EXPECT_THAT(Lines(Parse("network: 8.8.8.0/24\nhosts: {a: {command: \"echo $X\"}}\n").warnings),
               ElementsAre("c.yaml:1:10: 8.8.8.0/24 is not a private network (RFC 1918) (the "

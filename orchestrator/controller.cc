@@ -100,6 +100,7 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
       introductions_(options.introduction_times, FirstVersion(options.first_incarnation)),
       control_(spec.gateway, options.control_times, FirstVersion(options.first_incarnation),
                introductions_, *this),
+      groups_(hosts),
       guests_(spec),
       meter_(spec.hosts.size(), loop.now()),
       self_(std::make_shared<Controller*>(this)) {}
@@ -226,6 +227,9 @@ void Controller::SendDesired(Instance& instance) {
     state.set_goal(ToProto(instance.goal));
     state.set_suspend_requests(instance.suspend_requests);
     state.set_wake_requests(instance.wake_requests);
+    state.set_group_pauses(instance.group_pauses);
+    state.set_group_pause_forced(instance.group_pause_forced);
+    state.set_group_pause_at_once(instance.group_pause_at_once);
     *state.mutable_wake_cause() = orchestrator::ToProto(instance.goal_cause);
     control_.SetDesired(instance.address, std::move(state), now());
   }
@@ -256,6 +260,10 @@ absl::Status Controller::Suspend(HostId host) {
   if (it == instances_.end() || (state != HostState::kRunning && state != HostState::kPaused)) {
     return absl::FailedPreconditionError(
         absl::StrCat(hosts_[host].name, " is ", HostStateName(state), ", not running"));
+  }
+  if (hosts_.GroupOf(host).has_value()) {
+    Touch();
+    return groups_.Suspend(host, now());
   }
   ++it->second->suspend_requests;
   it->second->suspend_asked = state == HostState::kRunning;
@@ -319,6 +327,7 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   }
   Touch();
   activator_.OnInstanceStatus(*host, instance.id.incarnation, report, now());
+  ReportToGroup(*host, status.group());
   if (goal_known && observer_ != nullptr) observer_->OnAnswer(*host);
 }
 
@@ -360,6 +369,7 @@ void Controller::OnTransition(const Transition& transition) {
                             instance->adopted;
     meter_.OnTransition(transition, /*wakes=*/!taken_back);
   }
+  groups_.OnTransition(transition.host, now());
   events_.Append(TransitionEvent(transition, hosts_, loop_.clock().UnixNanos()));
   if (observer_ != nullptr) observer_->OnTransition(transition);
   if (host.guest && transition.to == HostState::kImaginary) {
@@ -426,11 +436,13 @@ void Controller::Touch() {
 
 void Controller::EndOfTurn() {
   touched_ = false;
+  RunGroupActions();
   SendControl();
   if (on_all_ended_ && instances_.empty() && strays_.empty() && activator_.all_ended()) {
     loop_.Post(std::exchange(on_all_ended_, nullptr));
   }
-  Instant deadline = std::min(activator_.NextDeadline(), control_.NextDeadline());
+  Instant deadline = std::min({activator_.NextDeadline(), control_.NextDeadline(),
+                               groups_.NextDeadline()});
   if (dirty_) {
     if (save_not_before_ <= now()) {
       // In a turn of its own: packets of this one go first.
@@ -444,6 +456,7 @@ void Controller::EndOfTurn() {
   timer_ = loop_.At(deadline, [this] {
     activator_.OnTimer(now());
     introductions_.OnTimer(now());
+    groups_.OnTimer(now());
     Touch();
   });
 }

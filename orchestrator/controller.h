@@ -37,6 +37,7 @@
 #include "orchestrator/control_channel.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/gateway.h"
+#include "orchestrator/group_suspender.h"
 #include "orchestrator/guests.h"
 #include "orchestrator/instance.h"
 #include "orchestrator/introductions.h"
@@ -111,6 +112,7 @@ class Controller final : public Activator::Delegate,
   const HostTable& hosts() const { return hosts_; }
   const Activator& activator() const { return activator_; }
   const ControlChannel& control() const { return control_; }
+  const GroupSuspender& groups() const { return groups_; }
   const ClusterSpec& spec() const { return spec_; }
   const StartRequests& requests() const { return requests_; }
   const Options& options() const { return options_; }
@@ -178,6 +180,9 @@ class Controller final : public Activator::Delegate,
   void BeginWithdrawal(Instance& instance);
   // The instance is gone: forgets it and tells the activator.
   void Ended(HostId host, const Activator::End& end);
+  // controller_groups.cc: what GroupSuspender is told, and asks for.
+  void ReportToGroup(HostId host, const proto::GroupStatus& status);
+  void RunGroupActions();
   void EndGuest(HostId host, const absl::Status& why);
   void AdoptSaved(const proto::SavedInstance& saved, HostId host);
   void KillStray(const proto::SavedInstance& saved);
@@ -199,6 +204,7 @@ class Controller final : public Activator::Delegate,
   Activator activator_;
   Introductions introductions_;
   ControlChannel control_;
+  GroupSuspender groups_;
   EventLog events_;
   Guests guests_;
   LifecycleMeter meter_;

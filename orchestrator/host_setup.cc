@@ -58,6 +58,15 @@ absl::Status AddHosts(const ClusterSpec& spec, Instant now, HostTable& table) {
       table.AddFollower(id, other, Cause::Kind::kDependsOn);
     }
   }
+  for (const GroupSpec& group : spec.groups) {
+    if (!group.suspend_together || group.hosts.size() < 2) continue;
+    std::vector<HostId> members;
+    for (const std::string& name : group.hosts) {
+      IM_ASSIGN_OR_RETURN(const HostId member, Find(table, name));
+      members.push_back(member);
+    }
+    table.AddGroup(group.name, std::move(members));
+  }
   return absl::OkStatus();
 }
 

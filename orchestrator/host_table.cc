@@ -92,6 +92,21 @@ std::optional<HostId> HostTable::FindByAddress(const IpAddress& address) const {
   return it->second;
 }
 
+void HostTable::AddGroup(std::string name, std::vector<HostId> members) {
+  IM_CHECK(members.size() >= 2);
+  for (const HostId member : members) {
+    const bool first = group_of_.emplace(member, static_cast<uint32_t>(groups_.size())).second;
+    IM_CHECK(first);
+  }
+  groups_.push_back({std::move(name), std::move(members)});
+}
+
+std::optional<uint32_t> HostTable::GroupOf(HostId id) const {
+  const auto it = group_of_.find(id);
+  if (it == group_of_.end()) return std::nullopt;
+  return it->second;
+}
+
 const HostTable::Host& HostTable::operator[](HostId id) const {
   IM_CHECK(Contains(id));
   return hosts_[id];

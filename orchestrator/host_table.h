@@ -98,6 +98,17 @@ class HostTable {
   // Whom `follower` follows by wake_with.
   const std::vector<HostId>& leaders(HostId follower) const;
 
+  // They are suspended, released and woken together. At most one such group
+  // for a host. Preconditions: two at least.
+  void AddGroup(std::string name, std::vector<HostId> members);
+  struct Group {
+    std::string name;
+    std::vector<HostId> members;
+  };
+  const std::vector<Group>& groups() const { return groups_; }
+  // The index in groups(); nullopt: it is in none.
+  std::optional<uint32_t> GroupOf(HostId id) const;
+
   std::optional<HostId> FindByName(absl::string_view name) const;
   std::optional<HostId> FindByAddress(const IpAddress& address) const;
   bool Contains(HostId id) const { return id < hosts_.size() && !hosts_[id].removed; }
@@ -135,6 +146,8 @@ class HostTable {
   absl::flat_hash_map<IpAddress, HostId> by_address_;
   absl::flat_hash_map<HostId, std::vector<Follower>> followers_;
   absl::flat_hash_map<HostId, std::vector<HostId>> leaders_;
+  std::vector<Group> groups_;
+  absl::flat_hash_map<HostId, uint32_t> group_of_;
   size_t counts_[kHostStates] = {};
 };
 

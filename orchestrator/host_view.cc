@@ -100,6 +100,10 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
   if (outlook.kept_by) {
     reasons.push_back(absl::StrCat("wake_with: ", hosts[*outlook.kept_by].name, " is up"));
   }
+  if (outlook.kept_by_fellow) {
+    reasons.push_back(absl::StrCat("group: ", hosts[*outlook.kept_by_fellow].name,
+                                   " is not due for release"));
+  }
   const Instance* instance = controller.FindInstance(host);
   if (instance != nullptr && state == HostState::kRunning) {
     if (!instance->status.busy().empty()) {
@@ -107,6 +111,9 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
     } else if (const uint64_t left = PauseInMs(*instance, now); left > 0) {
       reasons.push_back(
           absl::StrCat("idle; pauses in ", DurationText(std::chrono::milliseconds(left))));
+    }
+    if (std::string group = controller.groups().Reason(host); !group.empty()) {
+      reasons.push_back(std::move(group));
     }
     if (instance->status.held_packets() > 0) {
       reasons.push_back(absl::StrCat(instance->status.held_packets(),

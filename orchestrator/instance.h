@@ -41,6 +41,9 @@ struct Instance {
   uint64_t suspend_requests = 0;
   bool suspend_asked = false;  // and not paused since
   uint64_t wake_requests = 0;
+  uint64_t group_pauses = 0;  // the round of its group in which it was asked
+  bool group_pause_forced = false;
+  bool group_pause_at_once = false;
 
   proto::InstanceStatus status;  // the newest; version 0: none yet
   Instant status_at;

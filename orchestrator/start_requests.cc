@@ -24,6 +24,14 @@ StartRequests::StartRequests(const ClusterSpec& spec, std::string state_dir,
   proto::NameTable table;
   FillNameTable(spec, table);
   name_table_ = table.SerializeAsString();
+  for (const GroupSpec& group : spec.groups) {
+    if (!group.suspend_together || group.hosts.size() < 2) continue;
+    groups_[group.name].heartbeat_bytes_per_s = group.heartbeat_bytes_per_s;
+  }
+  for (const HostSpec& host : spec.hosts) {
+    const auto group = groups_.find(host.group);
+    if (group != groups_.end()) group->second.addresses.push_back(AddressBytes(host.address));
+  }
 }
 
 std::string StartRequests::DirectoryOf(absl::string_view host) const {
@@ -53,8 +61,21 @@ absl::StatusOr<proto::StartRequest> StartRequests::ForHost(const HostSpec& host,
   proto::StartRequest request;
   IM_RETURN_IF_ERROR(FillStartRequest(spec_, host, request));
   FillCommon(instance, key, request);
+  FillGroup(host, request);
   request.set_log_path(LogPathOf(host.name));
   return request;
+}
+
+void StartRequests::FillGroup(const HostSpec& host, proto::StartRequest& request) const {
+  const auto it = groups_.find(host.group);
+  if (it == groups_.end()) return;
+  proto::Group& group = *request.mutable_group();
+  group.set_name(host.group);
+  group.set_heartbeat_bytes_per_s(it->second.heartbeat_bytes_per_s);
+  // Heartbeats are timers.
+  request.mutable_idle()->set_timers(proto::IdlePolicy::TIMERS_IGNORE);
+  for (const std::string& address : it->second.addresses)
+    if (address != request.address()) group.add_fellows(address);
 }
 
 proto::StartRequest StartRequests::ForGuest(const Instance& instance,

@@ -5,7 +5,9 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "base/ip_address.h"
 #include "base/status.h"
@@ -40,6 +42,11 @@ class StartRequests {
   absl::string_view name_table() const { return name_table_; }
 
  private:
+  struct GroupAddresses {
+    uint32_t heartbeat_bytes_per_s = 0;
+    std::vector<std::string> addresses;  // as the messages hold them
+  };
+  void FillGroup(const HostSpec& host, proto::StartRequest& request) const;
   void FillCommon(const Instance& instance, const tunnel::PrivateKey& key,
                   proto::StartRequest& request) const;
 
@@ -48,6 +55,8 @@ class StartRequests {
   const tunnel::PublicKey gateway_key_;
   const Endpoint gateway_endpoint_;
   std::string name_table_;
+  // Of those that are suspended together, by name.
+  absl::flat_hash_map<std::string, GroupAddresses> groups_;
 };
 
 // 4 or 16 bytes in network order, as the messages hold them.

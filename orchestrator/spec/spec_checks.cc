@@ -301,6 +301,24 @@ void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluste
   }
 }
 
+void CheckGroups(const ClusterSpec& cluster, DiagnosticSink& sink) {
+  absl::flat_hash_map<absl::string_view, const GroupSpec*> together;
+  for (const GroupSpec& group : cluster.groups) {
+    if (!group.suspend_together) continue;
+    together[group.name] = &group;
+    if (group.hosts.size() > kTogetherMax) {
+      sink.Error(group.at, absl::StrCat("group ", group.name, ": suspend: together is for at most ",
+                                        kTogetherMax, " hosts; it has ", group.hosts.size()));
+    }
+  }
+  for (const HostSpec& host : cluster.hosts) {
+    const bool awake = host.min_running || host.idle.mode == IdleMode::kNever;
+    if (!awake || !together.contains(host.group)) continue;
+    sink.Warning(host.at, absl::StrCat("host ", host.name, " is never paused, so group ",
+                                       host.group, ", which is suspended together, never is"));
+  }
+}
+
 void CheckPorts(const ClusterSpec& cluster, DiagnosticSink& sink) {
   struct Owner {
     const HostSpec* host;

@@ -43,6 +43,10 @@ void AssignAddresses(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
 void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
                        DiagnosticSink& sink);
 
+// Groups that are suspended together: not too large, and of hosts that may be
+// paused at all.
+void CheckGroups(const ClusterSpec& cluster, DiagnosticSink& sink);
+
 // Two hosts that publish the same port of this machine.
 void CheckPorts(const ClusterSpec& cluster, DiagnosticSink& sink);
 

@@ -1,0 +1,44 @@
+// Groups: what GroupSuspender is told, and what it asks for.
+
+#include <utility>
+
+#include "orchestrator/controller.h"
+
+namespace im::orchestrator {
+
+void Controller::ReportToGroup(HostId host, const proto::GroupStatus& status) {
+  if (!hosts_.GroupOf(host).has_value()) return;
+  GroupSuspender::Report report;
+  report.pause_answered = status.pause_answered();
+  report.quiet = status.quiet();
+  report.falling = status.falling();
+  report.beats_awaited = status.beats_awaited();
+  report.waking = status.waking();
+  report.beat_late = status.beat_late();
+  for (const std::string& bytes : status.leads()) {
+    if (bytes.size() != 4 && bytes.size() != 16) continue;
+    const IpAddress address = IpAddress::FromBytes(
+        {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+    if (const std::optional<HostId> fellow = hosts_.FindByAddress(address))
+      report.leads.push_back(*fellow);
+  }
+  groups_.OnReport(host, std::move(report), now());
+}
+
+void Controller::RunGroupActions() {
+  for (const GroupSuspender::Action& action : groups_.TakeActions()) {
+    if (action.kind == GroupSuspender::Action::Kind::kWake) {
+      // Nobody waits for the answer; when all is shut down nothing is woken.
+      (void)activator_.Wake(action.host, MakeCause(Cause::Kind::kGroup, action.reason), now());
+      continue;
+    }
+    const auto it = instances_.find(action.host);
+    if (it == instances_.end()) continue;
+    it->second->group_pauses = action.round;
+    it->second->group_pause_forced = action.forced;
+    it->second->group_pause_at_once = action.at_once;
+    SendDesired(*it->second);
+  }
+}
+
+}  // namespace im::orchestrator
