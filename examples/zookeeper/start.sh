@@ -7,5 +7,5 @@ echo "${HOSTNAME##*-}" >"$data/myid"
 sed "s|@DATA@|$data|" zoo.cfg >"$data/zoo.cfg"
 # shellcheck disable=SC2086  # flags are several words
 exec java $JVM_FLAGS -Djava.net.preferIPv4Stack=true -Dzookeeper.log.dir="$data" \
-  -cp "$PWD:/usr/share/java/zookeeper.jar" \
+  -cp "$PWD:/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar" \
   org.apache.zookeeper.server.quorum.QuorumPeerMain "$data/zoo.cfg"
