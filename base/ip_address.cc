@@ -1,11 +1,13 @@
 #include "base/ip_address.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 
@@ -22,6 +24,16 @@ std::optional<int> ParseNumber(absl::string_view text, int max) {
   }
   if (value > max) return std::nullopt;
   return value;
+}
+
+// "eth0" or "2".
+std::optional<uint32_t> ParseScope(absl::string_view text) {
+  if (text.empty() || text.size() >= IF_NAMESIZE || text.find('\0') != text.npos) return std::nullopt;
+  uint32_t index = if_nametoindex(std::string(text).c_str());
+  const bool digits =
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (index == 0 && (!digits || !absl::SimpleAtoi(text, &index))) return std::nullopt;
+  return index == 0 ? std::nullopt : std::optional(index);
 }
 
 constexpr int kMappedPrefixBits = 96;  // ::ffff:0:0/96
@@ -69,6 +81,8 @@ bool IpAddress::is_multicast() const {
   if (is_v4()) return (bytes_[12] & 0xf0) == 0xe0 || v4() == 0xffffffff;
   return bytes_[0] == 0xff;
 }
+
+bool IpAddress::is_v6_link_local() const { return bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80; }
 
 std::span<const uint8_t> IpAddress::bytes() const {
   if (is_v4()) return {bytes_.data() + 12, 4};
@@ -133,10 +147,17 @@ std::optional<Endpoint> Endpoint::Parse(absl::string_view text) {
   if (bracketed) host = host.substr(1, host.size() - 2);
   // "::1:80" could be either; only brackets make it clear.
   if (bracketed != (host.find(':') != absl::string_view::npos)) return std::nullopt;
-  const auto address = IpAddress::Parse(host);
+  const size_t percent = host.find('%');
+  const auto address = IpAddress::Parse(host.substr(0, percent));
   const auto port = ParseNumber(text.substr(colon + 1), 65535);
   if (!address || !port) return std::nullopt;
-  return Endpoint{*address, static_cast<uint16_t>(*port)};
+  Endpoint endpoint{*address, static_cast<uint16_t>(*port)};
+  if (percent != absl::string_view::npos) {
+    const auto scope = ParseScope(host.substr(percent + 1));
+    if (!scope || !address->is_v6_link_local()) return std::nullopt;
+    endpoint.scope = *scope;
+  }
+  return endpoint;
 }
 
 Endpoint Endpoint::FromSockaddr(const sockaddr_storage& address) {
@@ -148,7 +169,8 @@ Endpoint Endpoint::FromSockaddr(const sockaddr_storage& address) {
   if (address.ss_family == AF_INET6) {
     sockaddr_in6 in6;
     std::memcpy(&in6, &address, sizeof(in6));
-    return {IpAddress::FromBytes(in6.sin6_addr.s6_addr), ntohs(in6.sin6_port)};
+    const IpAddress in = IpAddress::FromBytes(in6.sin6_addr.s6_addr);
+    return {in, ntohs(in6.sin6_port), in.is_v6_link_local() ? in6.sin6_scope_id : 0};
   }
   return {};
 }
@@ -167,12 +189,14 @@ socklen_t Endpoint::ToSockaddr(sockaddr_storage& out) const {
   in6.sin6_family = AF_INET6;
   in6.sin6_port = htons(port);
   std::memcpy(&in6.sin6_addr, address.mapped().data(), 16);
+  in6.sin6_scope_id = scope;
   std::memcpy(&out, &in6, sizeof(in6));
   return sizeof(in6);
 }
 
 std::string Endpoint::ToString() const {
   if (address.is_v4()) return absl::StrCat(address.ToString(), ":", port);
+  if (scope != 0) return absl::StrCat("[", address.ToString(), "%", scope, "]:", port);
   return absl::StrCat("[", address.ToString(), "]:", port);
 }
 

@@ -43,6 +43,7 @@ class IpAddress {
   bool is_unspecified() const;  // 0.0.0.0 or ::
   bool is_loopback() const;
   bool is_multicast() const;  // also 255.255.255.255
+  bool is_v6_link_local() const;  // fe80::/10
 
   // Preconditions: is_v4().
   constexpr uint32_t v4() const {
@@ -100,19 +101,23 @@ class IpPrefix {
 struct Endpoint {
   IpAddress address;
   uint16_t port = 0;
+  // Of a link-local IPv6 address (RFC 4007): the interface's index; 0: not said.
+  uint32_t scope = 0;
 
-  // "127.0.0.1:51820", "[::1]:51820".
+  // "127.0.0.1:51820", "[::1]:51820", "[fe80::1%eth0]:51820", "[fe80::1%2]:51820".
+  // Names are those of the calling process's network namespace.
   static std::optional<Endpoint> Parse(absl::string_view text);
   static Endpoint FromSockaddr(const sockaddr_storage& address);
   // Fills `out` for the address's own family; returns the length.
   socklen_t ToSockaddr(sockaddr_storage& out) const;
+  // The scope as a number, which means the same in every namespace's programs.
   std::string ToString() const;
 
   friend bool operator==(const Endpoint&, const Endpoint&) = default;
   friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
   template <typename H>
   friend H AbslHashValue(H h, const Endpoint& e) {
-    return H::combine(std::move(h), e.address, e.port);
+    return H::combine(std::move(h), e.address, e.port, e.scope);
   }
 };
 

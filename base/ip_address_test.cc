@@ -1,6 +1,7 @@
 #include "base/ip_address.h"
 
 #include <gtest/gtest.h>
+#include <net/if.h>
 #include <netinet/in.h>
 
 #include <string>
@@ -133,8 +134,25 @@ TEST(EndpointTest, TextRoundTrips) {
 TEST(EndpointTest, RejectsWhatIsNoEndpoint) {
   for (const char* text :
        {"", ":80", "10.0.0.1", "10.0.0.1:", "10.0.0.1:65536", "10.0.0.1:-1", "10.0.0.1:+1",
-        "10.0.0.1: 1", "::1:80", "[::1]", "[::1]80", "[10.0.0.1]:80", "[::1:80", "host:80"})
+        "10.0.0.1: 1", "::1:80", "[::1]", "[::1]80", "[10.0.0.1]:80", "[::1:80", "host:80",
+        "[fe80::1%]:80", "[fe80::1%0]:80", "[fe80::1%no-such-interface-here]:80",
+        "[fe80::1%nolink]:80", "[fe80::1%-1]:80", "[fe80::1%4294967296]:80", "[fd00::1%lo]:80",
+        "10.0.0.1%lo:80"})
     EXPECT_FALSE(Endpoint::Parse(text)) << text;
+}
+
+TEST(EndpointTest, ALinkLocalAddressHasAScope) {
+  const uint32_t lo = if_nametoindex("lo");
+  const Endpoint by_name = *Endpoint::Parse("[fe80::1%lo]:80");
+  EXPECT_EQ(by_name.scope, lo);
+  const Endpoint by_number = *Endpoint::Parse("[fe80::1%4294967295]:80");
+  EXPECT_EQ(by_number.scope, 4294967295u);
+  EXPECT_EQ(by_number.ToString(), "[fe80::1%4294967295]:80");
+  EXPECT_EQ(Endpoint::Parse(by_name.ToString()), by_name);
+  EXPECT_NE(by_name, *Endpoint::Parse("[fe80::1]:80"));
+  sockaddr_storage storage;
+  by_number.ToSockaddr(storage);
+  EXPECT_EQ(Endpoint::FromSockaddr(storage), by_number);
 }
 
 TEST(EndpointTest, SockaddrRoundTripsInItsOwnFamily) {

@@ -52,7 +52,8 @@ Endpoint EndpointFromKernel(const sockaddr_storage& address) {
   if (address.ss_family != AF_INET6) return Endpoint::FromSockaddr(address);
   sockaddr_in6 v6;
   std::memcpy(&v6, &address, sizeof(v6));
-  return {FromIn6(v6.sin6_addr), ntohs(v6.sin6_port)};
+  // The kernel says it for link-local ones alone.
+  return {FromIn6(v6.sin6_addr), ntohs(v6.sin6_port), v6.sin6_scope_id};
 }
 
 struct DatagramReceiver::Slot {

@@ -21,6 +21,7 @@ socklen_t FillAddress(const Endpoint& peer, bool v6_socket, sockaddr_storage& ou
   address.sin6_family = AF_INET6;
   address.sin6_port = htons(peer.port);
   std::memcpy(&address.sin6_addr, peer.address.mapped().data(), sizeof(address.sin6_addr));
+  address.sin6_scope_id = peer.scope;
   std::memcpy(&out, &address, sizeof(address));
   return sizeof(address);
 }

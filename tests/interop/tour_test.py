@@ -115,6 +115,29 @@ class Tour(lab.PairTest):
         self.assertEqual(self.endpoint_at(b, a), "[2001:db8::11]:51999")
         b.ping(a.inner4)
 
+    def link_local(self, namespace):
+        """Of the veth there, once the kernel is sure that nobody else has it."""
+        def found():
+            lines = run("ip", "-6", "-o", "address", "show", "dev", f"v{namespace}", "scope", "link",
+                        "-tentative", namespace=namespace)
+            return re.search(r"inet6 (fe80:[0-9a-f:]+)", lines)
+        wait_until("a link-local address", found)
+        return found().group(1)
+
+    def test_a_link_local_endpoint(self):
+        a, b = self.begin()
+        addresses = {name: self.link_local(name) for name in ("a", "b")}
+        # As wg(8) in that namespace resolves the name.
+        run("wg", "set", a.interface, "peer", b.public_key, "endpoint",
+            f"[{addresses['b']}%va]:51820", namespace="a")
+        a.ping(b.inner4)
+        b.ping(a.inner6)
+        self.assertEqual(self.endpoint_at(a, b), f"[{addresses['b']}%va]:51820")
+        self.assertEqual(self.endpoint_at(b, a), f"[{addresses['a']}%vb]:51820")
+        # All offloads of this path, too.
+        self.assertGreater(self.iperf(a, b, b.inner4, "--bytes", "30M")["sum_received"]["bytes"],
+                           25_000_000)
+
     def test_a_source_that_is_not_the_peers_own_is_dropped(self):
         a, b = self.begin()
         a.ping(b.inner4)
