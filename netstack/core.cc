@@ -68,7 +68,7 @@ void Core::Member::Unlink() {
 
 // ---- Core ----
 
-Core::Core(EventLoop& loop) : loop_(loop), timer_(loop) {
+Core::Core(EventLoop& loop) : loop_(loop), timer_(loop, pcbs_) {
   IM_CHECK(current_core == nullptr);  // lwIP's state is global
   current_core = this;
   random_.Fill(sequence_key_);
@@ -76,6 +76,7 @@ Core::Core(EventLoop& loop) : loop_(loop), timer_(loop) {
 }
 
 Core::~Core() {
+  pcbs_.UnparkAll();
   for (Member* member : members_) {
     member->Unlink();
     member->OnStackGone();
@@ -153,6 +154,10 @@ void Core::ArmReassembly() {
     ip6_reass_tmr();
     if (loop_.now() < reassembly_until_) ArmReassembly();
   });
+}
+
+uint16_t Core::EphemeralPort(const IpAddress& local, const Endpoint& remote) {
+  return pcbs_.FreePort(local, remote, static_cast<uint32_t>(random_.Below(1 << 16)));
 }
 
 uint32_t Core::InitialSequence(const Endpoint& local, const Endpoint& remote) {

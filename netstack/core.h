@@ -19,6 +19,7 @@
 #include "base/event_loop.h"
 #include "base/ip_address.h"
 #include "base/random.h"
+#include "netstack/pcb_table.h"
 #include "netstack/tcp_timer.h"
 
 struct netif;
@@ -66,9 +67,15 @@ class Core {
 
   EventLoop& loop() { return loop_; }
   TcpTimer& timer() { return timer_; }
+  PcbTable& pcbs() { return pcbs_; }
 
   // To be called before each use of lwIP.
   void Enter() { timer_.Arm(); }
+  // The same, of a pcb that is not a listening one.
+  void Enter(tcp_pcb& pcb) {
+    timer_.Arm();
+    pcbs_.Use(pcb);
+  }
   // Something waits for the end of the turn.
   void Schedule();
   // Lets out what piled up, if it is much. Outside lwIP only.
@@ -88,12 +95,17 @@ class Core {
 
   // An initial sequence number (RFC 6528).
   uint32_t InitialSequence(const Endpoint& local, const Endpoint& remote);
+  // A free port of `local` for a connection to `remote`, or 0. Where it lies among
+  // the others nobody can guess (RFC 6056).
+  uint16_t EphemeralPort(const IpAddress& local, const Endpoint& remote);
 
   // Connections of the program, and half-open ones of its peers.
   int connections = 0;
   int half_open = 0;
   // Bytes that connections of the program have queued: not acknowledged yet.
   size_t queued_bytes = 0;
+  // What their receive windows have beyond their first ones.
+  uint64_t windows_grown_bytes = 0;
   // While an interface is removed, lwIP aborts its connections.
   bool removing_interface = false;
 
@@ -102,6 +114,7 @@ class Core {
   void ArmReassembly();
 
   EventLoop& loop_;
+  PcbTable pcbs_;
   TcpTimer timer_;
   std::vector<std::unique_ptr<InterfaceImpl>> interfaces_;
   absl::flat_hash_set<Member*> members_;

@@ -33,8 +33,8 @@
  *   EDEADLK        called from an output function, where it may not be
  * im_net_message() says more about the last one.
  *
- * Limits: 256 KB wait in each direction of a connection beside the stack's own
- * 2 MB, 1 MB of datagrams in each direction of a UDP handle. The process may
+ * Limits: 256 KB wait in each direction of a connection beside what the stack holds
+ * (net.h), 1 MB of datagrams in each direction of a UDP handle. The process may
  * not fork and go on using them in the child. C99, POSIX. */
 
 #ifndef IM_NETSTACK_IM_NET_H_

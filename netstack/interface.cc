@@ -1,5 +1,6 @@
 #include "netstack/interface.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -87,6 +88,7 @@ InterfaceImpl::~InterfaceImpl() {
   if (!added_) return;
   const bool before = std::exchange(core_.removing_interface, true);
   blocked_ = false;
+  core_.pcbs().UnparkAll();
   netif_remove(&netif_);  // aborts its connections
   core_.removing_interface = before;
   Flush();
@@ -102,7 +104,7 @@ void InterfaceImpl::Write(PacketBatch batch) {
         break;
       case FilterResult::Verdict::kIcmpError:
         if (const auto unreachable = ParseUnreachable(packet.bytes(), result.view)) {
-          TcpConnectionImpl::OnUnreachable(*unreachable);
+          TcpConnectionImpl::OnUnreachable(core_, *unreachable);
           UdpEndpointImpl::OnUnreachable(*unreachable);
         }
         break;
@@ -125,6 +127,8 @@ void InterfaceImpl::Input(const Packet& packet, const IpView& view) {
     drops_.Add(DropReason::kQueueFull);
     return;
   }
+  std::optional<PcbTable::Lookup> lookup;
+  if (view.is_tcp()) lookup.emplace(core_.pcbs(), view.flow());
   // Both take the pbuf, whatever they answer.
   if (view.v6) {
     ip6_input(p, &netif_);

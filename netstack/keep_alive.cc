@@ -34,7 +34,7 @@ void KeepAliveTimer::Arm(Duration after) {
 }
 
 void KeepAliveTimer::OnTimer() {
-  core_.Enter();  // sets tcp_ticks
+  core_.Enter(*pcb_);  // sets tcp_ticks
   if (pcb_->unacked != nullptr || pcb_->unsent != nullptr) {
     pcb_->keep_cnt_sent = 0;
     Arm(options_.idle);

@@ -116,6 +116,7 @@ FileDescriptor Socket() {
 struct Case {
   int rtt_ms;
   int lost_per_million;
+  int megabits_per_second = 200;
 };
 
 class KernelPathTest : public ::testing::TestWithParam<Case> {};
@@ -126,7 +127,8 @@ TEST_P(KernelPathTest, DISABLED_CarriesWhatItDoes) {
   auto loop = EventLoop::Create(clock).value();
   const auto options = [&](uint64_t seed) {
     return SimulatedPath::Options{.seed = seed, .delay = std::chrono::microseconds(c.rtt_ms * 500),
-                                  .lost_per_million = c.lost_per_million};
+                                  .lost_per_million = c.lost_per_million,
+                                  .bits_per_second = c.megabits_per_second * uint64_t{1'000'000}};
   };
   SimulatedPath there(*loop, options(3)), back(*loop, options(4));
   std::atomic<bool> over = false;
@@ -176,8 +178,8 @@ TEST_P(KernelPathTest, DISABLED_CarriesWhatItDoes) {
     while (loop->now() < end) loop->RunOnce(end - loop->now());
     const double rate = static_cast<double>(received) * 8 /
                         std::chrono::duration<double>(time).count();
-    std::printf("  kernel %2d ms, %5d ppm: %6.2f Mb/s; lost %lu, overflow %lu\n", c.rtt_ms,
-                c.lost_per_million, rate / 1e6, static_cast<unsigned long>(there.counters().lost),
+    std::printf("  kernel %2d ms, %4d Mb/s, %5d ppm: %6.2f Mb/s; lost %lu, overflow %lu\n", c.rtt_ms,
+                c.megabits_per_second, c.lost_per_million, rate / 1e6, static_cast<unsigned long>(there.counters().lost),
                 static_cast<unsigned long>(there.counters().overflow));
     over = true;
     EXPECT_GT(received, 0u);
@@ -189,6 +191,12 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Case{1, 0}, Case{1, 100}, Case{1, 1000}, Case{1, 10'000}, Case{20, 0},
                       Case{20, 100}, Case{20, 1000}, Case{20, 10'000}, Case{80, 0}, Case{80, 100},
                       Case{80, 1000}, Case{80, 10'000}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Gigabit, KernelPathTest,
+    ::testing::Values(Case{1, 0, 1000}, Case{1, 1000, 1000}, Case{1, 10'000, 1000},
+                      Case{20, 0, 1000}, Case{20, 1000, 1000}, Case{20, 10'000, 1000},
+                      Case{80, 0, 1000}, Case{80, 1000, 1000}, Case{80, 10'000, 1000}));
 
 }  // namespace
 }  // namespace im::netstack

@@ -33,6 +33,7 @@ struct Case {
   uint64_t bits_per_second = 200'000'000;
   uint64_t seed = 1;
   int mtu = 1420;  // of the interface; the path's is 1420
+  double least = 0.6;  // of what the model gives
 };
 
 std::string Describe(const Case& c) {
@@ -159,7 +160,7 @@ TEST_P(LossyPathTest, CarriesWhatALossyPathAllows) {
               Describe(c).c_str(), got / 1e6, 100 * got / expected,
               static_cast<unsigned long>(there_.counters().lost),
               static_cast<unsigned long>(there_.counters().overflow));
-  EXPECT_GT(got, 0.6 * expected);
+  EXPECT_GT(got, c.least * expected);
 }
 
 std::vector<Case> Sweep() {
@@ -170,8 +171,17 @@ std::vector<Case> Sweep() {
   for (const int lost : {0, 100, 1000})
     cases.push_back({.rtt = microseconds(200), .lost_per_million = lost,
                      .bits_per_second = 5'000'000'000});
+  // Fast and far: windows must grow.
+  for (const int rtt_ms : {20, 80})
+    for (const int lost : {0, 1000, 10'000})
+      cases.push_back({.rtt = milliseconds(rtt_ms), .lost_per_million = lost,
+                       .bits_per_second = 1'000'000'000});
+  // Slow start goes on until the queue of a tenth of a round trip overflows, and
+  // the rest of the time is too short to win all of it back. With windows of 2 MB
+  // it could be no more than a fifth.
+  cases[cases.size() - 3].least = 0.25;
   // A machine's or data centre's own network.
-  for (const int lost : {0, 100, 1000})
+  for (const int lost : {0, 100, 1000, 10'000})
     cases.push_back({.rtt = milliseconds(1), .lost_per_million = lost,
                      .bits_per_second = 1'000'000'000});
   // The segments of lwIP are what the tunnel takes, not what the path carries:

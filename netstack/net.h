@@ -88,10 +88,12 @@ struct KeepAlive {
 // CloseWrite was called and all that came was read: then what was written is
 // still delivered, and FIN.
 //
-// Backpressure: at most 2 MB wait in each direction; once 16 MB wait to be sent
-// on all connections, 192 KB on each. A program that does not read closes its
-// peer's window; a Write that takes less than it is given is followed by
-// OnWritable.
+// Backpressure: at most 2 MB wait in each direction; over a path whose bandwidth
+// times its round trip is more, both limits grow, up to 32 MB. All
+// connections together share 256 MB of the former's growth and 128 MB of the
+// latter; once 16 MB wait to be sent, each begins with 192 KB. A program that does
+// not read closes its peer's window; a Write that takes less than it is given is
+// followed by OnWritable.
 class TcpConnection {
  public:
   // At most one call at a time; a handler may destroy the connection in any
@@ -120,6 +122,11 @@ class TcpConnection {
   // Moves received bytes out; opens the window by as much.
   virtual size_t Read(std::span<uint8_t> buffer) = 0;
   virtual size_t ReadableBytes() const = 0;
+  // The same without a copy: the first bytes received, as many as lie together in
+  // the stack's memory (empty: none), until Drop, Read, or the end of the turn;
+  // Drop says that so many of those readable are done with.
+  virtual std::span<const uint8_t> Front() const = 0;
+  virtual void Drop(size_t bytes) = 0;
   // Half close: FIN after what was written; reading goes on, without a limit
   // of time.
   virtual void CloseWrite() = 0;

@@ -56,21 +56,32 @@ void PbufQueue::Push(pbuf* chain) {
   }
 }
 
+std::span<const uint8_t> PbufQueue::Front() const {
+  if (head_ == nullptr) return {};
+  return std::span(static_cast<const uint8_t*>(head_->payload), head_->len).subspan(offset_);
+}
+
+void PbufQueue::Drop(size_t n) {
+  size_ -= n;
+  offset_ += n;
+  while (head_ != nullptr && offset_ >= head_->len) {
+    pbuf* empty = head_;
+    offset_ -= empty->len;
+    head_ = head_->next;
+    FreeOne(empty);
+  }
+  if (head_ == nullptr) tail_ = nullptr;
+}
+
 size_t PbufQueue::Pop(std::span<uint8_t> out) {
   size_t done = 0;
   while (done < out.size() && head_ != nullptr) {
-    const size_t n = std::min<size_t>(out.size() - done, head_->len - offset_);
-    std::memcpy(out.data() + done, static_cast<const uint8_t*>(head_->payload) + offset_, n);
+    const std::span<const uint8_t> front = Front();
+    const size_t n = std::min(out.size() - done, front.size());
+    std::memcpy(out.data() + done, front.data(), n);
     done += n;
-    offset_ += n;
-    if (offset_ < head_->len) break;
-    pbuf* empty = head_;
-    head_ = head_->next;
-    if (head_ == nullptr) tail_ = nullptr;
-    offset_ = 0;
-    FreeOne(empty);
+    Drop(n);
   }
-  size_ -= done;
   return done;
 }
 

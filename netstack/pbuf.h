@@ -31,7 +31,11 @@ class PbufQueue {
 
   // Takes over the chain.
   void Push(pbuf* chain);
-  // Moves bytes out; returns how many.
+  // The first bytes, as many as lie together; empty if there are none.
+  std::span<const uint8_t> Front() const;
+  // Preconditions: n <= size().
+  void Drop(size_t n);
+  // Copies bytes out and drops them; returns how many.
   size_t Pop(std::span<uint8_t> out);
   size_t size() const { return size_; }  // bytes
   void Clear();

@@ -45,7 +45,7 @@ void SynTimer::OnTimer() {
     on_timeout();
     return;
   }
-  core_.Enter();
+  core_.Enter(*pcb_);
   pcb_->rtime = 0;
   tcp_rexmit_rto(pcb_);
   pcb_->nrtx = 0;  // lwIP counts tries; we count time

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "lwip/priv/tcp_priv.h"
 #include "netstack/address.h"
+#include "netstack/dial.h"
 #include "netstack/tcp_recovery.h"
 #include "netstack/tcp_segments.h"
 
@@ -33,36 +34,6 @@ constexpr u8_t kPollIntervalMax = 255;
 // With a floor the size never shrinks; what does not fit a window is split.
 void RaiseLargestWindow(tcp_pcb& pcb) {
   pcb.snd_wnd_max = std::max<tcpwnd_size_t>(pcb.snd_wnd_max, 2 * kLeastMss);
-}
-
-absl::Status ConnectError(err_t error, const Endpoint& remote) {
-  switch (error) {
-    case ERR_RTE:
-      return absl::UnavailableError(
-          absl::StrCat("connect to ", remote.ToString(), ": no route to host"));
-    case ERR_USE:
-      return absl::AlreadyExistsError(
-          absl::StrCat("connect to ", remote.ToString(), ": local endpoint is in use"));
-    case ERR_BUF:
-      return absl::ResourceExhaustedError(
-          absl::StrCat("connect to ", remote.ToString(), ": no local port is free"));
-    default:
-      return absl::ResourceExhaustedError(
-          absl::StrCat("connect to ", remote.ToString(), ": lwIP error ", error));
-  }
-}
-
-absl::Status ValidateDial(const DialOptions& options) {
-  const Endpoint& remote = options.remote;
-  if (remote.port == 0 || remote.address.is_unspecified() || remote.address.is_multicast() ||
-      remote.address.is_loopback())
-    return absl::InvalidArgumentError(
-        absl::StrCat("connect to ", remote.ToString(), ": not a host's endpoint"));
-  if (options.local.has_value() && options.local->address.is_v4() != remote.address.is_v4())
-    return absl::InvalidArgumentError(absl::StrCat("connect to ", remote.ToString(), " from ",
-                                                   options.local->ToString(),
-                                                   ": different families"));
-  return absl::OkStatus();
 }
 
 }  // namespace
@@ -93,22 +64,17 @@ absl::StatusOr<std::unique_ptr<TcpConnectionImpl>> TcpConnectionImpl::Dial(
   if (pcb == nullptr) return ConnectError(ERR_MEM, options.remote);
   std::unique_ptr<TcpConnectionImpl> connection(new TcpConnectionImpl(&core, pcb));
 
-  const auto connect = [&]() -> err_t {
-    if (options.local.has_value() && pcb->local_port == 0) {
-      ip_set_option(pcb, SOF_REUSEADDR);
-      const ip_addr_t local = ToLwip(options.local->address);
-      const err_t error = tcp_bind(pcb, &local, options.local->port);
-      if (error != ERR_OK) return error;
-    }
-    return tcp_connect(pcb, &remote, options.remote.port, OnConnectedPcb);
-  };
-  err_t error = connect();
+  err_t error = BindForDial(core, pcb, options);
   if (error == ERR_BUF) {
     // All ports are taken: those of TIME_WAIT can be spared.
     TrimTimeWait(0);
-    error = connect();
+    error = BindForDial(core, pcb, options);
   }
+  if (error == ERR_OK) error = tcp_connect(pcb, &remote, options.remote.port, OnConnectedPcb);
+  if (error == ERR_OK && !core.pcbs().Add(pcb)) error = ERR_USE;
   if (error != ERR_OK) return ConnectError(error, options.remote);  // ~TcpConnectionImpl frees
+  // As accepted ones have it, so that a server may listen on the port.
+  ip_set_option(pcb, SOF_REUSEADDR);
   connection->handler_ = handler;
   connection->NoteEndpoints();
   connection->syn_timer_ = std::make_unique<SynTimer>(
@@ -120,6 +86,7 @@ std::unique_ptr<TcpConnectionImpl> TcpConnectionImpl::Accept(Core& core, tcp_pcb
   std::unique_ptr<TcpConnectionImpl> connection(new TcpConnectionImpl(&core, pcb));
   RaiseLargestWindow(*pcb);
   TcpRecovery::Attach(core, pcb);
+  connection->OpenWindow();
   connection->connected_ = true;
   connection->NoteEndpoints();
   connection->Defer();  // for OnEstablished
@@ -130,11 +97,13 @@ TcpConnectionImpl::~TcpConnectionImpl() {
   if (destroyed_ != nullptr) *destroyed_ = true;
   if (core() == nullptr) return;
   --core()->connections;
+  ForgetWindow();
   if (pcb_ == nullptr) return;
   // Closed by the program, with nothing left unread: lwIP delivers what was
   // written, then FIN, and gives up after FIN_WAIT's timeout.
   if (write_closed_ && fin_sent_ && received_.size() == 0) {
-    core()->Enter();
+    core()->Enter(*pcb_);
+    pcb_->rcv_wnd = TCP_WND_MAX(pcb_);  // by which lwIP tells that all was read
     tcp_close(Detach());
     return;
   }
@@ -174,7 +143,7 @@ void TcpConnectionImpl::Abort() {
   received_.Clear();
   syn_timer_.reset();
   if (pcb_ == nullptr) return;
-  core()->Enter();
+  core()->Enter(*pcb_);
   tcp_pcb* pcb = Detach();
   // An attempt is given up without a word: a RST could wake the host. Should
   // its answer come yet, it is reset.
@@ -188,12 +157,13 @@ void TcpConnectionImpl::Abort() {
 // ---- dialling ----
 
 void TcpConnectionImpl::OnDialTimeout() {
-  core()->Enter();
+  core()->Enter(*pcb_);
   tcp_close(Detach());
   Close(absl::DeadlineExceededError("connection timed out"));
 }
 
 void TcpConnectionImpl::OnPeerGone() {
+  core()->Enter(*pcb_);
   tcp_abort(Detach());
   Close(absl::DeadlineExceededError("connection timed out"));
 }
@@ -211,28 +181,24 @@ err_t TcpConnectionImpl::OnConnectedPcb(void* self, tcp_pcb* pcb, err_t) {
   SynTimer::HandBack(pcb);
   RaiseLargestWindow(*pcb);
   TcpRecovery::Attach(*connection->core(), pcb);
+  connection->OpenWindow();
   connection->Note(kConnected);
   return ERR_OK;
 }
 
-void TcpConnectionImpl::OnUnreachable(const Unreachable& unreachable) {
+void TcpConnectionImpl::OnUnreachable(Core& core, const Unreachable& unreachable) {
   const FlowKey& flow = unreachable.flow;
   if (flow.protocol != kProtocolTcp) return;
-  for (tcp_pcb* pcb = tcp_active_pcbs; pcb != nullptr; pcb = pcb->next) {
-    if (pcb->local_port != flow.source_port || pcb->remote_port != flow.destination_port) continue;
-    TcpConnectionImpl* connection = Of(pcb);
-    if (connection == nullptr || connection->local_.address != flow.source ||
-        connection->remote_.address != flow.destination)
-      continue;
-    // RFC 5461 2: of an established connection it says nothing lasting. The
-    // sequence number must be that of our SYN (RFC 5927 4.1).
-    if (pcb->state != SYN_SENT || unreachable.tcp_sequence != pcb->lastack) return;
-    tcp_close(connection->Detach());
-    connection->Close(unreachable.port
-                          ? absl::FailedPreconditionError("connection refused")
-                          : absl::UnavailableError("host unreachable"));
+  tcp_pcb* pcb = core.pcbs().Find(flow.Reversed());
+  TcpConnectionImpl* connection = pcb == nullptr ? nullptr : Of(pcb);
+  // RFC 5461 2: of an established connection it says nothing lasting. The
+  // sequence number must be that of our SYN (RFC 5927 4.1).
+  if (connection == nullptr || pcb->state != SYN_SENT || unreachable.tcp_sequence != pcb->lastack)
     return;
-  }
+  core.Enter(*pcb);
+  tcp_close(connection->Detach());
+  connection->Close(unreachable.port ? absl::FailedPreconditionError("connection refused")
+                                     : absl::UnavailableError("host unreachable"));
 }
 
 // ---- what lwIP tells ----
@@ -316,7 +282,7 @@ void TcpConnectionImpl::RunDeferred() {
   if (handler_ != nullptr && !TellHandler()) return;
   if (pcb_ != nullptr && connected_ && write_closed_ && !fin_sent_) SendFin();
   if (pcb_ != nullptr && std::exchange(output_waits_, false)) {
-    core()->Enter();
+    core()->Enter(*pcb_);
     Output(*pcb_);
   }
 }
@@ -366,7 +332,18 @@ size_t TcpConnectionImpl::WritableBytes() const {
 }
 
 size_t TcpConnectionImpl::SendBufferBytes() const {
-  return core()->queued_bytes < kQueuedBytesMax ? TCP_SND_BUF : kSendBufferLeastBytes;
+  const size_t all = core()->queued_bytes;
+  const size_t least = all < kQueuedBytesMuch ? kSendBufferFirstBytes : kSendBufferLeastBytes;
+  const TcpRecovery* recovery = TcpRecovery::Of(*pcb_);
+  if (recovery == nullptr || all >= kQueuedBytesMax) return least;
+  const LossRecovery& path = recovery->recovery();
+  if (!path.smoothed_rtt().has_value()) return least;
+  // What is under way while packets wait in queues of our own is no need.
+  const double part = std::min(
+      1.0, std::chrono::duration<double>(path.rtt_min()) /
+               std::chrono::duration<double>(*path.smoothed_rtt()));
+  const double trip = part * std::min(pcb_->cwnd, pcb_->snd_wnd);
+  return std::clamp(static_cast<size_t>(kSendBufferTrips * trip), least, size_t{TCP_SND_BUF});
 }
 
 void TcpConnectionImpl::CountQueued() {
@@ -380,7 +357,7 @@ size_t TcpConnectionImpl::Write(std::span<const uint8_t> bytes) {
   if (pcb_ == nullptr || write_closed_ || bytes.empty()) return 0;
   // Before the peer has told its segment size nothing can be cut right.
   const size_t room = std::min(bytes.size(), WritableBytes());
-  if (room > 0) core()->Enter();
+  if (room > 0) core()->Enter(*pcb_);
   const size_t done = Queue(bytes.first(room), /*more=*/room < bytes.size());
   if (done < bytes.size()) want_writable_ = true;
   if (done == 0) return 0;
@@ -413,14 +390,45 @@ size_t TcpConnectionImpl::Queue(std::span<const uint8_t> bytes, bool more) {
 
 size_t TcpConnectionImpl::Read(std::span<uint8_t> buffer) {
   const size_t n = received_.Pop(buffer);
-  if (n == 0 || pcb_ == nullptr || read_closed_) return n;
-  core()->Enter();
-  for (size_t left = n; left > 0;) {
+  OfferWindow(n);
+  return n;
+}
+
+void TcpConnectionImpl::Drop(size_t bytes) {
+  const size_t n = std::min(bytes, received_.size());
+  received_.Drop(n);
+  OfferWindow(n);
+}
+
+void TcpConnectionImpl::OpenWindow() {
+  if ((pcb_->flags & TF_WND_SCALE) == 0) return;
+  window_.emplace(core()->loop().now());
+  // lwIP has just opened it as far as can be, and told nobody yet.
+  pcb_->rcv_wnd = pcb_->rcv_ann_wnd = window_->bytes();
+  pcb_->rcv_ann_right_edge = pcb_->rcv_nxt + window_->bytes();
+}
+
+void TcpConnectionImpl::ForgetWindow() {
+  if (window_.has_value()) core()->windows_grown_bytes -= window_->bytes() - kReceiveWindowFirst;
+  window_.reset();
+}
+
+void TcpConnectionImpl::OfferWindow(size_t read) {
+  if (read == 0 || pcb_ == nullptr || read_closed_) return;
+  core()->Enter(*pcb_);
+  uint32_t more = 0;
+  if (window_.has_value()) {
+    more = window_->OnRead(static_cast<uint32_t>(read),
+                           kReceiveWindowsGrownMax - core()->windows_grown_bytes,
+                           core()->loop().now());
+    core()->windows_grown_bytes += more;
+  }
+  pcb_->rcv_wnd += more;
+  for (size_t left = read; left > 0;) {
     const auto part = static_cast<u16_t>(std::min<size_t>(left, 0xffff));
     tcp_recved(pcb_, part);
     left -= part;
   }
-  return n;
 }
 
 void TcpConnectionImpl::CloseWrite() {
@@ -429,7 +437,7 @@ void TcpConnectionImpl::CloseWrite() {
 }
 
 void TcpConnectionImpl::SendFin() {
-  core()->Enter();
+  core()->Enter(*pcb_);
   fin_sent_ = true;
   output_waits_ = false;
   // Without memory lwIP notes it and tries again by itself.

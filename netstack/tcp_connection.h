@@ -4,8 +4,8 @@
 // the handler in the order connected, readable, read closed, writable, closed.
 //
 // Receiving: bytes wait in a PbufQueue and are taken off the window as they
-// are read, so a program that does not read stops its peer. At most TCP_WND
-// bytes wait. Sending: lwIP copies into its send buffer (TCP_SND_BUF). What is
+// are read, so a program that does not read stops its peer. As many wait as
+// receive_window.h allows. Sending: lwIP copies into its send buffer. What is
 // written leaves at the end of the turn, so that several writes share a segment,
 // which may be a large one (tcp_segments.h).
 //
@@ -25,6 +25,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "lwip/tcp.h"
@@ -33,6 +34,7 @@
 #include "netstack/keep_alive.h"
 #include "netstack/net.h"
 #include "netstack/pbuf.h"
+#include "netstack/receive_window.h"
 #include "netstack/syn_timer.h"
 
 namespace im::netstack {
@@ -41,11 +43,16 @@ namespace im::netstack {
 // is quiet. Beyond it Dial fails and accepted connections are reset.
 inline constexpr int kTcpConnectionsMax = 50'000;
 
-// Connections queue up to TCP_SND_BUF bytes each, until that is so much in all;
-// then no more than the least, which still fills a path inside a machine. So a
-// hundred busy connections do not take a hundred times the memory.
-inline constexpr size_t kQueuedBytesMax = 16 << 20;
+// A connection queues what is sent within kSendBufferTrips of the path's shortest
+// round trip (lost data waits for one or two more), and at least the first of
+// these bounds, at most TCP_SND_BUF. Beyond so much in all it is the least, which
+// still fills a path inside a machine: a hundred busy connections do not take a
+// hundred times the memory. Beyond the maximum even a long path gets no more.
+inline constexpr int kSendBufferTrips = 3;
+inline constexpr size_t kSendBufferFirstBytes = 2 << 20;
 inline constexpr size_t kSendBufferLeastBytes = 192 << 10;
+inline constexpr size_t kQueuedBytesMuch = 16 << 20;
+inline constexpr size_t kQueuedBytesMax = 128 << 20;
 
 class TcpConnectionImpl final : public TcpConnection, public Core::Member {
  public:
@@ -61,6 +68,8 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   size_t WritableBytes() const override;
   size_t Read(std::span<uint8_t> buffer) override;
   size_t ReadableBytes() const override { return received_.size(); }
+  std::span<const uint8_t> Front() const override { return received_.Front(); }
+  void Drop(size_t bytes) override;
   void CloseWrite() override;
   void Abort() override;
   Endpoint local() const override { return local_; }
@@ -71,7 +80,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   // A segment for `pcb` is about to be processed (hooks.cc).
   static void OnSegment(tcp_pcb* pcb);
   // An ICMP error: ends the connection attempt that it is about, if any.
-  static void OnUnreachable(const Unreachable& unreachable);
+  static void OnUnreachable(Core& core, const Unreachable& unreachable);
 
  private:
   enum Event : uint8_t {
@@ -102,6 +111,11 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   size_t SendBufferBytes() const;
   // Keeps Core::queued_bytes right.
   void CountQueued();
+  // Begins with a window of our own, and gives it back.
+  void OpenWindow();
+  void ForgetWindow();
+  // Tells lwIP that bytes were read, and how much more may come.
+  void OfferWindow(size_t read);
   // Puts bytes into lwIP's send buffer; returns how many. `more` will follow.
   size_t Queue(std::span<const uint8_t> bytes, bool more);
   void SendFin();
@@ -121,6 +135,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   Endpoint local_;
   Endpoint remote_;
   size_t queued_bytes_ = 0;  // as counted in the core
+  std::optional<ReceiveWindow> window_;  // with a peer that can scale it
   uint8_t events_ = 0;  // noted, not yet told
   bool connected_ = false;
   bool established_seen_ = false;

@@ -16,16 +16,16 @@ TEST_F(TcpConnectionTest, OutOfOrderDataBeyondTheWindowIsDropped) {
   handler_.read_at_once = false;
   // Ends beyond the window, begins in it.
   Peer ahead = *peer_;
-  ahead.sequence += TCP_WND - 10;
+  ahead.sequence += kReceiveWindowFirst - 10;
   Deliver(ahead.Packet(kTcpAck, std::string(1000, 'z')));
   EXPECT_TRUE(Next().Is(kTcpAck));
   // Fill the gap: lwIP must not come to trust the segment that it had.
-  for (uint32_t left = TCP_WND - 10; left > 0;) {
+  for (uint32_t left = kReceiveWindowFirst - 10; left > 0;) {
     const uint32_t n = std::min<uint32_t>(left, 1380);
     Deliver(peer_->Packet(kTcpAck, std::string(n, 'x')));
     left -= n;
   }
-  EXPECT_EQ(handler_.connection->ReadableBytes(), size_t{TCP_WND} - 10);
+  EXPECT_EQ(handler_.connection->ReadableBytes(), size_t{kReceiveWindowFirst} - 10);
 }
 
 TEST_F(TcpConnectionTest, OptionsInMidConnectionAreIgnored) {
@@ -95,8 +95,8 @@ class NarrowWindowTest : public TcpConnectionTest {
   void Narrow(uint32_t left) {
     Establish();
     handler_.read_at_once = false;
-    for (uint32_t n; filled_ < TCP_WND - left; filled_ += n) {
-      n = std::min<uint32_t>(TCP_WND - left - filled_, 1380);
+    for (uint32_t n; filled_ < kReceiveWindowFirst - left; filled_ += n) {
+      n = std::min<uint32_t>(kReceiveWindowFirst - left - filled_, 1380);
       Deliver(peer_->Packet(kTcpAck, std::string(n, 'x')));
     }
     wire_.sent.clear();
@@ -122,7 +122,7 @@ TEST_F(NarrowWindowTest, FinIsNotAddedToDataThatFillsTheWindow) {
   Narrow(100);
   DeliverAhead(20, kTcpFin | kTcpAck, 10);
   Deliver(peer_->Packet(kTcpAck, std::string(100, 'x')));
-  EXPECT_EQ(handler_.connection->ReadableBytes(), size_t{TCP_WND});
+  EXPECT_EQ(handler_.connection->ReadableBytes(), size_t{kReceiveWindowFirst});
 }
 
 TEST_F(NarrowWindowTest, AcknowledgmentFromTheWindowsEndCounts) {

@@ -18,7 +18,7 @@ TEST_F(TcpConnectionTest, SynOffersSegmentSizeScaleAndSack) {
   EXPECT_EQ(syn.window, 0xffff);
   // MSS 1380; scale 6; SACK permitted.
   EXPECT_EQ(syn.tcp_options,
-            (std::vector<uint8_t>{2, 4, 0x05, 0x64, 1, 3, 3, 6, 1, 1, 4, 2}));
+            (std::vector<uint8_t>{2, 4, 0x05, 0x64, 1, 3, 3, 10, 1, 1, 4, 2}));
 }
 
 TEST_F(TcpConnectionTest, CarriesDataBothWays) {
@@ -256,18 +256,55 @@ TEST_F(TcpConnectionTest, UnreadBytesCloseTheWindow) {
     while (!wire_.sent.empty()) window = Next().window;
   }
   EXPECT_EQ(window, 0);
-  EXPECT_LE(handler_.connection->ReadableBytes(), size_t{TCP_WND});
-  EXPECT_GT(handler_.connection->ReadableBytes(), size_t{TCP_WND} - 4000);
+  EXPECT_LE(handler_.connection->ReadableBytes(), size_t{kReceiveWindowFirst});
+  EXPECT_GT(handler_.connection->ReadableBytes(), size_t{kReceiveWindowFirst} - 4000);
   handler_.ReadAll();
   EXPECT_LE(handler_.data.size(), sent);
   EXPECT_GT(Next().window, 0);  // by itself
+}
+
+TEST_F(TcpConnectionTest, WhatCameIsReadWithoutACopy) {
+  handler_.read_at_once = false;
+  Establish();
+  Deliver(peer_->Packet(kTcpAck, "first "));
+  Deliver(peer_->Packet(kTcpAck, "second"));
+  const auto front = [this] {
+    const std::span<const uint8_t> bytes = handler_.connection->Front();
+    return std::string(bytes.begin(), bytes.end());
+  };
+  EXPECT_EQ(front(), "first ");
+  handler_.connection->Drop(2);
+  EXPECT_EQ(front(), "rst ");
+  handler_.connection->Drop(7);
+  EXPECT_EQ(front(), "ond");
+  EXPECT_EQ(handler_.connection->ReadableBytes(), 3u);
+  handler_.connection->Drop(100);
+  EXPECT_EQ(front(), "");
+  EXPECT_EQ(handler_.connection->ReadableBytes(), 0u);
+  Deliver(peer_->Packet(kTcpAck, "third"));
+  handler_.ReadAll();
+  EXPECT_EQ(handler_.data, "third");
+}
+
+TEST_F(TcpConnectionTest, DroppedBytesOpenTheWindow) {
+  handler_.read_at_once = false;
+  Establish();
+  uint16_t window = 0xffff;
+  for (int i = 0; i < 5000 && window != 0; ++i) {
+    Deliver(peer_->Packet(kTcpAck, std::string(1380, 'x')));
+    Advance(milliseconds(30));
+    while (!wire_.sent.empty()) window = Next().window;
+  }
+  EXPECT_EQ(window, 0);
+  handler_.connection->Drop(handler_.connection->ReadableBytes());
+  EXPECT_GT(Next().window, 0);
 }
 
 TEST_F(TcpConnectionTest, FullBufferIsToldWhenThereIsRoom) {
   Establish();
   const std::string much(3 << 20, 'y');
   const size_t written = handler_.connection->Write(Bytes(much));
-  EXPECT_EQ(written, size_t{TCP_SND_BUF});
+  EXPECT_EQ(written, kSendBufferFirstBytes);
   EXPECT_EQ(handler_.connection->WritableBytes(), 0u);
   EXPECT_EQ(handler_.connection->Write(Bytes("z")), 0u);
   size_t received = 0;
@@ -281,11 +318,11 @@ TEST_F(TcpConnectionTest, FullBufferIsToldWhenThereIsRoom) {
     Deliver(peer_->Packet(kTcpAck));
   }
   EXPECT_EQ(handler_.events, "writable");
-  EXPECT_GE(handler_.connection->WritableBytes(), size_t{TCP_SND_BUF} / 4);
+  EXPECT_GE(handler_.connection->WritableBytes(), kSendBufferFirstBytes / 4);
 }
 
 TEST_F(TcpConnectionTest, ManyConnectionsQueueLessEach) {
-  const std::string much(TCP_SND_BUF, 'y');
+  const std::string much(kSendBufferFirstBytes, 'y');
   std::vector<std::unique_ptr<RecordingHandler>> handlers;
   const auto write_on_a_new_one = [&] {
     RecordingHandler& handler = *handlers.emplace_back(std::make_unique<RecordingHandler>());
@@ -298,15 +335,15 @@ TEST_F(TcpConnectionTest, ManyConnectionsQueueLessEach) {
     wire_.sent.clear();
     return taken;
   };
-  for (size_t i = 0; i < kQueuedBytesMax / TCP_SND_BUF; ++i)
-    EXPECT_EQ(write_on_a_new_one(), size_t{TCP_SND_BUF});
+  for (size_t i = 0; i < kQueuedBytesMuch / kSendBufferFirstBytes; ++i)
+    EXPECT_EQ(write_on_a_new_one(), kSendBufferFirstBytes);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(write_on_a_new_one(), kSendBufferLeastBytes);
   // What an aborted one had queued is room for others.
   handlers[0]->connection->Abort();
   handlers[1].reset();
   Turn();
   wire_.sent.clear();
-  EXPECT_EQ(write_on_a_new_one(), size_t{TCP_SND_BUF});
+  EXPECT_EQ(write_on_a_new_one(), kSendBufferFirstBytes);
 }
 
 TEST_F(TcpConnectionTest, TinyWindowIsFilledAndDoesNotStall) {

@@ -14,7 +14,7 @@ int half_open_mark;
 err_t OnPassiveOpen(u8_t id, tcp_pcb_listen* listening, tcp_pcb* pcb) {
   Core* core = Core::current();
   if (core == nullptr || core->half_open >= kHalfOpenMax) return ERR_MEM;
-  if (!TcpListenerImpl::Takes(*listening)) return ERR_MEM;
+  if (!TcpListenerImpl::Takes(*listening) || !core->pcbs().Add(pcb)) return ERR_MEM;
   ++core->half_open;
   tcp_ext_arg_set(pcb, id, &half_open_mark);
   tcp_ext_arg_set_callbacks(pcb, id, listening->ext_args[id].callbacks);

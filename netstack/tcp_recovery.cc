@@ -119,7 +119,7 @@ void TcpRecovery::SendAllAtEndOfTurn() {
 
 void TcpRecovery::Run(bool timer) {
   if (pcb_->unacked == nullptr && pcb_->unsent == nullptr) recovery_.Reset();
-  core()->Enter();
+  core()->Enter(*pcb_);
   SetBack();
   if (recovery_.scoreboard().empty()) {
     if (pcb_->unsent != nullptr) Output(*pcb_);

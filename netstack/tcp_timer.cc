@@ -41,7 +41,10 @@ bool NeedsTick(const tcp_pcb& pcb) {
 
 }  // namespace
 
-TcpTimer::TcpTimer(EventLoop& loop) : loop_(loop), epoch_(loop.now()) { SetCoarseClock(); }
+TcpTimer::TcpTimer(EventLoop& loop, PcbTable& pcbs)
+    : loop_(loop), pcbs_(pcbs), epoch_(loop.now()) {
+  SetCoarseClock();
+}
 
 void TcpTimer::SetCoarseClock() {
   tcp_ticks = kFirstCoarse + static_cast<uint32_t>((loop_.now() - epoch_) / kSlow);
@@ -67,9 +70,9 @@ void TcpTimer::Tick() {
     tcp_slowtmr();
     TcpRecovery::SendAllAtEndOfTurn();
   }
+  const Duration next = NextTick();
   // Delayed ACKs and retransmissions may have armed the timer.
   if (fast_armed_) return;
-  const Duration next = NextTick();
   if (next == Duration::max()) {
     // What moves data all the time is quiet at many a tick.
     if (PooledBytes() > 0) trim_timer_ = loop_.After(kQuietSpell, [] { TrimBlocks(); });
@@ -80,8 +83,13 @@ void TcpTimer::Tick() {
 }
 
 Duration TcpTimer::NextTick() {
-  for (const tcp_pcb* pcb = tcp_active_pcbs; pcb != nullptr; pcb = pcb->next)
-    if (NeedsTick(*pcb)) return kFast;
+  bool needed = false;
+  for (tcp_pcb** at = &tcp_active_pcbs; *at != nullptr;) {
+    const bool needs = NeedsTick(**at);
+    needed |= needs;
+    if (needs || !pcbs_.Park(at)) at = &(*at)->next;
+  }
+  if (needed) return kFast;
   if (tcp_tw_pcbs == nullptr) return Duration::max();
   TrimTimeWait(kTimeWaitMax);
   uint32_t age = 0;

@@ -6,7 +6,8 @@
 // quiet process must sleep. So after each tick all connections are looked at:
 //
 //  - one has unacknowledged or unsent data, out-of-order segments, a delayed
-//    ACK, or is being closed: the next tick comes in TCP_FAST_INTERVAL;
+//    ACK, or is being closed: the next tick comes in TCP_FAST_INTERVAL; all
+//    others are parked (pcb_table.h), so that only those are looked at again;
 //  - else, if some are in TIME_WAIT: when the first of them is over;
 //  - else never; any use of the stack (Arm) starts the ticks again.
 //
@@ -21,6 +22,7 @@
 #include <cstdint>
 
 #include "base/event_loop.h"
+#include "netstack/pcb_table.h"
 
 namespace im::netstack {
 
@@ -31,7 +33,7 @@ inline constexpr size_t kTimeWaitMax = 1024;
 
 class TcpTimer {
  public:
-  explicit TcpTimer(EventLoop& loop);
+  TcpTimer(EventLoop& loop, PcbTable& pcbs);
 
   // To be called before anything is done with lwIP: sets its coarse clock, and
   // has the connections looked at soon.
@@ -43,10 +45,11 @@ class TcpTimer {
  private:
   void Tick();
   void SetCoarseClock();
-  // Until the next tick; Duration::max() if none is needed.
+  // Until the next tick; Duration::max() if none is needed. Parks the quiet.
   Duration NextTick();
 
   EventLoop& loop_;
+  PcbTable& pcbs_;
   Instant epoch_;
   EventLoop::Timer timer_;
   EventLoop::Timer trim_timer_;  // block_pool.h

@@ -93,24 +93,28 @@
  * is the interface's MTU less the headers (TCP_CALCULATE_EFF_SEND_MSS). */
 #define TCP_MSS 65000
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1 /* they concern the socket API's u16_t */
-/* Windows: 10 Gb/s over 1.6 ms. Allocated as data comes, not in advance. */
+/* The most that a connection can have: 3 Gb/s over 80 ms. What it has is up to
+ * receive_window.h and TcpConnectionImpl::SendBufferBytes. Allocated as data
+ * comes, not in advance. */
 #define LWIP_WND_SCALE 1
-#define TCP_RCV_SCALE 6
-#define TCP_WND (2 * 1024 * 1024)
-#define TCP_SND_BUF (2 * 1024 * 1024)
-/* pbufs queued for sending; 2 MB of full segments at MSS 1380 are 1520. */
-#define TCP_SND_QUEUELEN 8192
+#define TCP_RCV_SCALE 10
+#define TCP_WND (32 * 1024 * 1024)
+#define TCP_SND_BUF (32 * 1024 * 1024)
+/* pbufs queued for sending; 32 MB of full segments at MSS 1380 are 24,314. */
+#define TCP_SND_QUEUELEN 0xc000
 /* Sent; what is received is read by tcp_recovery.cc. */
 #define LWIP_TCP_SACK_OUT 1
 #define TCP_QUEUE_OOSEQ 1
 /* Unbounded by default: a peer could fill the memory with one-byte segments.
- * Bytes are bounded by the window (hooks.cc). */
-#define TCP_OOSEQ_MAX_PBUFS 4096
+ * Bytes are bounded by the window (hooks.cc), pbufs by what it would hold at 512
+ * bytes each. lwIP counts them in 16 bits. */
+#define TCP_OOSEQ_PBUFS_LIMIT(pcb) ((u16_t)(64 + LWIP_MIN((pcb)->rcv_wnd / 512, 0x8000)))
 /* No backlog by lwIP: its count is 8 bits wide and overflow is silent. Half-open
  * connections are bounded in tcp_listener.cc. */
 #define TCP_LISTEN_BACKLOG 0
-/* Half-open mark (tcp_listener.cc), loss recovery (tcp_recovery.cc). */
-#define LWIP_TCP_PCB_NUM_EXT_ARGS 2
+/* Half-open mark (tcp_listener.cc), loss recovery (tcp_recovery.cc), entry in
+ * the table (pcb_table.cc). */
+#define LWIP_TCP_PCB_NUM_EXT_ARGS 3
 /* A server that is started anew binds although old connections linger. */
 #define SO_REUSE 1
 /* The fine timer (delayed ACKs); the coarse one (retransmission to peers
@@ -121,7 +125,8 @@
 /* Until a connection is given up; tcp_connection.cc sends SYNs itself. */
 #define TCP_SYNMAXRTX 12
 #define TCP_MAXRTX 12
-/* Half of the ports: lwIP does not share a local port among connections. */
+/* Half of the ports for dialling; connections to different endpoints share them
+ * (Core::EphemeralPort). */
 #define TCP_LOCAL_PORT_RANGE_START 0x8000
 #define TCP_LOCAL_PORT_RANGE_END 0xffff
 #define TCP_ENSURE_LOCAL_PORT_RANGE(port) ((u16_t)((port) | TCP_LOCAL_PORT_RANGE_START))
