@@ -8,6 +8,8 @@
 //                                  as fast as it can, to the peer's 7002
 //       ping COUNT                 p50_us, p99_us of the round trip of one byte
 //       hold COUNT                 that many more quiet connections; us
+//       connect COUNT              that many, kAtOnce at a time, each closed by
+//                                  both ends once it is up; us
 
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -34,6 +36,7 @@ using netstack::TcpConnection;
 constexpr uint16_t kEchoPort = 7001;
 constexpr uint16_t kSinkPort = 7002;
 constexpr size_t kBufferBytes = 1 << 16;
+constexpr int kAtOnce = 16;  // by `connect`
 
 uint8_t buffer[kBufferBytes];
 
@@ -69,6 +72,7 @@ class Flow final : public TcpConnection::Handler {
   void OnConnected() override {
     connected = true;
     connection->SetNoDelay(true);
+    if (close_at_once) connection->CloseWrite();
   }
   void OnReadable() override {
     while (const size_t n = connection->Read(buffer)) received += n;
@@ -90,6 +94,7 @@ class Flow final : public TcpConnection::Handler {
   std::unique_ptr<TcpConnection> connection;
   bool connected = false;
   bool streaming = false;
+  bool close_at_once = false;
   bool over = false;
   uint64_t sent = 0;
   uint64_t received = 0;
@@ -174,6 +179,7 @@ class Peer {
     if (command == "stream") return Stream(count, time_ms);
     if (command == "ping") return Ping(count);
     if (command == "hold") return Hold(count);
+    if (command == "connect") return Connect(count);
     return Error("what?");
   }
   static std::string Error(const std::string& text) {
@@ -241,10 +247,42 @@ class Peer {
 
   // In groups: a peer bounds those that are half open.
   std::string Hold(int count) {
-    constexpr int kAtOnce = 100;
+    constexpr int kGroup = 100;
     const int64_t begin_us = NowUs(clock_);
-    for (int left = count; left > 0; left -= kAtOnce)
-      if (!Dial(kEchoPort, std::min(left, kAtOnce), held_)) return Error("connect");
+    for (int left = count; left > 0; left -= kGroup)
+      if (!Dial(kEchoPort, std::min(left, kGroup), held_)) return Error("connect");
+    return absl::StrCat("{\"ok\": true, \"us\": ", NowUs(clock_) - begin_us, "}");
+  }
+
+  std::string Connect(int count) {
+    const int64_t begin_us = NowUs(clock_);
+    std::vector<std::unique_ptr<Flow>> flows;
+    int begun = 0, ended = 0;
+    const auto next = [&] {
+      auto flow = std::make_unique<Flow>();
+      auto connection = stack_.Dial({.remote = {options_.peer_address, kSinkPort}}, flow.get());
+      if (!connection.ok()) return false;
+      flow->connection = *std::move(connection);
+      flow->close_at_once = true;
+      flows.push_back(std::move(flow));
+      ++begun;
+      return true;
+    };
+    std::string error;
+    const bool done = Until([&] {
+      for (size_t i = 0; i < flows.size(); ++i) {
+        if (!flows[i]->over) continue;
+        if (!flows[i]->error.empty()) error = flows[i]->error;
+        ++ended;
+        std::swap(flows[i--], flows.back());
+        flows.pop_back();
+      }
+      while (error.empty() && begun < count && begun - ended < kAtOnce)
+        if (!next()) error = "dial";
+      return !error.empty() || ended == count;
+    });
+    if (!error.empty()) return Error(error);
+    if (!done) return Error("not closed");
     return absl::StrCat("{\"ok\": true, \"us\": ", NowUs(clock_) - begin_us, "}");
   }
 

@@ -1,6 +1,7 @@
 // netstack: two programs with im::netstack and im::tunnel linked in, beside the
-// kernel's TCP over im-tunnel, over the same kind of veth pair at MTU 1420: TCP
-// in 1, 8 and 128 flows, the round trip of one byte, processor time, memory.
+// kernel's TCP over im-tunnel and over wireguard-go, over the same kind of veth
+// pair at MTU 1420: TCP in 1, 8 and 128 flows, the round trip of one byte,
+// connections a second, processor time, memory; one flow beside many quiet ones.
 //
 // wireguard-go's own netstack mode (gVisor) is a further way where bench/peers/build
 // has built netstack-go beside im-bench, or IM_BENCH_NETSTACK_GO names it; where it
@@ -31,7 +32,8 @@ constexpr int kFlows[] = {1, 8, 128};
 constexpr char kAddresses[2][12] = {"10.98.0.1", "10.98.0.2"};
 constexpr char kOuterEndpoints[2][18] = {"192.0.2.1:51820", "192.0.2.2:51820"};
 constexpr char kPort[] = "51820";
-constexpr int kQuietConnections = 1000;
+constexpr int kQuietConnections[] = {1000, 10'000};
+constexpr int kChurn = 2000;  // connections of one measurement
 
 class Table {
  public:
@@ -122,12 +124,38 @@ absl::Status MeasureEmbedded(Embedded& way, const RunOptions& options, Table& ta
       Ask(near, absl::StrCat("ping ", static_cast<int>(options.duration_s * 1000))));
   table.Add(way.name, "round trip p50", "us", trips.value("p50_us", 0.0));
   table.Add(way.name, "round trip p99", "us", trips.value("p99_us", 0.0));
+  const int count = quick ? kChurn / 10 : kChurn;
+  IM_ASSIGN_OR_RETURN(const nlohmann::json churn, Ask(near, absl::StrCat("connect ", count)));
+  table.Add(way.name, "connections", "1/s", count * 1e6 / churn.value("us", 1.0));
   return absl::OkStatus();
 }
 
-// The kernel's TCP over im-tunnel, by iperf3.
-absl::Status MeasureKernel(const TunnelPair& pair, const RunOptions& options, Table& table) {
-  const std::string name = "kernel TCP over im-tunnel";
+// The kernel's TCP over a tunnel program, by iperf3.
+struct Kernel {
+  std::string name;
+  std::unique_ptr<TunnelPair> pair;
+  std::vector<Process> servers;
+};
+
+absl::StatusOr<Kernel> StartKernel(const std::string& name, const std::string& program, int number,
+                                   const std::string& peer) {
+  Kernel way;
+  way.name = absl::StrCat("kernel TCP over ", name);
+  IM_ASSIGN_OR_RETURN(way.pair, TunnelPair::Up(program, number, peer));
+  for (const std::vector<std::string>& argv :
+       {std::vector<std::string>{"iperf3", "-s"},
+        {peer, "serve", "--echo", "7001", "--sink", "7002"}}) {
+    IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(argv));
+    way.servers.push_back(std::move(process));
+  }
+  constexpr int kIperf3Port = 5201;  // its default
+  IM_RETURN_IF_ERROR(way.pair->AwaitListener(kIperf3Port));
+  return way;
+}
+
+absl::Status MeasureKernel(const Kernel& way, const RunOptions& options, Table& table) {
+  const std::string& name = way.name;
+  const TunnelPair& pair = *way.pair;
   for (const int flows : kFlows) {
     if (options.duration_s < 1 && flows > 1) break;
     const double cpu_before_s = pair.CpuSeconds();
@@ -161,6 +189,11 @@ absl::Status MeasureKernel(const TunnelPair& pair, const RunOptions& options, Ta
   }
   table.Add(name, "round trip p50", "us", trips.Median());
   table.Add(name, "round trip p99", "us", trips.Percentile(99));
+  const int connections = options.duration_s < 1 ? kChurn / 10 : kChurn;
+  IM_ASSIGN_OR_RETURN(
+      const double churn_us,
+      AskNumber(driver, absl::StrCat("churn ", connections, " ", pair.server(), " 7002"), "us"));
+  table.Add(name, "connections", "1/s", connections * 1e6 / churn_us);
   return absl::OkStatus();
 }
 
@@ -169,14 +202,21 @@ absl::Status MeasureCrowd(Embedded& way, const RunOptions& options, Table& table
   IM_RETURN_IF_ERROR(Ask(way.peers[0], "ping 1").status());
   const double memory_before = way.ResidentMegabytes();
   table.Add(way.name, "memory at start", "MB", memory_before);
-  IM_RETURN_IF_ERROR(Ask(way.peers[0], absl::StrCat("hold ", kQuietConnections)).status());
-  table.Add(way.name, "a quiet connection's memory", "KB",
-            std::max(0.0, way.ResidentMegabytes() - memory_before) * 1e3 / kQuietConnections);
-  IM_ASSIGN_OR_RETURN(const nlohmann::json answer,
-                      Ask(way.peers[0], absl::StrCat("stream 1 ", static_cast<int>(
-                                                                      options.duration_s * 1000))));
-  table.Add(way.name, absl::StrCat("TCP x1 beside ", kQuietConnections, " quiet"), "Gb/s",
-            answer.value("bytes", 0.0) * 8e-3 / answer.value("us", 1.0));
+  int held = 0;
+  for (const int quiet : kQuietConnections) {
+    if (options.duration_s < 1 && held > 0) break;
+    IM_RETURN_IF_ERROR(Ask(way.peers[0], absl::StrCat("hold ", quiet - held)).status());
+    held = quiet;
+    if (quiet == kQuietConnections[0])
+      table.Add(way.name, "a quiet connection's memory", "KB",
+                std::max(0.0, way.ResidentMegabytes() - memory_before) * 1e3 / quiet);
+    IM_ASSIGN_OR_RETURN(
+        const nlohmann::json answer,
+        Ask(way.peers[0],
+            absl::StrCat("stream 1 ", static_cast<int>(options.duration_s * 1000))));
+    table.Add(way.name, absl::StrCat("TCP x1 beside ", quiet, " quiet"), "Gb/s",
+              answer.value("bytes", 0.0) * 8e-3 / answer.value("us", 1.0));
+  }
   return absl::OkStatus();
 }
 
@@ -207,24 +247,21 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
     IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, number++, peer));
     ways.push_back(std::move(way));
   }
-  IM_ASSIGN_OR_RETURN(const std::unique_ptr<TunnelPair> kernel,
-                      TunnelPair::Up(options.bin + "/im-tunnel", number, peer));
-  std::vector<Process> servers;
-  for (const std::vector<std::string>& argv :
-       {std::vector<std::string>{"iperf3", "-s"}, {peer, "serve", "--echo", "7001"}}) {
-    IM_ASSIGN_OR_RETURN(Process process, kernel->StartFar(argv));
-    servers.push_back(std::move(process));
+  std::vector<Kernel> kernels;
+  for (const auto& [name, program] : TunnelPrograms(options.bin)) {
+    IM_ASSIGN_OR_RETURN(Kernel way, StartKernel(name, program, number++, peer));
+    kernels.push_back(std::move(way));
   }
-  constexpr int kIperf3Port = 5201;  // its default
-  IM_RETURN_IF_ERROR(kernel->AwaitListener(kIperf3Port));
 
   for (int i = 0; i < options.repeat; ++i) {
     for (Embedded& way : ways) {
       options.progress(absl::StrCat("netstack ", i + 1, "/", options.repeat, " ", way.name));
       IM_RETURN_IF_ERROR(MeasureEmbedded(way, options, table));
     }
-    options.progress(absl::StrCat("netstack ", i + 1, "/", options.repeat, " kernel"));
-    IM_RETURN_IF_ERROR(MeasureKernel(*kernel, options, table));
+    for (const Kernel& way : kernels) {
+      options.progress(absl::StrCat("netstack ", i + 1, "/", options.repeat, " ", way.name));
+      IM_RETURN_IF_ERROR(MeasureKernel(way, options, table));
+    }
   }
   for (const auto& [name, program] : programs) {
     IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, ++number, peer));

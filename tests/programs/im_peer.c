@@ -10,6 +10,8 @@
 //       stream ID MILLISECONDS bytes and us; sends as fast as it can
 //       recv ID                waits for EOF or an error
 //       close ID
+//       churn COUNT HOST PORT  that many connections, 16 at a time, each closed by
+//                              both ends once it is up; us
 //       udp HOST PORT TIMEOUT_MS   us to the answer
 //       resolve HOST           address, us
 //       sleep MILLISECONDS
@@ -262,6 +264,46 @@ static void Recv(int id) {
   printf("{\"ok\": true, \"us\": %lld, \"bytes\": %lld}\n", NowUs() - start_us, bytes);
 }
 
+static void Churn(long count, const char* host, int port) {
+  enum { kAtOnce = 16 };
+  struct sockaddr_in address;
+  struct pollfd under_way[kAtOnce];
+  long begun = 0, ended = 0;
+  const long long start_us = NowUs();
+  if (Resolve(host, port, SOCK_STREAM, &address) != 0) return Fail(EINVAL, start_us);
+  for (int i = 0; i < kAtOnce; ++i) under_way[i].fd = -1;
+  while (ended < count) {
+    for (int i = 0; i < kAtOnce && begun < count; ++i) {
+      if (under_way[i].fd >= 0) continue;
+      const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+      if (fd < 0) Die("socket");
+      if (connect(fd, (struct sockaddr*)&address, sizeof address) != 0 && errno != EINPROGRESS)
+        return Fail(errno, start_us);
+      under_way[i] = (struct pollfd){.fd = fd, .events = POLLOUT};
+      ++begun;
+    }
+    if (poll(under_way, kAtOnce, 30000) <= 0) return Fail(ETIMEDOUT, start_us);
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int fd = under_way[i].fd;
+      if (fd < 0 || under_way[i].revents == 0) continue;
+      if (under_way[i].events == POLLOUT) {
+        int error = 0;
+        socklen_t length = sizeof error;
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+        if (error != 0) return Fail(error, start_us);
+        shutdown(fd, SHUT_WR);
+        under_way[i].events = POLLIN;
+      } else {
+        if (recv(fd, buffer, sizeof buffer, 0) != 0) return Fail(errno, start_us);
+        close(fd);
+        under_way[i].fd = -1;
+        ++ended;
+      }
+    }
+  }
+  printf("{\"ok\": true, \"us\": %lld}\n", NowUs() - start_us);
+}
+
 static void Udp(const char* host, int port, int timeout_ms) {
   struct sockaddr_in address;
   int failure = Resolve(host, port, SOCK_DGRAM, &address);
@@ -316,6 +358,8 @@ static int Drive(void) {
       close(*Slot(id));
       *Slot(id) = 0;
       printf("{\"ok\": true}\n");
+    } else if (sscanf(line, "churn %ld %255s %d", &number, host, &port) == 3) {
+      Churn(number, host, port);
     } else if (sscanf(line, "udp %255s %d %ld", host, &port, &number) == 3) {
       Udp(host, port, (int)number);
     } else if (sscanf(line, "resolve %255s", host) == 1) {

@@ -28,6 +28,7 @@ const (
 	sinkPort    = 7002
 	mtu         = 1420
 	bufferBytes = 1 << 16
+	atOnce      = 16 // by `connect`
 	patience    = 30 * time.Second
 )
 
@@ -216,6 +217,40 @@ func (p *peer) hold(count int) (string, error) {
 	return fmt.Sprintf(`{"ok": true, "us": %d}`, time.Since(begin).Microseconds()), err
 }
 
+// Each is up, then closed by both ends.
+func (p *peer) connect(count int) (string, error) {
+	begin := time.Now()
+	work := make(chan struct{}, count)
+	for i := 0; i < count; i++ {
+		work <- struct{}{}
+	}
+	close(work)
+	errs := make(chan error, atOnce)
+	for i := 0; i < atOnce; i++ {
+		go func() {
+			for range work {
+				connections, err := p.dial(sinkPort, 1)
+				if err == nil {
+					_, err = flow(connections[0], begin)
+					connections[0].Close()
+				}
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	var first error
+	for i := 0; i < atOnce; i++ {
+		if err := <-errs; first == nil {
+			first = err
+		}
+	}
+	return fmt.Sprintf(`{"ok": true, "us": %d}`, time.Since(begin).Microseconds()), first
+}
+
 func (p *peer) answer(line string) (string, error) {
 	var command string
 	count, milliseconds := 1, 0
@@ -227,6 +262,8 @@ func (p *peer) answer(line string) (string, error) {
 		return p.ping(count)
 	case "hold":
 		return p.hold(count)
+	case "connect":
+		return p.connect(count)
 	}
 	return "", errors.New("what?")
 }
