@@ -93,6 +93,9 @@ class Device {
   struct Options {
     // Largest inner packet that leaves as one datagram, in bytes.
     int mtu = 1420;
+    // Segments of TCP super-packets to our own ends are joined to packets of so
+    // many bytes, where the path carries them; 0: never.
+    int join_mtu = 0;
     // Shorter protocol times for tests; 1 is [W] 6.1. Divides every timer.
     int time_divisor = 1;
     // Messages of a session after which it is renewed, and those after which it

@@ -20,7 +20,7 @@ using ::testing::SizeIs;
 
 class DeviceMtuTest : public ::testing::Test {
  protected:
-  DeviceMtuTest() {
+  explicit DeviceMtuTest(const Device::Options& options = {}) : network(1, options) {
     network.filter = [this](const WireDatagram& d) {
       largest = std::max(largest, d.bytes.size());
       const bool probe = std::find(kPathMtuLadder.begin(), kPathMtuLadder.end(),
@@ -55,6 +55,14 @@ class DeviceMtuTest : public ::testing::Test {
     return bytes;
   }
   int mtu() { return a.device.GetPeer(b.key())->mtu; }
+
+  // One of 60,000 bytes in segments of 1380.
+  void SendSuperPacket() {
+    PacketBatch batch;
+    batch.AppendCopy(Tcp(60000)).segment_size = 1380;
+    a.device.OnInsidePackets(batch, network.clock.Now(), a.out);
+    network.Collect(a);
+  }
 
   TestNetwork network;
   Node& a = network.Add();
@@ -213,6 +221,40 @@ TEST_F(DeviceMtuTest, ATcpSenderIsToldOnceTheMtuIsKnown) {
   Stream(seconds(5));
   EXPECT_FALSE(a.inbox.empty());
   EXPECT_LE(a.inbox.size(), 5u);
+}
+
+class JoiningDeviceMtuTest : public DeviceMtuTest {
+ protected:
+  JoiningDeviceMtuTest() : DeviceMtuTest({.join_mtu = 65475}) {}
+  size_t StreamSuperPackets(seconds time) {
+    b.inbox.clear();
+    for (seconds passed{0}; passed < time; passed += seconds(1)) {
+      SendSuperPacket();
+      network.Pass(seconds(1));
+    }
+    return b.inbox.size();
+  }
+};
+
+TEST_F(JoiningDeviceMtuTest, SegmentsAreJoinedOnceAWidePathIsFound) {
+  BringUp();
+  EXPECT_GT(StreamSuperPackets(seconds(2)), 44u) << "in its own segments at first";
+  EXPECT_EQ(mtu(), 65475);
+  b.inbox.clear();
+  SendSuperPacket();
+  network.DeliverAll();
+  EXPECT_THAT(b.inbox, SizeIs(1));
+}
+
+TEST_F(JoiningDeviceMtuTest, WhoseSegmentsFitANarrowPathIsNotTold) {
+  carries = 1440;
+  BringUp();
+  StreamSuperPackets(seconds(5));
+  EXPECT_EQ(mtu(), 1440);
+  EXPECT_EQ(StreamSuperPackets(seconds(1)), 43u) << "of 1400 bytes each";
+  EXPECT_THAT(a.inbox, IsEmpty());
+  Stream(seconds(1));
+  EXPECT_THAT(a.inbox, SizeIs(1)) << "of one larger than the path";
 }
 
 TEST_F(DeviceMtuTest, AMoveBeginsAnew) {

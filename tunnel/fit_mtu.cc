@@ -35,4 +35,13 @@ FitResult FitToMtu(Packet& packet, int mtu) {
   return {.fit = may_be_fragmented ? Fit::kWhole : Fit::kTooBig, .size = size, .mtu = limit};
 }
 
+void JoinSegments(Packet& packet, int mtu) {
+  if (packet.segment_size == 0) return;
+  const auto view = ParseIp(packet.bytes());
+  if (!view || !view->is_tcp() || view->fragment || (view->tcp_flags & kTcpSyn) != 0) return;
+  const int room = std::min(mtu - static_cast<int>(view->payload_offset),
+                            static_cast<int>(view->payload_size()));
+  if (room > packet.segment_size) packet.segment_size = static_cast<uint16_t>(room);
+}
+
 }  // namespace im::tunnel

@@ -1,10 +1,14 @@
 // FitToMtu: makes a packet fit the path of a peer, as a router would, but
-// without loss where there is a way.
+// without loss where there is a way. JoinSegments: and not smaller than need be.
 //
 // TCP is cut into smaller segments: no end ever knows, and no connection waits
 // for path MTU discovery. Anything else keeps its bounds, so its sender has to
 // be told (BuildTooBig), unless it allows fragments, which the kernel then
 // makes of the datagram.
+//
+// The segments of a TCP super-packet have the size of what its two ends agreed
+// on, and a path between hosts of one machine carries ten times as much. One
+// large packet costs less to seal and to open than many small ones.
 
 #ifndef IM_TUNNEL_FIT_MTU_H_
 #define IM_TUNNEL_FIT_MTU_H_
@@ -33,6 +37,9 @@ int MtuFor(bool v4, int mtu);
 
 // `packet` may be anything. Preconditions: mtu > 100.
 FitResult FitToMtu(Packet& packet, int mtu);
+
+// Raises the segment size of a TCP super-packet to what packets of `mtu` hold.
+void JoinSegments(Packet& packet, int mtu);
 
 }  // namespace im::tunnel
 

@@ -78,6 +78,35 @@ TEST_P(FitMtuTest, ASuperPacketsSegmentsAreMadeSmaller) {
   EXPECT_EQ(packet.segment_size, 1420 - headers());
 }
 
+TEST_P(FitMtuTest, SegmentsAreJoinedAsFarAsAPacketMayGo) {
+  Packet& packet = Add(Tcp(60000));
+  packet.segment_size = 1380;
+  JoinSegments(packet, 1420);
+  EXPECT_EQ(packet.segment_size, std::max(1380, 1420 - headers()));
+  JoinSegments(packet, 8920);
+  EXPECT_EQ(packet.segment_size, 8920 - headers());
+  JoinSegments(packet, 4000);
+  EXPECT_EQ(packet.segment_size, 8920 - headers()) << "never less";
+  JoinSegments(packet, 65475);
+  EXPECT_EQ(packet.segment_size, 60000);
+  const SegmentSplitter whole(packet);
+  ASSERT_TRUE(whole.valid());
+  ASSERT_EQ(whole.count(), 1u);
+  ByteVector bytes(whole.size(0));
+  whole.Write(0, bytes);
+  EXPECT_EQ(bytes, Tcp(60000));
+}
+
+TEST_P(FitMtuTest, OnlySegmentsAreJoined) {
+  Packet& datagrams = Add(Udp(30000));
+  datagrams.segment_size = 1000;
+  JoinSegments(datagrams, 65475);
+  EXPECT_EQ(datagrams.segment_size, 1000);
+  Packet& one = Add(Tcp(3000));
+  JoinSegments(one, 65475);
+  EXPECT_EQ(one.segment_size, 0);
+}
+
 TEST_P(FitMtuTest, DatagramsKeepTheirBounds) {
   Packet& packet = Add(Udp(3000));
   EXPECT_EQ(FitToMtu(packet, 1420).fit, Fit::kTooBig);

@@ -256,7 +256,12 @@ uint8_t* Sender::AddJob(Session& session, size_t size, const uint8_t* in, uint8_
 
 bool Sender::FitPath(Peer& peer, Packet& packet, Instant now, Outbox& out) {
   PathMtu& path = *peer.path_mtu;
-  const FitResult result = FitToMtu(packet, path.mtu());
+  const uint16_t asked = packet.segment_size;
+  // Before it is fitted: a path that carries more is looked for only if there is use for it.
+  if (state_.options.join_mtu != 0) JoinSegments(packet, state_.options.join_mtu);
+  FitResult result = FitToMtu(packet, path.mtu());
+  // What was joined and cut again is no smaller than its sender made it.
+  if (asked != 0 && packet.segment_size >= asked) result.fit = Fit::kWhole;
   path.OnSent(result.size, now, state_.random);
   if (result.fit == Fit::kTooBig && path.settled()) {
     state_.drops.Add(DropReason::kTooBig);

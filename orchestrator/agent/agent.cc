@@ -137,6 +137,7 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   tunnel::Driver::Options options;
   // Towards our own ends the path decides (probe_mtu).
   options.device.mtu = std::min(static_cast<int>(request_.mtu()), tunnel::kPathMtuBase);
+  options.device.join_mtu = static_cast<int>(request_.mtu());
   if (!request_.listen_address().empty())
     options.listen.address = *IpAddress::Parse(request_.listen_address());
   absl::StatusOr<std::unique_ptr<tunnel::Driver>> driver = tunnel::Driver::Create(
