@@ -87,6 +87,7 @@ class LossRecovery {
   std::optional<Duration> smoothed_rtt() const { return smoothed_rtt_; }
   // Duration::max() before the first.
   Duration rtt_min() const { return rtt_min_; }
+  Duration rtt_variance() const { return rtt_variance_; }
   // Something is to be done in Update, besides waiting.
   bool busy() const {
     return state_ != State::kOpen || scoreboard_.sacked_bytes() > 0 || scoreboard_.lost_bytes() > 0;

@@ -84,6 +84,23 @@ struct KeepAlive {
   int probes = 9;                                // so many: timed out
 };
 
+// What is known of a connection's path, and of what is under way. All of it is 0
+// once the connection is over; what is marked is, too, with a peer without SACK.
+struct TcpFigures {
+  uint32_t segment_bytes = 0;  // the MSS
+  uint32_t congestion_window_bytes = 0;
+  uint32_t slow_start_threshold_bytes = 0;
+  uint32_t peer_window_bytes = 0;
+  size_t queued_bytes = 0;  // written, not acknowledged
+  uint32_t unsent_bytes = 0;
+  Duration rtt{0};                 // smoothed (SACK)
+  Duration rtt_variance{0};        // (SACK)
+  Duration retransmit_timeout{0};  // (SACK)
+  uint32_t sacked_bytes = 0;       // (SACK)
+  uint32_t lost_bytes = 0;         // and not sent again yet (SACK)
+  uint64_t retransmitted_bytes = 0;  // in all (SACK)
+};
+
 // One TCP connection (RFC 9293). Destroying it aborts the connection (RST) unless
 // CloseWrite was called and all that came was read: then what was written is
 // still delivered, and FIN.
@@ -141,6 +158,7 @@ class TcpConnection {
   // Off at first. Values out of range (100 ms to 32,767 s, 1 to 127 probes) are
   // moved into it.
   virtual void SetKeepAlive(const std::optional<KeepAlive>& keep_alive) = 0;
+  virtual TcpFigures figures() const = 0;
 };
 
 class TcpListener {

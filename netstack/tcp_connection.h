@@ -76,6 +76,7 @@ class TcpConnectionImpl final : public TcpConnection, public Core::Member {
   Endpoint remote() const override { return remote_; }
   void SetNoDelay(bool on) override;
   void SetKeepAlive(const std::optional<KeepAlive>& keep_alive) override;
+  TcpFigures figures() const override;  // tcp_figures.cc
 
   // A segment for `pcb` is about to be processed (hooks.cc).
   static void OnSegment(tcp_pcb* pcb);

@@ -67,7 +67,7 @@ TcpRecovery* TcpRecovery::Of(const tcp_pcb& pcb) {
 }
 
 TcpRecovery::TcpRecovery(Core& core, tcp_pcb* pcb)
-    : Member(&core), pcb_(pcb), recovery_(pcb->lastack) {
+    : Member(&core), pcb_(pcb), recovery_(pcb->lastack), sent_end_(pcb->lastack) {
   SetLwipTimer();
 }
 
@@ -75,7 +75,11 @@ TcpRecovery::TcpRecovery(Core& core, tcp_pcb* pcb)
 
 void TcpRecovery::OnSent(uint32_t sequence, uint32_t size) {
   if (core() == nullptr) return;
-  recovery_.OnSent(sequence, sequence + size, core()->loop().now());
+  const uint32_t end = sequence + size;
+  if (SequenceBefore(sequence, sent_end_))
+    retransmitted_bytes_ += std::min(size, sent_end_ - sequence);
+  if (SequenceBefore(sent_end_, end)) sent_end_ = end;
+  recovery_.OnSent(sequence, end, core()->loop().now());
   if (timer_at_ == kNever) ArmTimer();
 }
 

@@ -49,6 +49,7 @@ class TcpRecovery final : public Core::Member {
   static void SendAllAtEndOfTurn();
 
   const LossRecovery& recovery() const { return recovery_; }
+  uint64_t retransmitted_bytes() const { return retransmitted_bytes_; }
 
  private:
   TcpRecovery(Core& core, tcp_pcb* pcb);
@@ -72,6 +73,8 @@ class TcpRecovery final : public Core::Member {
   tcp_pcb* pcb_;
   LossRecovery recovery_;
   uint32_t widened_ = 0;  // lwIP's window, by so many bytes
+  uint32_t sent_end_;     // of all that was ever sent
+  uint64_t retransmitted_bytes_ = 0;
   EventLoop::Timer timer_;
   Instant timer_at_ = kNever;  // no later than the deadline
 };
