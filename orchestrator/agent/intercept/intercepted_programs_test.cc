@@ -122,6 +122,18 @@ TEST(InterceptedProgramsTest, a_thousand_programs_die_while_their_calls_wait) {
   EXPECT_EQ(RunInHost({IM_INTERCEPT_PROBE, "die", "1000"}), 0);
 }
 
+TEST(InterceptedProgramsTest, whatever_a_program_passes_its_calls_are_answered) {
+  EXPECT_EQ(RunInHost({IM_INTERCEPT_PROBE, "wild", "100"}), 0);
+}
+
+TEST(InterceptedProgramsTest, descriptors_are_closed_while_calls_wait_and_none_hangs) {
+  EXPECT_EQ(RunInHost({IM_INTERCEPT_PROBE, "close", "1000"}), 0);
+}
+
+TEST(InterceptedProgramsTest, a_hundred_threads_connect_at_once) {
+  EXPECT_EQ(RunInHost({IM_INTERCEPT_PROBE, "threads", "100"}), 0);
+}
+
 TEST(InterceptedProgramsTest, a_listener_is_readable_only_while_somebody_waits) {
   EXPECT_EQ(RunInHost({IM_INTERCEPT_PROBE, "poll", "2000"}), 0);
 }

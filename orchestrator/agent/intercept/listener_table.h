@@ -34,6 +34,8 @@ class ListenerTable {
     virtual void OnArrival(Arrival arrival) = 0;
     // Its backlog is full.
     virtual bool Full() const = 0;
+    // Takes what comes from inside the host, where no SYN could come again.
+    virtual bool TakesFromInside() const = 0;
     // It is closed, and will leave.
     virtual bool Gone() const = 0;
   };

@@ -76,6 +76,17 @@ bool PendingCall::Fail(int error) { return Send(0, error, 0); }
 
 bool PendingCall::Continue() { return Send(0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE); }
 
+bool PendingCall::ReplaceFd(int fd, int number, bool close_on_exec) const {
+  if (listener_ == nullptr) return false;
+  seccomp_notif_addfd add = {};
+  add.id = id_;
+  add.flags = SECCOMP_ADDFD_FLAG_SETFD;
+  add.srcfd = static_cast<uint32_t>(fd);
+  add.newfd = static_cast<uint32_t>(number);
+  add.newfd_flags = close_on_exec ? O_CLOEXEC : 0;
+  return ioctl(listener_->get(), SECCOMP_IOCTL_NOTIF_ADDFD, &add) >= 0;
+}
+
 bool PendingCall::ReturnFd(int fd, bool close_on_exec) {
   if (listener_ == nullptr) return false;
   seccomp_notif_addfd add = {};

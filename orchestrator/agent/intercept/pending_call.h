@@ -50,6 +50,9 @@ class PendingCall {
   // The call returns a new descriptor for what `fd` is open on. False also if
   // the program can have no more, which it is told.
   bool ReturnFd(int fd, bool close_on_exec);
+  // The caller's descriptor `number` is open on what `fd` is from now on. The
+  // call still waits.
+  bool ReplaceFd(int fd, int number, bool close_on_exec) const;
 
  private:
   PendingCall() = default;

@@ -8,6 +8,9 @@
 //              without the filter
 //   poll N     N times, a listener says that somebody has come only if somebody has
 //   die N      N children die while their calls wait for the agent
+//   wild N     N calls with arguments of all kinds, most of them wrong
+//   close N    N times, a descriptor is closed while another thread's call waits
+//   threads N  N threads, each with connections of its own, at once
 //   echo       a static program's client and server
 
 #include <arpa/inet.h>
@@ -16,6 +19,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -26,6 +30,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <random>
 #include <set>
 #include <string>
 #include <thread>
@@ -86,6 +91,17 @@ int Native() {
   const sockaddr_in any = Address(INADDR_LOOPBACK, 0);
   EXPECT(fd >= 0 && bind(fd, Ptr(any), sizeof(any)) == 0);
   EXPECT(NativeInetSockets().size() == 1);
+  return 0;
+}
+
+int Echo() {
+  const sockaddr_in peer = Address(kPeer, 7);
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  EXPECT(connect(fd, Ptr(peer), sizeof(peer)) == 0);
+  EXPECT(write(fd, "static", 6) == 6);
+  char answer[16];
+  EXPECT(read(fd, answer, sizeof(answer)) == 6 && std::memcmp(answer, "static", 6) == 0);
+  close(fd);
   return 0;
 }
 
@@ -208,13 +224,100 @@ int Die(int count) {
   return 0;
 }
 
-int Echo() {
-  const sockaddr_in peer = Address(kPeer, 7);
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  EXPECT(connect(fd, Ptr(peer), sizeof(peer)) == 0);
-  EXPECT(write(fd, "static", 6) == 6);
-  char answer[16];
-  EXPECT(read(fd, answer, sizeof(answer)) == 6 && std::memcmp(answer, "static", 6) == 0);
+// Calls of every number that is told, on descriptors of every kind, with
+// pointers to nothing, to what may not be written, and to the end of a page.
+int Wild(int count) {
+  const long page = sysconf(_SC_PAGESIZE);
+  auto* pages = static_cast<uint8_t*>(
+      mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  EXPECT(pages != MAP_FAILED && mprotect(pages + page, page, PROT_NONE) == 0);
+  const std::string constant(64, 'c');
+  std::minstd_rand random(1);
+  const auto any = [&](auto... choices) {
+    const long all[] = {static_cast<long>(choices)...};
+    return all[random() % sizeof...(choices)];
+  };
+  for (int i = 0; i < count; ++i) {
+    const int fds[] = {socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0),
+                       socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0),
+                       socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0), dup(2)};
+    for (int j = 0; j < 50; ++j) {
+      for (long k = 0; k < page; ++k) pages[k] = static_cast<uint8_t>(random());
+      if (random() % 2 == 0) pages[page - 16] = AF_INET, pages[page - 15] = 0;
+      const auto value = [&] {
+        const auto at = reinterpret_cast<long>(pages);
+        return any(0, 1, -1, at, at + 8, at + page - 16, at + page - 8, at + page,
+                   reinterpret_cast<long>(constant.data()), 4, 16, 64, 100'000, 1L << 40,
+                   MSG_DONTWAIT, 0x7fffffff);
+      };
+      const long number =
+          any(SYS_connect, SYS_bind, SYS_listen, SYS_accept4, SYS_getsockname, SYS_getpeername,
+              SYS_setsockopt, SYS_getsockopt, SYS_shutdown, SYS_sendmsg, SYS_recvmsg, SYS_sendmmsg,
+              SYS_recvmmsg, SYS_sendto, SYS_recvfrom);
+      syscall(number, any(fds[0], fds[1], fds[2], fds[3], -1, 12345), value(), value(), value(),
+              value(), value());
+    }
+    for (const int fd : fds) close(fd);
+  }
+  return Echo();
+}
+
+int CloseInMidCall(int count) {
+  for (int i = 0; i < count; ++i) {
+    sockaddr_in name;
+    const int listening = Listen(name);
+    const int datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+    const int dialling = socket(AF_INET, SOCK_STREAM, 0);
+    const int fd = i % 3 == 0 ? listening : i % 3 == 1 ? datagrams : dialling;
+    std::atomic<bool> begun = false;
+    std::thread caller([&] {
+      begun = true;
+      const sockaddr_in nobody = Address(kPeer + 76, 7);
+      sockaddr_in from;
+      socklen_t size = sizeof(from);
+      char byte;
+      if (fd == listening) accept(fd, nullptr, nullptr);
+      if (fd == dialling) connect(fd, Ptr(nobody), sizeof(nobody));
+      if (fd == datagrams)
+        recvfrom(fd, &byte, 1, 0, reinterpret_cast<sockaddr*>(&from), &size);
+    });
+    while (!begun) std::this_thread::yield();
+    for (volatile int spin = 0; spin < i % 50 * 2000;) spin = spin + 1;
+    close(fd);
+    caller.join();
+    for (const int other : {listening, datagrams, dialling})
+      if (other != fd) close(other);
+  }
+  return Echo();
+}
+
+int Threads(int count) {
+  sockaddr_in name;
+  const int listening = Listen(name);
+  std::atomic<int> good = 0;
+  constexpr int kConnections = 20;
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] {
+    for (int i = 0; i < count * kConnections; ++i) {
+      const int fd = accept(listening, nullptr, nullptr);
+      char byte;
+      if (read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1) close(fd);
+    }
+  });
+  for (int i = 0; i < count; ++i) {
+    threads.emplace_back([&] {
+      for (int j = 0; j < kConnections; ++j) {
+        const int fd = socket(AF_INET, SOCK_STREAM, 0);
+        char byte;
+        if (connect(fd, Ptr(name), sizeof(name)) == 0 && write(fd, "t", 1) == 1 &&
+            read(fd, &byte, 1) == 1 && Echo() == 0)
+          ++good;
+        close(fd);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT(good == count * kConnections);
   return 0;
 }
 
@@ -226,7 +329,10 @@ int main(int argc, char** argv) {
   if (mode == "native") return Native();
   if (mode == "poll" && argc > 2) return Poll(std::atoi(argv[2]));
   if (mode == "die" && argc > 2) return Die(std::atoi(argv[2]));
+  if (mode == "wild" && argc > 2) return Wild(std::atoi(argv[2]));
+  if (mode == "close" && argc > 2) return CloseInMidCall(std::atoi(argv[2]));
+  if (mode == "threads" && argc > 2) return Threads(std::atoi(argv[2]));
   if (mode == "echo") return Echo();
-  std::fprintf(stderr, "usage: probe race|native|poll N|die N|echo\n");
+  std::fprintf(stderr, "usage: probe race|native|poll N|die N|wild N|close N|threads N|echo\n");
   return 2;
 }

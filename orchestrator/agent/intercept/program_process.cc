@@ -31,12 +31,15 @@ constexpr uint64_t kDeadlySignals =
     ~(SignalBit(SIGCHLD) | SignalBit(SIGCONT) | SignalBit(SIGURG) | SignalBit(SIGWINCH) |
       SignalBit(SIGSTOP) | SignalBit(SIGTSTP) | SignalBit(SIGTTIN) | SignalBit(SIGTTOU));
 
-std::string ReadStatusFile(pid_t thread) {
-  const FileDescriptor file(
-      open(absl::StrCat("/proc/", thread, "/status").c_str(), O_RDONLY | O_CLOEXEC));
+std::string ReadSmallFile(const std::string& path) {
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   char text[4096];
   const ssize_t n = file.valid() ? read(file.get(), text, sizeof(text)) : 0;
   return std::string(text, n > 0 ? static_cast<size_t>(n) : 0);
+}
+
+std::string ReadStatusFile(pid_t thread) {
+  return ReadSmallFile(absl::StrCat("/proc/", thread, "/status"));
 }
 
 // The number that stands after "Name:\t".
@@ -91,6 +94,12 @@ FileDescriptor TakeProgramFd(pid_t thread, int fd, int& error) {
     taken = FileDescriptor(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), fd, 0)));
   error = taken.valid() ? 0 : errno;
   return taken;
+}
+
+bool ClosesOnExec(pid_t thread, int fd) {
+  constexpr uint64_t kCloseOnExec = 02000000;  // O_CLOEXEC, as it is shown there
+  const std::string text = "\n" + ReadSmallFile(absl::StrCat("/proc/", thread, "/fdinfo/", fd));
+  return (StatusField(text, "flags", 8).value_or(0) & kCloseOnExec) != 0;
 }
 
 uint64_t SocketInode(int fd) {

@@ -33,6 +33,9 @@ int WriteProgram(pid_t thread, uint64_t address, const void* from, size_t size, 
 // is the program's mistake, all else our lack of rights.
 FileDescriptor TakeProgramFd(pid_t thread, int fd, int& error);
 
+// FD_CLOEXEC of one.
+bool ClosesOnExec(pid_t thread, int fd);
+
 // The inode of a socket, which names it as long as it lives; 0: not a socket.
 uint64_t SocketInode(int fd);
 

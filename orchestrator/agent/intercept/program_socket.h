@@ -24,7 +24,7 @@
 namespace im::agent {
 
 class ListenerTable;
-class UdpSocket;
+class UdpTable;
 
 class ProgramSocket {
  public:
@@ -38,10 +38,11 @@ class ProgramSocket {
     // The host's own address of a family, if it has one.
     virtual std::optional<IpAddress> own_address(bool v4) const = 0;
     virtual ListenerTable& listeners() = 0;
-    // Who has the port inside the host, or nullptr.
-    virtual UdpSocket* FindUdp(const Endpoint& local) = 0;
+    virtual UdpTable& udp() = 0;
     // The table of sockets. ENFILE: there are too many.
     virtual int Add(std::unique_ptr<ProgramSocket> socket) = 0;
+    // It has another pair.
+    virtual void Rename(ProgramSocket& socket, uint64_t inode) = 0;
     // Nobody has it any more: destroys it.
     virtual void Remove(ProgramSocket& socket) = 0;
     // Removes what the program has closed and we were not told of yet.
@@ -64,6 +65,7 @@ class ProgramSocket {
   ProgramSocket& operator=(const ProgramSocket&) = delete;
 
   uint64_t inode() const { return inode_; }
+  void set_inode(uint64_t inode) { inode_ = inode; }
   int type() const { return type_; }
   int family() const { return family_; }
   // Bound, or connected from.
@@ -115,7 +117,7 @@ class ProgramSocket {
  private:
   const int family_;
   const int type_;
-  const uint64_t inode_;
+  uint64_t inode_;
 };
 
 // Ends `call` if its caller is gone or has a signal to handle; true if so. Linux

@@ -25,10 +25,21 @@ bool HasCall(int listener) {
   return poll(&look, 1, 0) == 1 && (look.revents & POLLIN) != 0;
 }
 
+std::vector<IpAddress> AddressesOf(const SocketBroker::Options& options) {
+  std::vector<IpAddress> addresses;
+  for (const auto& address : {options.address4, options.address6})
+    if (address.has_value()) addresses.push_back(*address);
+  return addresses;
+}
+
 }  // namespace
 
 SocketBroker::SocketBroker(EventLoop& loop, netstack::Stack& stack, const Options& options)
-    : loop_(loop), stack_(stack), options_(options), listeners_(stack) {}
+    : loop_(loop),
+      stack_(stack),
+      options_(options),
+      listeners_(stack),
+      udp_(stack, AddressesOf(options)) {}
 
 SocketBroker::~SocketBroker() {
   programs_.clear();
@@ -173,18 +184,6 @@ std::optional<IpAddress> SocketBroker::own_address(bool v4) const {
   return v4 ? options_.address4 : options_.address6;
 }
 
-UdpSocket* SocketBroker::FindUdp(const Endpoint& to) {
-  UdpSocket* any = nullptr;
-  for (const auto& [inode, socket] : sockets_) {
-    if (socket->type() != SOCK_DGRAM) continue;
-    auto* udp = static_cast<UdpSocket*>(socket.get());
-    if (!udp->Takes(to)) continue;
-    if (udp->local()->address == to.address) return udp;
-    any = udp;
-  }
-  return any;
-}
-
 int SocketBroker::Add(std::unique_ptr<ProgramSocket> socket) {
   if (sockets_.size() >= kSocketsMax) return ENFILE;
   const uint64_t inode = socket->inode();
@@ -192,6 +191,16 @@ int SocketBroker::Add(std::unique_ptr<ProgramSocket> socket) {
   detached_.erase(inode);
   std::swap(sockets_[inode], socket);
   return 0;
+}
+
+void SocketBroker::Rename(ProgramSocket& socket, uint64_t inode) {
+  const auto at = sockets_.find(socket.inode());
+  std::unique_ptr<ProgramSocket> renamed = std::move(at->second);
+  sockets_.erase(at);
+  detached_.erase(renamed->inode());
+  detached_.erase(inode);
+  renamed->set_inode(inode);
+  std::swap(sockets_[inode], renamed);
 }
 
 void SocketBroker::Remove(ProgramSocket& socket) {
@@ -249,7 +258,8 @@ std::optional<Endpoint> SocketBroker::ResolverFor(const Endpoint& to) {
     return std::nullopt;
   const bool inside = to.address.is_loopback() || to.address.is_unspecified() ||
                       own_address(to.address.is_v4()) == to.address;
-  if (inside ? FindUdp(to) != nullptr : options_.network.Contains(to.address)) return std::nullopt;
+  if (inside ? udp_.Find(Endpoint{}, to) != nullptr : options_.network.Contains(to.address))
+    return std::nullopt;
   return options_.resolver;
 }
 

@@ -36,6 +36,7 @@
 #include "netstack/net.h"
 #include "orchestrator/agent/intercept/listener_table.h"
 #include "orchestrator/agent/intercept/program_socket.h"
+#include "orchestrator/agent/intercept/udp_table.h"
 
 namespace im::agent {
 
@@ -109,8 +110,9 @@ class SocketBroker final : public ProgramSocket::Context {
   PortTable& ports(int type) override;
   std::optional<IpAddress> own_address(bool v4) const override;
   ListenerTable& listeners() override { return listeners_; }
-  UdpSocket* FindUdp(const Endpoint& to) override;
+  UdpTable& udp() override { return udp_; }
   int Add(std::unique_ptr<ProgramSocket> socket) override;
+  void Rename(ProgramSocket& socket, uint64_t inode) override;
   void Remove(ProgramSocket& socket) override;
   void RemoveClosed() override;
   void OnDetached(ProgramSocket& socket) override;
@@ -124,6 +126,7 @@ class SocketBroker final : public ProgramSocket::Context {
   PortTable tcp_ports_;
   PortTable udp_ports_;
   ListenerTable listeners_;
+  UdpTable udp_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<ProgramSocket>> sockets_;  // by inode
   std::vector<std::unique_ptr<Program>> programs_;
   bool frozen_ = false;

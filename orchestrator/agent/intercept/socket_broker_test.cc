@@ -72,6 +72,18 @@ expect(events & (select.POLLERR | select.POLLHUP), select.POLLERR | select.POLLH
 expect(n.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), errno.ECONNREFUSED)
 expect(n.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)
 expect(error_of(n.getpeername), 'ENOTCONN')
+expect(n.connect_ex((PEER, 7)), errno.ECONNABORTED)   # Linux tells of the last attempt first
+n.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 20, 0))
+expect(n.connect_ex((PEER, 7)), errno.EINPROGRESS)
+expect((n.getblocking(), n.get_inheritable()), (False, False))
+p = select.poll()
+p.register(n, select.POLLOUT)
+expect(p.poll(20_000), [(n.fileno(), select.POLLOUT)])
+expect(n.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), 0)
+expect(n.getpeername(), (PEER, 7))
+n.send(b'again')
+n.setblocking(True)
+expect(n.recv(10), b'again')
 )"), 0);
 }
 

@@ -96,6 +96,14 @@ bool SocketOptions::IsForThePair(int level, int name) {
   return level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO);
 }
 
+void SocketOptions::ApplyToPair(int program_end) const {
+  for (const auto& [name, timeout] : {std::pair(SO_RCVTIMEO, receive_timeout_),
+                                      std::pair(SO_SNDTIMEO, send_timeout_)}) {
+    const timeval value = ToTimeval(timeout);
+    setsockopt(program_end, SOL_SOCKET, name, &value, sizeof(value));
+  }
+}
+
 int SocketOptions::Set(int level, int name, std::span<const uint8_t> value) {
   if (level == SOL_SOCKET && name == SO_LINGER) {
     linger asked;
@@ -177,6 +185,18 @@ bool SocketOptions::v6_only() const { return Int(IPPROTO_IPV6, IPV6_V6ONLY, 0) !
 bool SocketOptions::reset_on_close() const { return linger_on_ && linger_s_ == 0; }
 Duration SocketOptions::receive_timeout() const { return receive_timeout_; }
 Duration SocketOptions::send_timeout() const { return send_timeout_; }
+
+Duration SocketOptions::user_timeout() const {
+  return std::chrono::milliseconds(std::max(0, Int(IPPROTO_TCP, TCP_USER_TIMEOUT, 0)));
+}
+
+std::optional<Duration> SocketOptions::dial_timeout() const {
+  if (user_timeout() > Duration::zero()) return user_timeout();
+  const int tries = Int(IPPROTO_TCP, TCP_SYNCNT, 0);
+  if (tries == 0) return std::nullopt;
+  // Linux' intervals double from one second on; its default of 6 is 127 s.
+  return std::chrono::seconds((1 << (std::clamp(tries, 1, 6) + 1)) - 1);
+}
 
 std::optional<netstack::KeepAlive> SocketOptions::keep_alive() const {
   if (Int(SOL_SOCKET, SO_KEEPALIVE, 0) == 0) return std::nullopt;

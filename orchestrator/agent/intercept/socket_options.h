@@ -2,10 +2,11 @@
 // shows of it.
 //
 // Taken and acted upon: SO_REUSEADDR, SO_REUSEPORT, SO_KEEPALIVE with TCP_KEEP*,
-// SO_LINGER (zero time), TCP_NODELAY, IPV6_V6ONLY, SO_RCVTIMEO, SO_SNDTIMEO.
+// SO_LINGER (zero time), TCP_NODELAY, IPV6_V6ONLY, SO_RCVTIMEO, SO_SNDTIMEO,
+// TCP_USER_TIMEOUT, TCP_SYNCNT.
 // Taken and shown, without an effect that a program could see: buffer sizes
-// (the stack's follow the path), TCP_CORK, TCP_QUICKACK, TCP_USER_TIMEOUT,
-// TOS, TTL, priorities, error queues.
+// (the stack's follow the path), TCP_CORK, TCP_QUICKACK, TOS, TTL, priorities,
+// error queues.
 // Refused: what would be wrong not to do. Multicast: EOPNOTSUPP; SO_BINDTODEVICE
 // and SO_MARK: EPERM; all that is not known: ENOPROTOOPT, as by a kernel that is
 // too old for it.
@@ -47,9 +48,15 @@ class SocketOptions {
   // Zero: without an end.
   Duration receive_timeout() const;
   Duration send_timeout() const;
+  // TCP_USER_TIMEOUT.
+  Duration user_timeout() const;
+  // How long a SYN is repeated, by TCP_USER_TIMEOUT or TCP_SYNCNT, if they were set.
+  std::optional<Duration> dial_timeout() const;
 
   // Whether the kernel's end of the pair must know it, too.
   static bool IsForThePair(int level, int name);
+  // Tells it all of that.
+  void ApplyToPair(int program_end) const;
 
  private:
   int Int(int level, int name, int otherwise) const;

@@ -69,6 +69,21 @@ FileDescriptor TcpPump::TakeEnd() {
 
 void TcpPump::Kick() { OnEvents(0); }
 
+void TcpPump::SetUserTimeout(Duration timeout) {
+  if (timeout == std::exchange(user_timeout_after_, timeout)) return;
+  user_timeout_.reset();
+  if (timeout == Duration::zero()) return;
+  const auto look = [this]() -> UserTimeout::Progress {
+    const size_t queued = connection_->figures().queued_bytes;
+    return {.acknowledged = written_ - queued, .pending = queued > 0};
+  };
+  user_timeout_.emplace(loop_, timeout, look, [this] {
+    connection_->Abort();
+    End(ETIMEDOUT, /*reset=*/true, program_closed_);
+  });
+  if (connected_ && look().pending) user_timeout_->OnWritten();
+}
+
 void TcpPump::DropStale(int keep) {
   while (stale_ > keep) {
     const size_t n = std::min<size_t>(static_cast<size_t>(stale_ - keep), kPieceBytes);
@@ -96,6 +111,8 @@ void TcpPump::OnEvents(uint32_t events) {
 
 void TcpPump::ToConnection(std::span<const uint8_t> bytes) {
   const size_t taken = unsent_.empty() ? connection_->Write(bytes) : 0;
+  written_ += taken;
+  if (taken > 0 && user_timeout_.has_value()) user_timeout_->OnWritten();
   // Less than it had room for only if its queue has no place for so many pieces.
   unsent_.insert(unsent_.end(), bytes.begin() + static_cast<ptrdiff_t>(taken), bytes.end());
 }
@@ -133,6 +150,7 @@ bool TcpPump::FromProgram() {
   for (;;) {
     if (!unsent_.empty()) {
       const size_t n = connection_->Write(unsent_);
+      written_ += n;
       unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<ptrdiff_t>(n));
       if (!unsent_.empty()) return true;
     }
@@ -172,6 +190,7 @@ bool TcpPump::ToProgram() {
     }
     const size_t n = connection_->Read(Scratch());
     if (n == 0) break;
+    received_ += n;
     const ssize_t sent = send(end_.get(), Scratch().data(), n, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) continue;
     const auto done = static_cast<size_t>(std::max<ssize_t>(sent, 0));

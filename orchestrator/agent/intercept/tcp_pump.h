@@ -31,12 +31,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/event_loop.h"
 #include "base/file_descriptor.h"
 #include "netstack/net.h"
+#include "orchestrator/agent/intercept/user_timeout.h"
 
 namespace im::agent {
 
@@ -72,6 +74,13 @@ class TcpPump final : public netstack::TcpConnection::Handler {
   FileDescriptor TakeEnd();
   // Looks at the pair anew, as if something had come.
   void Kick();
+  // TCP_USER_TIMEOUT; zero: none.
+  void SetUserTimeout(Duration timeout);
+  uint64_t written_bytes() const { return written_; }
+  uint64_t received_bytes() const { return received_; }
+  // One side has said that it writes no more.
+  bool program_shut() const { return program_shut_; }
+  bool read_closed() const { return read_closed_; }
 
   // TcpConnection::Handler:
   void OnConnected() override;
@@ -101,6 +110,10 @@ class TcpPump final : public netstack::TcpConnection::Handler {
   std::vector<uint8_t> kept_;  // read from the connection, not yet taken by the pair
   size_t kept_from_ = 0;
   std::vector<uint8_t> unsent_;  // taken from the pair, not yet by the connection
+  std::optional<UserTimeout> user_timeout_;
+  Duration user_timeout_after_{0};
+  uint64_t written_ = 0;   // to the connection
+  uint64_t received_ = 0;  // from it
   bool connected_ = false;
   bool program_shut_ = false;    // RDHUP: it writes no more
   bool program_closed_ = false;  // HUP: nobody has it

@@ -2,8 +2,8 @@
 
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -16,6 +16,7 @@
 
 #include "netstack/net_error.h"
 #include "orchestrator/agent/intercept/program_process.h"
+#include "orchestrator/agent/intercept/tcp_info.h"
 
 namespace im::agent {
 namespace {
@@ -55,7 +56,39 @@ int TcpSocket::TakeError() { return std::exchange(error_, 0); }
 
 // ---- connect ----
 
+int TcpSocket::Renew(const PendingCall& call, int program_end, FileDescriptor& new_program_end) {
+  FileDescriptor our_end;
+  if (const int error = MakeSocketPair(SOCK_STREAM, our_end, new_program_end); error != 0)
+    return error;
+  if (IsNonBlocking(program_end) && !new_program_end.SetNonBlocking().ok()) return ENOBUFS;
+  options_.ApplyToPair(new_program_end.get());
+  const int number = call.int_arg(0);
+  if (!call.ReplaceFd(new_program_end.get(), number, ClosesOnExec(call.thread(), number)))
+    return ENOBUFS;
+  end_ = std::move(our_end);
+  state_ = State::kFresh;
+  attempt_failed_ = failure_told_ = false;
+  remote_.reset();
+  if (!claimed_) local_.reset();
+  WatchFresh();
+  context_.Rename(*this, SocketInode(new_program_end.get()));
+  return 0;
+}
+
 void TcpSocket::Connect(PendingCall call, int program_end, const ProgramAddress& to) {
+  FileDescriptor new_program_end;
+  if (state_ == State::kOver && attempt_failed_) {
+    // As Linux has it: the next connect says what became of the last one.
+    if (!std::exchange(failure_told_, true)) {
+      call.Fail(error_ != 0 ? TakeError() : ECONNABORTED);
+      return;
+    }
+    if (const int error = Renew(call, program_end, new_program_end); error != 0) {
+      call.Fail(error);
+      return;
+    }
+    program_end = new_program_end.get();
+  }
   switch (state_) {
     case State::kFresh:
       break;
@@ -99,7 +132,7 @@ void TcpSocket::ConnectInside(PendingCall call, const Endpoint& to) {
     context_.RemoveClosed();
     listener = context_.listeners().Find(to);
   }
-  if (listener == nullptr || listener->Full()) {
+  if (listener == nullptr || !listener->TakesFromInside()) {
     call.Fail(ECONNREFUSED);
     return;
   }
@@ -144,8 +177,9 @@ void TcpSocket::ConnectOutside(PendingCall call, int program_end, const Endpoint
     if (options.local->address.is_unspecified())
       options.local->address = to.address.is_v4() ? IpAddress::V4(0) : IpAddress();
   }
+  options.timeout = options_.dial_timeout().value_or(options.timeout);
   if (blocking && options_.send_timeout() > Duration::zero())
-    options.timeout = options_.send_timeout();
+    options.timeout = std::min(options.timeout, options_.send_timeout());
   auto connection = context_.stack().Dial(options, pump_.get());
   if (!connection.ok()) {
     end_ = pump_->TakeEnd();
@@ -190,6 +224,7 @@ void TcpSocket::OnPumpEnd(int error, bool program_closed) {
     waiting_.clear();
     return;
   }
+  attempt_failed_ = failed;
   // What is unread in our end (tcp_pump.h) makes the program's say POLLERR.
   pump_.reset();
   if (program_closed) {
@@ -242,14 +277,23 @@ void TcpSocket::OnArrival(Arrival arrival) {
     waiting_.pop_front();
     if (Deliver(waiting.call, arrival)) return;
   }
-  if (arrivals_.size() >= static_cast<size_t>(backlog_) + kArrivalsSlack) return;  // is reset
+  const size_t limit =
+      arrival.end.valid() ? kBacklogMax : static_cast<size_t>(backlog_) + kArrivalsSlack;
+  if (arrivals_.size() >= limit) return;  // is reset
   arrivals_.push_back(std::move(arrival));
   PutMark();
   if (Full()) context_.listeners().OnFullChanged(*this);
 }
 
 // The listener is readable as long as somebody has arrived.
-void TcpSocket::PutMark() { send(end_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); }
+void TcpSocket::PutMark() {
+  if (marks_ < kMarksMax && send(end_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1) ++marks_;
+}
+
+void TcpSocket::TakeMark(int program_end) {
+  char mark;
+  if (arrivals_.size() <= marks_ && recv(program_end, &mark, 1, MSG_DONTWAIT) == 1) --marks_;
+}
 
 void TcpSocket::Accept(PendingCall call, int program_end) {
   if (state_ != State::kListening) {
@@ -267,8 +311,7 @@ void TcpSocket::Accept(PendingCall call, int program_end) {
   const bool was_full = Full();
   // Before the program hears of it, or its next poll would see the mark and its
   // next accept wait.
-  char mark;
-  recv(program_end, &mark, 1, MSG_DONTWAIT);
+  TakeMark(program_end);
   if (!Deliver(call, arrivals_.front())) {
     PutMark();
     return;
@@ -388,6 +431,7 @@ void TcpSocket::ApplyOptions() {
   if (pump_ == nullptr) return;
   pump_->connection().SetNoDelay(options_.no_delay());
   pump_->connection().SetKeepAlive(options_.keep_alive());
+  pump_->SetUserTimeout(options_.user_timeout());
 }
 
 std::optional<std::vector<uint8_t>> TcpSocket::StateOption(int level, int name) {
@@ -399,28 +443,33 @@ std::optional<std::vector<uint8_t>> TcpSocket::StateOption(int level, int name) 
   if (level == SOL_SOCKET && name == SO_ACCEPTCONN)
     return bytes(state_ == State::kListening ? 1 : 0);
   if (level != IPPROTO_TCP || name != TCP_INFO) return std::nullopt;
-  // Linux' numbers of states (net/tcp_states.h).
-  constexpr uint8_t kEstablished = 1, kSynSent = 2, kClose = 7, kListen = 10;
-  tcp_info info = {};
+  TcpInfoSource info;
   switch (state_) {
     case State::kConnected:
+      info.state = pump_->read_closed()    ? TcpInfoState::kCloseWait
+                   : pump_->program_shut() ? TcpInfoState::kFinWait2
+                                           : TcpInfoState::kEstablished;
+      break;
     case State::kInside:
-      info.tcpi_state = kEstablished;
+      info.state = TcpInfoState::kEstablished;
       break;
     case State::kConnecting:
-      info.tcpi_state = kSynSent;
+      info.state = TcpInfoState::kSynSent;
       break;
     case State::kListening:
-      info.tcpi_state = kListen;
-      info.tcpi_unacked = static_cast<uint32_t>(arrivals_.size());  // as Linux has it
-      info.tcpi_sacked = static_cast<uint32_t>(backlog_);
+      info.state = TcpInfoState::kListen;
+      info.waiting = static_cast<uint32_t>(arrivals_.size());
+      info.backlog = static_cast<uint32_t>(backlog_);
       break;
     default:
-      info.tcpi_state = kClose;
+      info.state = TcpInfoState::kClose;
   }
-  info.tcpi_snd_mss = info.tcpi_rcv_mss = 1380;
-  info.tcpi_pmtu = 1420;
-  return bytes(info);
+  if (pump_ != nullptr) {
+    info.figures = pump_->connection().figures();
+    info.written_bytes = pump_->written_bytes();
+    info.received_bytes = pump_->received_bytes();
+  }
+  return MakeTcpInfo(info);
 }
 
 }  // namespace im::agent

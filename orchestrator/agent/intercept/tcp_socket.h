@@ -2,8 +2,8 @@
 //
 //   state        our end of the pair            leaves it by
 //   fresh        watched for its close          listen, connect
-//   listening    one byte sent for each         close, shutdown
-//                arrival, so that it polls
+//   listening    bytes in it while somebody     close, shutdown
+//                has arrived, so that it polls
 //                readable
 //   connecting   in the pump, with a filler     connected; failed, if somebody
 //                                               waits: fresh, else over
@@ -11,9 +11,13 @@
 //   inside       given to the other side of     over, unseen
 //                the connection, which is of
 //                the same host
-//   over         closed; its name and SO_ERROR
-//                are kept while the program
+//   over         closed; its name and SO_ERROR  connect, after a failed one
+//                are kept while the program     was told of: fresh
 //                has it open
+//
+// A pair that has shown an error is of no more use. So who connects again after
+// a non-blocking attempt has failed gets another one in its descriptor's place;
+// copies of the descriptor, and what epoll knows of it, keep the old one.
 //
 // A connection inside the host is one pair with both ends in the program: it
 // costs nothing, and is not seen any more. That it is closed, or a socket that
@@ -37,6 +41,10 @@ namespace im::agent {
 // Connections that may wait for one accept: Linux' net.core.somaxconn.
 inline constexpr int kBacklogMax = 4096;
 
+// Bytes that make a listener readable, of which each costs most of a kilobyte:
+// one for each arrival, up to so many. More say nothing that these do not.
+inline constexpr size_t kMarksMax = 16;
+
 class TcpSocket final : public ProgramSocket,
                         public TcpPump::Delegate,
                         public ListenerTable::Member {
@@ -59,6 +67,7 @@ class TcpSocket final : public ProgramSocket,
   void OnArrival(Arrival arrival) override;
   bool Gone() const override { return Closed(); }
   bool Full() const override { return static_cast<int>(arrivals_.size()) >= backlog_; }
+  bool TakesFromInside() const override { return arrivals_.size() < kBacklogMax; }
 
  private:
   enum class State { kFresh, kListening, kConnecting, kConnected, kInside, kOver };
@@ -68,6 +77,9 @@ class TcpSocket final : public ProgramSocket,
   };
 
   void WatchFresh();
+  // Puts another pair in the place of the one that the call's descriptor is open
+  // on. 0 or an errno.
+  int Renew(const PendingCall& call, int program_end, FileDescriptor& new_program_end);
   void ConnectInside(PendingCall call, const Endpoint& to);
   void ConnectOutside(PendingCall call, int program_end, const Endpoint& to);
   // Hands the connection over. False: it was not, and `arrival` is whole; the
@@ -75,6 +87,8 @@ class TcpSocket final : public ProgramSocket,
   bool Deliver(PendingCall& call, Arrival& arrival);
   void StopListening();
   void PutMark();
+  // One of `arrivals_` is about to go.
+  void TakeMark(int program_end);
   void Wait(PendingCall call, Duration timeout);
   // Not connected and never was.
   bool Unconnected() const { return state_ == State::kFresh || state_ == State::kListening; }
@@ -94,8 +108,11 @@ class TcpSocket final : public ProgramSocket,
   std::unique_ptr<TcpPump> pump_;  // connecting, connected
   std::optional<Endpoint> remote_;
   int error_ = 0;
+  bool attempt_failed_ = false;  // over: it was never connected
+  bool failure_told_ = false;    // and connect has said so
   int backlog_ = 0;
   std::deque<Arrival> arrivals_;
+  size_t marks_ = 0;
   std::deque<Waiting> waiting_;  // blocking accept or connect
 };
 

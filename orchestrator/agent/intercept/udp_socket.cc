@@ -41,29 +41,28 @@ UdpSocket::UdpSocket(Context& context, int family, uint64_t inode, FileDescripto
 
 // ---- names ----
 
+UdpSocket::~UdpSocket() {
+  if (local_.has_value()) context_.udp().Leave(local_->port, *this);
+}
+
 int UdpSocket::Open(const Endpoint& local) {
   if (const int error = Claim(local); error != 0) return error;
-  const std::optional<Endpoint> outside = OutsideOf(*local_);
-  if (!outside.has_value()) return 0;
-  auto endpoint = context_.stack().BindUdp(
-      *outside, [this](const Endpoint& from, std::span<const uint8_t> payload) {
-        OnDatagram(from, payload);
-      });
-  if (!endpoint.ok()) {
+  const bool outside = OutsideOf(*local_).has_value();
+  if (const int error = context_.udp().Join(local_->port, outside, *this); error != 0) {
     ReleasePort();
     local_.reset();
-    return netstack::NetErrno(endpoint.status());
+    return error;
   }
-  endpoint_ = *std::move(endpoint);
-  endpoint_->SetErrorHandler([this](const Endpoint& remote, const absl::Status& error) {
-    if (remote_ != remote) return;
-    error_ = netstack::NetErrno(error);
-    if (waiting_.empty()) return;
-    waiting_.front().call.Fail(std::exchange(error_, 0));
-    waiting_.pop_front();
-  });
-  context_.OnOpened(SOCK_DGRAM, local_->port);
+  if (outside) context_.OnOpened(SOCK_DGRAM, local_->port);
   return 0;
+}
+
+void UdpSocket::OnUnreachable(const Endpoint& remote, const absl::Status& error) {
+  if (remote_ != remote) return;
+  error_ = netstack::NetErrno(error);
+  if (waiting_.empty()) return;
+  waiting_.front().call.Fail(std::exchange(error_, 0));
+  waiting_.pop_front();
 }
 
 void UdpSocket::Bind(PendingCall call, const Endpoint& local) {
@@ -124,6 +123,15 @@ std::optional<std::vector<uint8_t>> UdpSocket::StateOption(int level, int name) 
   return std::vector<uint8_t>(bytes, bytes + sizeof(value));
 }
 
+const Endpoint& UdpSocket::Named(const Endpoint& source) const {
+  return resolver_ == source ? *asked_ : source;
+}
+
+int UdpSocket::Fit(const Endpoint& from, const Endpoint& to) const {
+  if (!Takes(to) || (remote_.has_value() && Named(from) != *remote_)) return 0;
+  return 1 + (local_->address == to.address ? 1 : 0) + (remote_.has_value() ? 2 : 0);
+}
+
 bool UdpSocket::Takes(const Endpoint& to) const {
   if (!local_.has_value() || local_->port != to.port) return false;
   if (local_->address == to.address) return true;
@@ -152,24 +160,31 @@ void UdpSocket::OnEvents(uint32_t events) {
 int UdpSocket::SendTo(const Endpoint& to, std::span<const uint8_t> payload) {
   if (to.address.is_multicast()) return ENETUNREACH;
   if (to.port == 0) return EINVAL;
-  if (const auto resolver = context_.ResolverFor(to); resolver && endpoint_ != nullptr) {
-    asked_ = to;
-    resolver_ = resolver;
-    return netstack::NetErrno(endpoint_->SendTo(*resolver, payload));
+  const auto outside = [&](const IpAddress& address) {
+    return local_->address.is_loopback() ? nullptr
+                                         : context_.udp().EndpointOf(local_->port, address.is_v4());
+  };
+  if (const auto resolver = context_.ResolverFor(to)) {
+    if (netstack::UdpEndpoint* endpoint = outside(resolver->address)) {
+      asked_ = to;
+      resolver_ = resolver;
+      return netstack::NetErrno(endpoint->SendTo(*resolver, payload));
+    }
   }
   if (!IsInside(to.address)) {
-    if (endpoint_ == nullptr) return local_->address.is_loopback() ? EINVAL : ENETUNREACH;
-    const int error = netstack::NetErrno(endpoint_->SendTo(to, payload));
+    netstack::UdpEndpoint* endpoint = outside(to.address);
+    if (endpoint == nullptr) return local_->address.is_loopback() ? EINVAL : ENETUNREACH;
+    const int error = netstack::NetErrno(endpoint->SendTo(to, payload));
     return error == EHOSTUNREACH ? ENETUNREACH : error;
   }
   Endpoint target = to;
   if (to.address.is_unspecified()) target.address = LoopbackAddress(to.address.is_v4());
-  UdpSocket* other = context_.FindUdp(target);
-  if (other == nullptr) return remote_ == to ? ECONNREFUSED : 0;
   Endpoint source = *local_;
   if (source.address.is_unspecified())
     source.address = target.address.is_loopback() ? LoopbackAddress(target.address.is_v4())
                                                   : target.address;
+  UdpTable::Member* other = context_.udp().Find(source, target);
+  if (other == nullptr) return remote_ == to ? ECONNREFUSED : 0;
   other->OnDatagram(source, payload);
   return 0;
 }
@@ -227,8 +242,7 @@ void UdpSocket::Send(PendingCall call, int) {
 void UdpSocket::Flush() { OnEvents(IsHungUp(end_.get()) ? uint32_t{EPOLLRDHUP} : 0); }
 
 void UdpSocket::OnDatagram(const Endpoint& source, std::span<const uint8_t> payload) {
-  const Endpoint from = resolver_ == source ? *asked_ : source;
-  if (remote_.has_value() && from != *remote_) return;
+  const Endpoint from = Named(source);
   if (GiveToWaiting(from, payload)) return;
   if (sources_.size() >= kSourcesMax) {
     int unread = 0;

@@ -17,7 +17,6 @@
 #define IM_ORCHESTRATOR_AGENT_INTERCEPT_UDP_SOCKET_H_
 
 #include <deque>
-#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -25,6 +24,7 @@
 #include "base/event_loop.h"
 #include "orchestrator/agent/intercept/program_message.h"
 #include "orchestrator/agent/intercept/program_socket.h"
+#include "orchestrator/agent/intercept/udp_table.h"
 
 namespace im::agent {
 
@@ -32,9 +32,10 @@ namespace im::agent {
 // 300, the rest were read by a program that does not ask.
 inline constexpr size_t kSourcesMax = 1024;
 
-class UdpSocket final : public ProgramSocket {
+class UdpSocket final : public ProgramSocket, public UdpTable::Member {
  public:
   UdpSocket(Context& context, int family, uint64_t inode, FileDescriptor end);
+  ~UdpSocket() override;
 
   void Bind(PendingCall call, const Endpoint& local) override;
   void Connect(PendingCall call, int program_end, const ProgramAddress& to) override;
@@ -48,9 +49,11 @@ class UdpSocket final : public ProgramSocket {
   bool LookAtWaiting(Instant now) override;
   void Flush() override;
 
-  // Whether a datagram to `to` is for this socket.
-  bool Takes(const Endpoint& to) const;
-  void OnDatagram(const Endpoint& source, std::span<const uint8_t> payload);
+  // UdpTable::Member:
+  int Fit(const Endpoint& from, const Endpoint& to) const override;
+  bool Shares() const override { return options_.reuse_port(); }
+  void OnDatagram(const Endpoint& source, std::span<const uint8_t> payload) override;
+  void OnUnreachable(const Endpoint& remote, const absl::Status& error) override;
 
  private:
   struct Source {
@@ -64,6 +67,10 @@ class UdpSocket final : public ProgramSocket {
   };
 
   void OnEvents(uint32_t events);
+  // Whether what is for `to` is for an address of this socket.
+  bool Takes(const Endpoint& to) const;
+  // Who the program takes `source` for.
+  const Endpoint& Named(const Endpoint& source) const;
   // A port, and with it what comes from the network: 0 or an errno.
   int Open(const Endpoint& local);
   int SendTo(const Endpoint& to, std::span<const uint8_t> payload);
@@ -84,7 +91,6 @@ class UdpSocket final : public ProgramSocket {
 
   FileDescriptor end_;
   EventLoop::Watch watch_;
-  std::unique_ptr<netstack::UdpEndpoint> endpoint_;
   std::optional<Endpoint> remote_;
   // The DNS server that was asked last, and who answers in its place.
   std::optional<Endpoint> asked_;
