@@ -49,6 +49,7 @@ void AddSuspend(CLI::App& app, Context& context);
 void AddRelease(CLI::App& app, Context& context);
 void AddWait(CLI::App& app, Context& context);
 void AddValidate(CLI::App& app, Context& context);
+void AddTop(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
 
 }  // namespace im::orchestrator::cli

@@ -93,6 +93,7 @@ int Main(int argc, char** argv) {
   AddUp(app, context);
   AddDown(app, context);
   AddPs(app, context);
+  AddTop(app, context);
   AddWhy(app, context);
   AddRun(app, context);
   AddExec(app, context);

@@ -11,8 +11,9 @@ namespace {
 
 constexpr char kGap[] = "  ";
 
-// The first `columns` columns of a line that may hold escape sequences.
-std::string Cut(absl::string_view line, size_t columns, const Terminal& terminal) {
+}  // namespace
+
+std::string CutLine(absl::string_view line, size_t columns, const Terminal& terminal) {
   if (columns == 0 || DisplayWidth(line) <= columns) return std::string(line);
   std::string out;
   size_t width = 0;
@@ -29,8 +30,6 @@ std::string Cut(absl::string_view line, size_t columns, const Terminal& terminal
   absl::StrAppend(&out, terminal.unicode ? "…" : ">", terminal.colours ? "\x1b[0m" : "");
   return out;
 }
-
-}  // namespace
 
 void Table::Add(std::vector<std::string> cells) {
   IM_CHECK(cells.size() == columns_.size());
@@ -58,7 +57,7 @@ std::string Table::ToString(const Terminal& terminal) const {
       else absl::StrAppend(&line, cells[i], padding);
     }
     absl::StripTrailingAsciiWhitespace(&line);
-    absl::StrAppend(&out, Cut(line, terminal.columns, terminal), "\n");
+    absl::StrAppend(&out, CutLine(line, terminal.columns, terminal), "\n");
   };
   append(titles);
   for (const auto& row : rows_) append(row);

@@ -10,6 +10,9 @@
 
 namespace im::orchestrator::cli {
 
+// The first `columns` columns (0: all) of a line that may hold escape sequences.
+std::string CutLine(absl::string_view line, size_t columns, const Terminal& terminal);
+
 class Table {
  public:
   enum class Align { kLeft, kRight };

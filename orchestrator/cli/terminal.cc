@@ -23,7 +23,9 @@ absl::string_view CodeOf(Colour colour) {
     case Colour::kGreen: return "32";
     case Colour::kYellow: return "33";
     case Colour::kBlue: return "34";
+    case Colour::kMagenta: return "35";
     case Colour::kCyan: return "36";
+    case Colour::kInverse: return "7";
   }
   return "";
 }
@@ -51,7 +53,7 @@ std::string Terminal::Paint(absl::string_view text, Colour colour) const {
 
 std::string Terminal::Plain(absl::string_view text) const {
   if (unicode) return std::string(text);
-  return absl::StrReplaceAll(text, {{"→", "->"}, {"…", "..."}, {"µ", "u"}});
+  return absl::StrReplaceAll(text, {{"→", "->"}, {"…", "..."}, {"µ", "u"}, {"↑↓", "up/down"}, {"←→", "left/right"}});
 }
 
 Colour ColourOfState(absl::string_view state) {

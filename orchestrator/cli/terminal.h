@@ -12,7 +12,7 @@
 
 namespace im::orchestrator::cli {
 
-enum class Colour { kNone, kDim, kBold, kRed, kGreen, kYellow, kBlue, kCyan };
+enum class Colour { kNone, kDim, kBold, kRed, kGreen, kYellow, kBlue, kMagenta, kCyan, kInverse };
 
 struct Terminal {
   bool colours = false;
