@@ -50,6 +50,7 @@ void AddRelease(CLI::App& app, Context& context);
 void AddWait(CLI::App& app, Context& context);
 void AddValidate(CLI::App& app, Context& context);
 void AddTop(CLI::App& app, Context& context);
+void AddDoctor(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
 
 }  // namespace im::orchestrator::cli

@@ -105,6 +105,7 @@ int Main(int argc, char** argv) {
   AddRelease(app, context);
   AddWait(app, context);
   AddValidate(app, context);
+  AddDoctor(app, context);
   app.footer(kFooter);  // after the verbs, which would have it too
 
   if (line.words.empty()) {
