@@ -27,15 +27,12 @@ struct FileHeader {  // in the writer's byte order; the magic number tells it
   uint32_t snap_bytes = kSnapBytes;
   uint32_t linktype = kLinktypeRaw;
 };
-static_assert(sizeof(FileHeader) == 24);
+static_assert(sizeof(FileHeader) == kPcapFileHeaderBytes);
 
-struct RecordHeader {
-  uint32_t seconds;
-  uint32_t nanoseconds;
-  uint32_t captured_bytes;
-  uint32_t original_bytes;
-};
-static_assert(sizeof(RecordHeader) == 16);
+PcapRecordHeader RecordHeaderOf(int64_t unix_nanos, uint32_t size) {
+  return {static_cast<uint32_t>(unix_nanos / 1'000'000'000),
+          static_cast<uint32_t>(unix_nanos % 1'000'000'000), size, size};
+}
 
 absl::Status WriteAll(int fd, std::span<iovec> parts) {
   while (!parts.empty()) {
@@ -55,6 +52,18 @@ absl::Status WriteAll(int fd, std::span<iovec> parts) {
 }
 
 }  // namespace
+
+std::string PcapFileHeader() {
+  const FileHeader header;
+  return std::string(reinterpret_cast<const char*>(&header), sizeof(header));
+}
+
+void AppendPcapRecord(std::span<const uint8_t> packet, int64_t unix_nanos, std::string& out) {
+  const PcapRecordHeader header =
+      RecordHeaderOf(unix_nanos, static_cast<uint32_t>(packet.size()));
+  out.append(reinterpret_cast<const char*>(&header), sizeof(header));
+  out.append(reinterpret_cast<const char*>(packet.data()), packet.size());
+}
 
 absl::StatusOr<std::unique_ptr<PcapWriter>> PcapWriter::Create(FileDescriptor file,
                                                                const Clock& clock,
@@ -80,15 +89,14 @@ void PcapWriter::Write(PacketBatch batch) {
 
 void PcapWriter::Record(const PacketBatch& batch) {
   const int64_t now = clock_.UnixNanos();
-  std::array<RecordHeader, kPacketsPerWrite> headers;
+  std::array<PcapRecordHeader, kPacketsPerWrite> headers;
   std::array<iovec, 2 * kPacketsPerWrite> parts;
   for (size_t first = 0; first < batch.size() && status_.ok(); first += kPacketsPerWrite) {
     const size_t count = std::min(kPacketsPerWrite, batch.size() - first);
     for (size_t i = 0; i < count; ++i) {
       const Packet& packet = batch[first + i];
-      headers[i] = {static_cast<uint32_t>(now / 1'000'000'000),
-                    static_cast<uint32_t>(now % 1'000'000'000), packet.size, packet.size};
-      parts[2 * i] = {&headers[i], sizeof(RecordHeader)};
+      headers[i] = RecordHeaderOf(now, packet.size);
+      parts[2 * i] = {&headers[i], sizeof(PcapRecordHeader)};
       parts[2 * i + 1] = {packet.data, packet.size};
     }
     status_ = WriteAll(file_.get(), std::span(parts).first(2 * count));

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/clock.h"
@@ -15,6 +16,20 @@
 #include "base/status.h"
 
 namespace im {
+
+// The file format by its pieces, for who has no file: the header, and a packet
+// behind it.
+std::string PcapFileHeader();
+void AppendPcapRecord(std::span<const uint8_t> packet, int64_t unix_nanos, std::string& out);
+
+struct PcapRecordHeader {  // in the writer's byte order; the file's magic number tells it
+  uint32_t seconds;
+  uint32_t nanoseconds;
+  uint32_t captured_bytes;
+  uint32_t original_bytes;
+};
+static_assert(sizeof(PcapRecordHeader) == 16);
+inline constexpr size_t kPcapFileHeaderBytes = 24;
 
 // Writes a pcap file of raw IP packets (LINKTYPE_RAW, nanosecond stamps), and
 // passes every batch on. Super-packets are recorded as one packet; checksums

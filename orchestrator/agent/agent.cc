@@ -65,6 +65,8 @@ proto::ExitReport Agent::Run() {
     sandbox_->Kill();
     output_->Drain();
   }
+  if (data_path_ != nullptr) data_path_->SetTap(nullptr);
+  capture_server_.reset();
   attachment_.reset();  // while all is there that its last packets pass through
   cgroup_->Remove();
   if (absl::Status status = WriteExitReport(request_.instance_dir(), report_); !status.ok())
@@ -171,6 +173,12 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
       ExecServer::Listen(absl::StrCat(request_.instance_dir(), "/agent.sock"), *loop_, *this);
   if (!exec_server.ok()) return Failure{proto::ExitReport::SANDBOX_FAILED, exec_server.status()};
   exec_server_ = *std::move(exec_server);
+  auto capture_server = CaptureServer::Listen(
+      absl::StrCat(request_.instance_dir(), "/capture.sock"), *loop_,
+      [this](bool used) { data_path_->SetTap(used ? capture_server_.get() : nullptr); });
+  if (!capture_server.ok())
+    return Failure{proto::ExitReport::SANDBOX_FAILED, capture_server.status()};
+  capture_server_ = *std::move(capture_server);
   return std::nullopt;
 }
 

@@ -30,6 +30,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "orchestrator/agent/attachment.h"
+#include "orchestrator/agent/capture_server.h"
 #include "orchestrator/agent/cgroup.h"
 #include "orchestrator/agent/control_client.h"
 #include "orchestrator/agent/data_path.h"
@@ -136,6 +137,7 @@ class Agent final : public Sandbox::Delegate,
   std::unique_ptr<Attachment> attachment_;
   std::unique_ptr<Pauser> pauser_;
   std::unique_ptr<ExecServer> exec_server_;
+  std::unique_ptr<CaptureServer> capture_server_;
   FileDescriptor signals_;
   EventLoop::Watch signals_watch_;
 

@@ -50,6 +50,7 @@ bool DataPath::FromTunnel(const Packet& packet) {
     return false;
   }
   rx_bytes_ += packet.size;
+  if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
   const Use use = traffic_.OfInbound(*view);
   if (use != Use::kNone) delegate_.OnInboundUse(use, *view);
   return attachment_->LetIn(packet, *view);
@@ -61,6 +62,7 @@ void DataPath::OnFromProgram(PacketBatch batch) {
   PacketBatch answers;
   PacketBatch leaving = Filter(
       std::move(batch), [&](const Packet& packet) { return FromProgram(packet, answers); });
+  Tap(answers);
   if (!answers.empty()) attachment_->Write(std::move(answers));
   if (leaving.empty()) return;
   if (!first_answer_) first_answer_ = loop_.clock().Now() - options_.started_at;
@@ -84,6 +86,7 @@ bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
   }
   if (view->destination == options_.gateway && view->is_udp()) {
     if (view->destination_port == kDnsPort) {
+      if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
       AnswerDns(packet, *view, answers);
       return false;
     }
@@ -94,6 +97,7 @@ bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
   }
   if (!attachment_->LetOut(packet, *view)) return false;
   tx_bytes_ += packet.size;
+  if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
   if (!listening_) {
     listening_ = view->is_udp() || (view->is_tcp() && (view->tcp_flags & (kTcpSyn | kTcpAck)) ==
                                                           (kTcpSyn | kTcpAck));

@@ -28,6 +28,7 @@
 #include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/direct_peers.h"
 #include "orchestrator/agent/dns_responder.h"
+#include "orchestrator/agent/packet_tap.h"
 #include "orchestrator/agent/traffic.h"
 #include "tunnel/driver.h"
 
@@ -66,6 +67,10 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
     peers_ = &peers;
   }
 
+  // Who sees the packets that the program sends and gets, ours to the
+  // orchestrator not among them; null: nobody.
+  void SetTap(PacketTap* tap) { tap_ = tap; }
+
   // From the tunnel.
   void Write(PacketBatch batch) override;
   void SendControl(const tunnel::PublicKey& gateway, absl::string_view payload);
@@ -75,7 +80,10 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
 
   // Attachment::Delegate:
   void OnFromProgram(PacketBatch batch) override;
-  void OnRefusals(PacketBatch batch) override { Send(std::move(batch)); }
+  void OnRefusals(PacketBatch batch) override {
+    Tap(batch);
+    Send(std::move(batch));
+  }
 
   uint64_t rx_bytes() const { return rx_bytes_; }  // to the program
   uint64_t tx_bytes() const { return tx_bytes_; }
@@ -88,6 +96,10 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   bool FromProgram(const Packet& packet, PacketBatch& answers);
   bool FromTunnel(const Packet& packet);
   void AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers);
+  void Tap(const PacketBatch& batch) {
+    if (tap_ == nullptr) return;
+    for (const Packet& packet : batch) tap_->OnPacket(packet.bytes());
+  }
   // Into the tunnel.
   void Send(PacketBatch batch);
 
@@ -98,6 +110,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   Attachment* attachment_ = nullptr;
   tunnel::Driver* driver_ = nullptr;
   DirectPeers* peers_ = nullptr;
+  PacketTap* tap_ = nullptr;
   std::optional<tunnel::PublicKey> only_by_;  // the gateway, once the program ended
   std::vector<std::vector<uint8_t>> controls_;  // of the batch in work
   Traffic traffic_;

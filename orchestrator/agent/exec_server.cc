@@ -1,49 +1,20 @@
 #include "orchestrator/agent/exec_server.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "orchestrator/agent/unix_listener.h"
 
 namespace im::agent {
 namespace {
-
-constexpr int kBacklog = 16;
-
-// Binds `socket` to `path`, by way of the directory's descriptor where the
-// path is longer than an address takes.
-absl::Status BindTo(int socket, const std::string& path) {
-  const size_t slash = path.rfind('/');
-  FileDescriptor directory;
-  std::string reachable = path;
-  sockaddr_un address = {};
-  if (path.size() >= sizeof(address.sun_path)) {
-    directory = FileDescriptor(
-        open(path.substr(0, slash).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!directory.valid()) return ErrnoStatus(absl::StrCat("open the directory of ", path));
-    reachable = absl::StrCat("/proc/self/fd/", directory.get(), path.substr(slash));
-  }
-  if (reachable.size() >= sizeof(address.sun_path))
-    return absl::InvalidArgumentError(absl::StrCat("name of socket too long: ", path));
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, reachable.c_str(), reachable.size() + 1);
-  unlink(path.c_str());
-  if (bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0)
-    return ErrnoStatus(absl::StrCat("bind ", path));
-  chmod(path.c_str(), 0600);
-  return absl::OkStatus();
-}
 
 // A client that has gone by now does not want it any more.
 void SendResult(int socket, proto::ExecResult result) {
@@ -60,10 +31,7 @@ int ExitCodeOf(int wait_status) {
 absl::StatusOr<std::unique_ptr<ExecServer>> ExecServer::Listen(const std::string& path,
                                                                EventLoop& loop,
                                                                Delegate& delegate) {
-  FileDescriptor listener(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!listener.valid()) return ErrnoStatus("make a Unix socket");
-  IM_RETURN_IF_ERROR(BindTo(listener.get(), path));
-  if (listen(listener.get(), kBacklog) != 0) return ErrnoStatus(absl::StrCat("listen on ", path));
+  IM_ASSIGN_OR_RETURN(FileDescriptor listener, ListenAtPath(path, SOCK_SEQPACKET));
   return std::unique_ptr<ExecServer>(
       new ExecServer(path, std::move(listener), loop, delegate));
 }

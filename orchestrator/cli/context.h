@@ -51,6 +51,7 @@ void AddWait(CLI::App& app, Context& context);
 void AddValidate(CLI::App& app, Context& context);
 void AddTop(CLI::App& app, Context& context);
 void AddDoctor(CLI::App& app, Context& context);
+void AddCapture(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
 
 }  // namespace im::orchestrator::cli

@@ -100,6 +100,7 @@ int Main(int argc, char** argv) {
   AddLogs(app, context);
   AddEvents(app, context);
   AddMetrics(app, context);
+  AddCapture(app, context);
   AddWake(app, context);
   AddSuspend(app, context);
   AddRelease(app, context);
