@@ -35,12 +35,13 @@ absl::StatusOr<AgentSocket> AgentSocket::Connect(const std::string& instance_dir
   return AgentSocket(std::move(socket));
 }
 
-absl::Status AgentSocket::SendRequest(const proto::ExecRequest& request) {
+absl::Status AgentSocket::SendRequest(const proto::ExecRequest& request,
+                                      const std::array<int, 3>& stdio) {
   proto::ExecToAgent message;
   *message.mutable_request() = request;
   const std::string bytes = message.SerializeAsString();
-  const int fds[3] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(fds))] = {};
+  constexpr size_t kStdioBytes = 3 * sizeof(int);
+  alignas(cmsghdr) char control[CMSG_SPACE(kStdioBytes)] = {};
   iovec part{const_cast<char*>(bytes.data()), bytes.size()};
   msghdr header{};
   header.msg_iov = &part;
@@ -50,8 +51,8 @@ absl::Status AgentSocket::SendRequest(const proto::ExecRequest& request) {
   cmsghdr* rights = CMSG_FIRSTHDR(&header);
   rights->cmsg_level = SOL_SOCKET;
   rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(sizeof(fds));
-  std::memcpy(CMSG_DATA(rights), fds, sizeof(fds));
+  rights->cmsg_len = CMSG_LEN(kStdioBytes);
+  std::memcpy(CMSG_DATA(rights), stdio.data(), kStdioBytes);
   if (sendmsg(socket_.get(), &header, MSG_NOSIGNAL) < 0) {
     if (errno == EMSGSIZE) {
       return absl::InvalidArgumentError("the command line and environment are too long");

@@ -4,6 +4,7 @@
 #ifndef IM_ORCHESTRATOR_CLI_AGENT_SOCKET_H_
 #define IM_ORCHESTRATOR_CLI_AGENT_SOCKET_H_
 
+#include <array>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -17,8 +18,9 @@ class AgentSocket {
   // `instance_directory` may be longer than a socket's path can be.
   static absl::StatusOr<AgentSocket> Connect(const std::string& instance_directory);
 
-  // Descriptors 0, 1 and 2 go along.
-  absl::Status SendRequest(const proto::ExecRequest& request);
+  // The command's stdin, stdout and stderr go along; they stay open here, too.
+  absl::Status SendRequest(const proto::ExecRequest& request,
+                           const std::array<int, 3>& stdio = {0, 1, 2});
   absl::Status SendSignal(int signal);
   // Blocks. Aborted if the agent went away without an answer.
   absl::StatusOr<proto::ExecResult> ReceiveResult();

@@ -93,6 +93,19 @@ absl::StatusOr<std::vector<proto::HostInfo>> Client::ListHosts(
   return std::vector<proto::HostInfo>(reply.hosts().begin(), reply.hosts().end());
 }
 
+absl::StatusOr<proto::HostInfo> Client::WakeForExec(const std::string& host,
+                                                    const std::string& detail) {
+  grpc::ClientContext call;
+  proto::WakeRequest request;
+  request.set_name(host);
+  request.set_cause(proto::WakeCause::EXEC);
+  request.set_detail(detail);
+  proto::HostInfo info;
+  const grpc::Status status = stub_->Wake(&call, request, &info);
+  if (!status.ok()) return FromGrpc(status);
+  return info;
+}
+
 absl::StatusOr<proto::WhyReply> Client::Why(const std::string& host) {
   grpc::ClientContext call;
   call.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);

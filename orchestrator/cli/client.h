@@ -31,6 +31,8 @@ class Client {
   const std::string& state_directory() const { return state_directory_; }
 
   absl::StatusOr<proto::Cluster> GetCluster();
+  // Returns when the host is up, for a command in it, which `detail` is.
+  absl::StatusOr<proto::HostInfo> WakeForExec(const std::string& host, const std::string& detail);
   absl::StatusOr<proto::WhyReply> Why(const std::string& host);
   // `fresh`: with the figures of this moment, else of the last 2 s.
   absl::StatusOr<std::vector<proto::HostInfo>> ListHosts(

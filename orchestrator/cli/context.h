@@ -52,6 +52,7 @@ void AddValidate(CLI::App& app, Context& context);
 void AddTop(CLI::App& app, Context& context);
 void AddDoctor(CLI::App& app, Context& context);
 void AddCapture(CLI::App& app, Context& context);
+void AddCopy(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
 
 }  // namespace im::orchestrator::cli

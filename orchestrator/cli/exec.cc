@@ -27,18 +27,6 @@ struct Options {
   std::vector<std::string> command;
 };
 
-absl::StatusOr<proto::HostInfo> WakeForExec(Client& client, const Options& options) {
-  grpc::ClientContext call;
-  proto::WakeRequest request;
-  request.set_name(options.host);
-  request.set_cause(proto::WakeCause::EXEC);
-  request.set_detail(ShellJoin(options.command));
-  proto::HostInfo host;
-  const grpc::Status status = client.stub().Wake(&call, request, &host);
-  if (!status.ok()) return FromGrpc(status);
-  return host;
-}
-
 absl::StatusOr<proto::ExecRequest> MakeRequest(const Options& options) {
   proto::ExecRequest request;
   for (const std::string& word : options.command) request.add_argv(word);
@@ -68,7 +56,7 @@ int Run(const Context& context, const Options& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   if (const absl::Status may = client->MayReachHosts(); !may.ok()) return Fail(may);
-  const auto host = WakeForExec(*client, options);
+  const auto host = client->WakeForExec(options.host, ShellJoin(options.command));
   if (!host.ok()) return Fail(host.status());
   auto agent = AgentSocket::Connect(host->instance_dir());
   if (!agent.ok()) return Fail(agent.status());

@@ -97,6 +97,7 @@ int Main(int argc, char** argv) {
   AddWhy(app, context);
   AddRun(app, context);
   AddExec(app, context);
+  AddCopy(app, context);
   AddLogs(app, context);
   AddEvents(app, context);
   AddMetrics(app, context);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <thread>
@@ -45,13 +46,22 @@ class Printer {
       std::string padded = host;
       padded.resize(std::max(width_, host.size()), ' ');
       for (absl::string_view line : absl::StrSplit(text, '\n')) {
-        std::puts(absl::StrCat(terminal_.Paint(padded, Colour::kCyan), " | ", line).c_str());
+        std::puts(absl::StrCat(terminal_.Paint(padded, ColourOf(host)), " | ", line).c_str());
       }
     }
     std::fflush(stdout);
   }
 
  private:
+  // Each host its own, as far as there are some that are told apart easily.
+  Colour ColourOf(const std::string& host) {
+    constexpr Colour kColours[] = {Colour::kCyan, Colour::kYellow, Colour::kGreen, Colour::kMagenta,
+                                   Colour::kBlue};
+    const size_t next = colours_.size() % std::size(kColours);
+    return colours_.try_emplace(host, kColours[next]).first->second;
+  }
+
+  std::map<std::string, Colour> colours_;
   const Terminal terminal_;
   const size_t width_;
   const bool several_;
