@@ -6,13 +6,26 @@
 #
 # and for pkg-config: im-base, im-tunnel, im-netstack, im-net. Static libraries,
 # lwIP built in. Headers keep their names below include/imaginary-machines.
-# Only the component "development" is here: `cmake --install BUILD --component
-# development`.
+# They are the component "development": `cmake --install BUILD --component
+# development`. The component "programs" is the programs with their manual pages
+# and what completes their command lines in bash, zsh and fish.
 if(IM_FUZZ OR IM_SANITIZE)
   return()
 endif()
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
+
+install(TARGETS im imd im-agent im-tunnel
+        RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
+install(FILES ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/im-up
+        DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
+# im-tunnel alone needs it, and finds it from where it is itself.
+install(TARGETS im_wg_embeddable
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/imaginary-machines COMPONENT programs)
+set_target_properties(im-tunnel PROPERTIES
+  INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}/imaginary-machines")
+install(DIRECTORY ${CMAKE_BINARY_DIR}/share/
+        DESTINATION ${CMAKE_INSTALL_DATADIR} COMPONENT programs)
 
 set(component COMPONENT development)
 set(headers ${CMAKE_INSTALL_INCLUDEDIR}/imaginary-machines)

@@ -35,13 +35,20 @@ int Fail(const absl::Status& status);
 // The directory of this program: imd and im-agent are beside it.
 std::string ProgramDirectory();
 
+// Prints what a shell offers for `words`, the last of which is being typed.
+int RunComplete(const CLI::App& app, const Context& context,
+                const std::vector<std::string>& words);
+
 // Each adds its subcommand to `app`; when it is chosen, context.run is set.
 void AddUp(CLI::App& app, Context& context);
 void AddDown(CLI::App& app, Context& context);
 void AddPs(CLI::App& app, Context& context);
+void AddTop(CLI::App& app, Context& context);
 void AddWhy(CLI::App& app, Context& context);
 void AddEvents(CLI::App& app, Context& context);
 void AddMetrics(CLI::App& app, Context& context);
+void AddCapture(CLI::App& app, Context& context);
+void AddCopy(CLI::App& app, Context& context);
 void AddLogs(CLI::App& app, Context& context);
 void AddExec(CLI::App& app, Context& context);
 void AddWake(CLI::App& app, Context& context);
@@ -49,10 +56,8 @@ void AddSuspend(CLI::App& app, Context& context);
 void AddRelease(CLI::App& app, Context& context);
 void AddWait(CLI::App& app, Context& context);
 void AddValidate(CLI::App& app, Context& context);
-void AddTop(CLI::App& app, Context& context);
 void AddDoctor(CLI::App& app, Context& context);
-void AddCapture(CLI::App& app, Context& context);
-void AddCopy(CLI::App& app, Context& context);
+void AddShell(CLI::App& app, Context& context);
 void AddRun(CLI::App& app, Context& context);
 
 }  // namespace im::orchestrator::cli

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "orchestrator/cli/command_line.h"
+#include "orchestrator/cli/completion.h"
 #include "orchestrator/cli/context.h"
 #include "orchestrator/cli/exit_code.h"
 #include "orchestrator/cli/version.h"
@@ -82,6 +83,10 @@ int Main(int argc, char** argv) {
   if (std::filesystem::path(argv[0]).filename() == "im-up") words.insert(words.begin(), "up");
   Context context;
   context.terminal = Terminal::OfStdout();
+  // While a line is typed its words are not to be understood yet.
+  const bool completes = !words.empty() && words[0] == kCompleteVerb;
+  std::vector<std::string> to_complete;
+  if (completes) to_complete.assign(words.begin() + 1, words.end());
   CommandLine line = SplitCommandLine(std::move(words));
   context.trailing = std::move(line.trailing);
 
@@ -108,8 +113,10 @@ int Main(int argc, char** argv) {
   AddWait(app, context);
   AddValidate(app, context);
   AddDoctor(app, context);
+  AddShell(app, context);
   app.footer(kFooter);  // after the verbs, which would have it too
 
+  if (completes) return CloseOutput(RunComplete(app, context, to_complete));
   if (line.words.empty()) {
     std::fputs(app.help().c_str(), stderr);
     return kExitBadInput;

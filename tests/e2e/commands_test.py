@@ -14,7 +14,8 @@ DONE, FAILED, BAD_INPUT, NOT_RUNNING, NO_SUCH_PROGRAM = 0, 1, 2, 3, 127
 
 # Every verb that talks to a cluster, with what it needs.
 VERBS = (["ps"], ["why", "a"], ["logs"], ["events"], ["exec", "a", "--", "true"], ["wake", "a"],
-         ["suspend", "a"], ["release", "a"], ["wait", "a"], ["metrics"], ["run", "--", "true"], ["down"])
+         ["suspend", "a"], ["release", "a"], ["wait", "a"], ["metrics"], ["top", "--once"],
+         ["capture", "a"], ["cp", "a:/etc/hostname", "x"], ["run", "--", "true"], ["down"])
 
 
 class Words(unittest.TestCase):
@@ -54,7 +55,7 @@ class Words(unittest.TestCase):
         self.assertEqual(help.returncode, DONE)
         for code in ("0 done", "1 failed", "2 bad input", "3 ", "4 "):
             self.assertIn(code, help.stdout)
-        for verb in (*(v[0] for v in VERBS), "up", "validate"):
+        for verb in (*(v[0] for v in VERBS), "up", "validate", "doctor", "completion"):
             result = self.im(verb, "--help")
             self.assertEqual(result.returncode, DONE, result.stderr)
             self.assertIn("Usage", result.stdout)
