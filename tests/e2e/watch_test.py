@@ -1,14 +1,17 @@
-"""Seeing what happens: metrics."""
+"""Seeing what happens: metrics, events and why as JSON."""
 
+import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import stat
+import subprocess
 import unittest
 import urllib.request
 
-from cluster import DEADLINE_S, TWO_HOSTS, ClusterTest, wait_until
+from cluster import BIN, DEADLINE_S, TWO_HOSTS, ClusterTest, wait_until
 
 
 def samples(text):
@@ -101,6 +104,71 @@ class Metrics(ClusterTest):
         self.assertEqual(self.metrics(c)["im_hosts_configured"], 2)
         self.assertTrue(c.drive()("connect 1 a 7000")["ok"])
         wait_until(lambda: len(list(pathlib.Path(f"/proc/{c.imd_pid()}/fd").iterdir())) < 60, "they are forgotten")
+
+
+# docs/operations.md promises these; more may come, none may go or change.
+EVENT_FIELDS = {"sequence": int, "unix_nanos": int, "host": str, "from": str, "to": str, "text": str,
+                "cause": dict, "duration_ns": int, "error": bool}
+CAUSE_FIELDS = {"kind": str, "source": str, "source_port": int, "destination": str,
+                "destination_port": int, "protocol": int, "detail": str}
+WHY_FIELDS = {"name": str, "address": str, "state": str, "cause": dict, "cause_text": str,
+              "wake_kind": str, "wake_ns": int, "busy": str, "pause_in_ms": int, "release_in_ms": int,
+              "starts": int, "thaws": int, "last_error": str, "memory_bytes": int, "cpu_ns": int}
+
+
+class Json(ClusterTest):
+    def has_fields(self, value, fields):
+        for name, kind in fields.items():
+            self.assertIs(type(value.get(name)), kind, f"{name} of {value}")
+
+    def test_events_are_as_documented(self):
+        c = self.cluster(TWO_HOSTS).up()
+        follow = subprocess.Popen([str(BIN / "im"), "events", "--follow", "--json"], env=c.env, text=True,
+                                  stdout=subprocess.PIPE)
+        self.addCleanup(follow.stdout.close)
+        self.addCleanup(follow.wait)
+        self.addCleanup(follow.kill)
+        client = c.drive()
+        self.assertTrue(client("connect 1 a 7000")["ok"])
+        address = c.ps()[client.name]["address"]
+        events = []
+        while not any(e["host"] == "a" and e["to"] == "running" for e in events):
+            events.append(json.loads(follow.stdout.readline()))
+            self.has_fields(events[-1], EVENT_FIELDS)
+        woken = next(e for e in events if e["host"] == "a" and e["to"] == "starting")
+        self.has_fields(woken["cause"], CAUSE_FIELDS)
+        self.assertEqual(woken["cause"]["kind"], "SYN")
+        self.assertEqual(woken["cause"]["source"], address)
+        self.assertEqual(woken["cause"]["destination_port"], 7000)
+        self.assertEqual([e["sequence"] for e in events], sorted({e["sequence"] for e in events}))
+
+    def test_why_tells_cause_kind_duration_and_what_comes(self):
+        c = self.cluster(TWO_HOSTS).up()
+        client = c.drive()
+        self.assertTrue(client("connect 1 a 7000")["ok"])
+        why = json.loads(c.im("why", "a", "--json").stdout)
+        self.has_fields(why["host"], WHY_FIELDS)
+        self.has_fields(why["host"]["cause"], CAUSE_FIELDS)
+        self.assertEqual((why["host"]["cause"]["kind"], why["host"]["wake_kind"]), ("SYN", "cold"))
+        self.assertGreater(why["host"]["wake_ns"], 0)
+        self.assertTrue(why["keeps_up"])
+        self.assertTrue(why["events"])
+        c.im("suspend", "a")
+        self.assertTrue(client("connect 2 a 7000")["ok"])
+        text = c.im("why", "a").stdout
+        self.assertRegex(text, rf"woken by +SYN from {client.name}:\d+ to :7000")
+        self.assertRegex(text, r"how +thaw \d")
+        c.im("suspend", "a")
+        why = json.loads(c.im("why", "a", "--json").stdout)
+        self.assertGreater(why["host"]["release_in_ms"], 0)
+
+    def test_the_document_names_every_field(self):
+        text = (pathlib.Path(__file__).resolve().parents[2] / "docs/operations.md").read_text()
+        for name in (*EVENT_FIELDS, *CAUSE_FIELDS, *WHY_FIELDS):
+            self.assertIn(f"`{name}`", text)
+        c = self.cluster(TWO_HOSTS).up()
+        for name in re.findall("^# TYPE (im_\\S+)", c.im("metrics").stdout, re.M):
+            self.assertTrue(f"`{name}" in text or name.endswith("_packets_total"), name)
 
 
 if __name__ == "__main__":
