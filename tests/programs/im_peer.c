@@ -13,6 +13,13 @@
 //       churn COUNT HOST PORT  that many connections, 16 at a time, each closed by
 //                              both ends once it is up; us
 //       udp HOST PORT TIMEOUT_MS   us to the answer
+//       storm NAME COUNT PORT      connects to NAME-1 … NAME-COUNT at once, a byte
+//         to each and back: first_us, last_us, failed
+//       trips ID BYTES COUNT INTERVAL_US, udp-trips HOST PORT COUNT,
+//       crr HOST PORT COUNT        p50_us, p99_us, p999_us, max_us of so many
+//         round trips; of connect, a byte there and back, close. With an
+//         interval one trip is due each, and takes from when it was due: what
+//         waits for a slow one is as late as its user would see it.
 //       resolve HOST           address, us
 //       sleep MILLISECONDS
 //
@@ -35,11 +42,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { kConnectionsMax = 4096, kBufferBytes = 1 << 17 };
+#include "im_peer.h"
 
-static char buffer[kBufferBytes];
+enum { kConnectionsMax = 4096 };
 
-static long long NowUs(void) {
+char buffer[kBufferBytes];
+
+long long NowUs(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
@@ -51,7 +60,7 @@ static void SleepMs(long ms) {
   }
 }
 
-static void Die(const char* what) {
+void Die(const char* what) {
   fprintf(stderr, "im-peer: %s: %s\n", what, strerror(errno));
   exit(1);
 }
@@ -85,7 +94,7 @@ static void Open(int epoll, int port, enum Kind kind) {
   Watch(epoll, fd, kind);
 }
 
-static int SendAll(int fd, const char* bytes, size_t size) {
+int SendAll(int fd, const char* bytes, size_t size) {
   while (size > 0) {
     ssize_t n = send(fd, bytes, size, MSG_NOSIGNAL);
     if (n < 0) {
@@ -159,12 +168,12 @@ static int Serve(int argc, char** argv) {
 
 static int connections[kConnectionsMax];
 
-static void Fail(int error, long long since_us) {
+void Fail(int error, long long since_us) {
   printf("{\"ok\": false, \"error\": \"%s\", \"us\": %lld}\n", strerrorname_np(error),
          NowUs() - since_us);
 }
 
-static int Resolve(const char* host, int port, int type, struct sockaddr_in* out) {
+int Resolve(const char* host, int port, int type, struct sockaddr_in* out) {
   struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = type};
   struct addrinfo* found = NULL;
   int error = getaddrinfo(host, NULL, &hints, &found);
@@ -175,7 +184,7 @@ static int Resolve(const char* host, int port, int type, struct sockaddr_in* out
   return 0;
 }
 
-static int* Slot(int id) {
+int* Slot(int id) {
   if (id < 0 || id >= kConnectionsMax) {
     fprintf(stderr, "im-peer: connection id out of range: %d\n", id);
     exit(2);
@@ -344,12 +353,20 @@ static void Lookup(const char* host) {
 static int Drive(void) {
   char line[512], word[32], host[256];
   int id, port;
-  long number;
+  long number, count, interval;
   while (fgets(line, sizeof line, stdin) != NULL) {
     if (sscanf(line, "connect %d %255s %d", &id, host, &port) == 3) {
       Connect(id, host, port);
     } else if (sscanf(line, "ping %d %ld", &id, &number) == 2) {
       Ping(id, number);
+    } else if (sscanf(line, "trips %d %ld %ld %ld", &id, &number, &count, &interval) == 4) {
+      Trips(id, number, count, interval);
+    } else if (sscanf(line, "udp-trips %255s %d %ld", host, &port, &count) == 3) {
+      UdpTrips(host, port, count);
+    } else if (sscanf(line, "crr %255s %d %ld", host, &port, &count) == 3) {
+      ConnectRequestClose(host, port, count);
+    } else if (sscanf(line, "storm %255s %ld %d", host, &count, &port) == 3) {
+      Storm(host, count, port);
     } else if (sscanf(line, "stream %d %ld", &id, &number) == 2) {
       Stream(id, number);
     } else if (sscanf(line, "recv %d", &id) == 1) {
