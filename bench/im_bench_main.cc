@@ -1,11 +1,8 @@
 // im-bench: how fast Imaginary Machines is on this machine, beside the same
-// thing without it.
-//
-// Everything happens in a network namespace of its own, made at the start.
+// thing without it and beside others.
 
-#include <sched.h>
+#include <fcntl.h>
 #include <signal.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,61 +10,45 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "absl/strings/str_cat.h"
-#include "base/netlink.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "bench/compare.h"
+#include "bench/confinement.h"
+#include "bench/html_report.h"
+#include "bench/progress.h"
+#include "bench/report.h"
 #include "bench/scenario.h"
 
 namespace im::bench {
 namespace {
 
-void PrintTable(const std::vector<Row>& rows) {
-  std::printf("%-12s %-34s %12s %12s %12s  %s\n", "scenario", "way", "median", "min", "max", "unit");
-  for (const Row& row : rows) {
-    std::printf("%-12s %-34s %12.2f %12.2f %12.2f  %s (%zu)\n", row.scenario.c_str(),
-                row.way.c_str(), row.samples.Median(), row.samples.Min(), row.samples.Max(),
-                row.unit.c_str(), row.samples.count());
-  }
-}
+constexpr int kExitFailed = 1;
+constexpr int kExitBadInput = 2;
+constexpr double kQuickDurationS = 0.3;
+constexpr int kQuickRepeat = 2;
 
-std::string CpuModel() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-  }
-  return "unknown";
-}
-
-nlohmann::json ToJson(const std::vector<Row>& rows) {
-  utsname kernel{};
-  uname(&kernel);
-  nlohmann::json report = {{"machine",
-                            {{"cpu", CpuModel()},
-                             {"cpus", sysconf(_SC_NPROCESSORS_ONLN)},
-                             {"kernel", kernel.release}}},
-                           {"results", nlohmann::json::array()}};
-  for (const Row& row : rows) {
-    report["results"].push_back({{"scenario", row.scenario},
-                                 {"way", row.way},
-                                 {"unit", row.unit},
-                                 {"samples", row.samples.count()},
-                                 {"median", row.samples.Median()},
-                                 {"min", row.samples.Min()},
-                                 {"max", row.samples.Max()},
-                                 {"p90", row.samples.Percentile(90)},
-                                 {"p99", row.samples.Percentile(99)}});
-  }
-  return report;
-}
-
-struct Arguments {
+struct RunArguments {
   std::vector<std::string> scenarios;
+  std::vector<std::string> peers;
   std::string json_file;
+  std::string html_file;
   int repeat = 0;
   double duration_s = 3;
   bool quick = false;
 };
+
+struct CompareArguments {
+  std::string before, after;
+  double bound_percent = 10;
+};
+
+int Complain(int code, const absl::Status& status) {
+  std::fprintf(stderr, "im-bench: %s\n", std::string(status.message()).c_str());
+  return code;
+}
 
 absl::StatusOr<std::vector<Scenario>> Choose(const std::vector<std::string>& names) {
   if (names.empty()) return AllScenarios();
@@ -84,66 +65,196 @@ absl::StatusOr<std::vector<Scenario>> Choose(const std::vector<std::string>& nam
   return chosen;
 }
 
-absl::Status Run(const Arguments& arguments) {
-  IM_ASSIGN_OR_RETURN(const std::vector<Scenario> scenarios, Choose(arguments.scenarios));
-  if (unshare(CLONE_NEWNET) != 0) {
-    return ErrnoStatus("a network namespace for the measurements (run as root)");
+// A file of the caller's that must not turn out to be unwritable after an hour.
+class Output {
+ public:
+  absl::Status Open(const std::string& path) {
+    if (path.empty()) return absl::OkStatus();
+    path_ = path;
+    file_ = FileDescriptor(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    if (!file_.valid()) return ErrnoStatus(path);
+    return absl::OkStatus();
   }
-  IM_RETURN_IF_ERROR(SetLinkUp("lo"));
+  absl::Status Write(const std::string& text) {
+    if (!file_.valid()) return absl::OkStatus();
+    if (ftruncate(file_.get(), 0) != 0 && errno != EINVAL) return ErrnoStatus(path_);
+    for (size_t done = 0; done < text.size();) {
+      const ssize_t n = write(file_.get(), text.data() + done, text.size() - done);
+      if (n < 0 && errno != EINTR) return ErrnoStatus(path_);
+      if (n > 0) done += static_cast<size_t>(n);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string path_;
+  FileDescriptor file_;
+};
+
+// One line on a terminal that is drawn again and again; elsewhere a line for
+// each scenario.
+class Display {
+ public:
+  explicit Display(Progress progress) : progress_(std::move(progress)) {}
+  ~Display() {
+    if (terminal_) std::fprintf(stderr, "\r\033[K");
+  }
+  void Begin(size_t part, const std::string& name) {
+    progress_.Begin(part);
+    if (terminal_) {
+      Draw();
+    } else {
+      std::fprintf(stderr, "%s …\n", name.c_str());
+    }
+  }
+  void Set(double share, const std::string& doing) {
+    progress_.Set(share, doing);
+    if (terminal_) Draw();
+  }
+
+ private:
+  void Draw() {
+    std::fprintf(stderr, "\r\033[K%s", progress_.Line(RealClock().Now()).c_str());
+  }
+  Progress progress_;
+  const bool terminal_ = isatty(STDERR_FILENO) != 0;
+};
+
+double ExpectedSeconds(const Scenario& scenario, const RunOptions& options) {
+  return scenario.start_s +
+         options.repeat * (scenario.repeat_s + scenario.repeat_durations * options.duration_s);
+}
+
+int RepeatOf(const Scenario& scenario, const RunArguments& arguments) {
+  if (arguments.quick) return kQuickRepeat;
+  return arguments.repeat > 0 ? arguments.repeat : scenario.default_repeat;
+}
+
+Report Measure(const std::vector<Scenario>& scenarios, const RunArguments& arguments) {
+  Report report;
+  report.began = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::Now(), absl::UTCTimeZone());
   RunOptions options;
   options.bin = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  options.duration_s = arguments.quick ? 0.3 : arguments.duration_s;
-  const bool terminal = isatty(STDERR_FILENO);
-  options.progress = [&](const std::string& text) {
-    if (terminal) std::fprintf(stderr, "\r\033[K%s", text.c_str());
-  };
-  std::vector<Row> rows;
+  options.quick = arguments.quick;
+  options.duration_s = arguments.quick ? kQuickDurationS : arguments.duration_s;
+  options.peers = arguments.peers;
+  report.machine = LookAtMachine(options.bin);
+  std::vector<Progress::Part> parts;
   for (const Scenario& scenario : scenarios) {
-    options.repeat = arguments.quick         ? 2
-                     : arguments.repeat > 0 ? arguments.repeat
-                                            : scenario.default_repeat;
-    auto result = scenario.run(options);
-    if (!result.ok()) return Annotate(result.status(), scenario.name);
-    rows.insert(rows.end(), result->begin(), result->end());
+    options.repeat = RepeatOf(scenario, arguments);
+    parts.push_back({scenario.name, ExpectedSeconds(scenario, options)});
   }
-  if (terminal) std::fprintf(stderr, "\r\033[K");
-  PrintTable(rows);
-  if (!arguments.json_file.empty()) {
-    std::ofstream file(arguments.json_file);
-    file << ToJson(rows).dump(2) << "\n";
-    if (!file.flush()) return absl::InternalError("cannot write " + arguments.json_file);
+  Display display(Progress(parts, RealClock().Now()));
+  options.progress = [&](double share, const std::string& doing) { display.Set(share, doing); };
+  for (size_t i = 0; i < scenarios.size(); ++i) {
+    const Scenario& scenario = scenarios[i];
+    options.repeat = RepeatOf(scenario, arguments);
+    options.skip = [&](const std::string& what, const std::string& why, bool failed) {
+      report.skipped.push_back({scenario.name, what, why, failed});
+    };
+    display.Begin(i, scenario.name);
+    auto rows = scenario.run(options);
+    if (rows.ok()) {
+      report.rows.insert(report.rows.end(), rows->begin(), rows->end());
+    } else {
+      options.skip("", std::string(rows.status().message()), /*failed=*/true);
+    }
   }
-  return absl::OkStatus();
+  return report;
+}
+
+int Run(const RunArguments& arguments) {
+  const auto scenarios = Choose(arguments.scenarios);
+  if (!scenarios.ok()) return Complain(kExitBadInput, scenarios.status());
+  Output json, html;
+  for (const absl::Status& opened : {json.Open(arguments.json_file), html.Open(arguments.html_file)}) {
+    if (!opened.ok()) return Complain(kExitBadInput, opened);
+  }
+  const auto code = RunConfined([&] {
+    const Report report = Measure(*scenarios, arguments);
+    std::printf("%s", ToText(report).c_str());
+    for (const absl::Status& written :
+         {json.Write(ToJson(report).dump(2) + "\n"), html.Write(ToHtml(report))}) {
+      if (!written.ok()) return Complain(kExitFailed, written);
+    }
+    return report.AnyFailed() ? kExitFailed : 0;
+  });
+  return code.ok() ? *code : Complain(kExitFailed, code.status());
+}
+
+absl::StatusOr<Report> ReadReport(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  if (!(text << file.rdbuf())) return absl::NotFoundError("cannot read " + path);
+  auto report = ParseReport(text.str());
+  if (!report.ok()) return Annotate(report.status(), path);
+  return report;
+}
+
+int CompareFiles(const CompareArguments& arguments) {
+  const auto before = ReadReport(arguments.before);
+  if (!before.ok()) return Complain(kExitBadInput, before.status());
+  const auto after = ReadReport(arguments.after);
+  if (!after.ok()) return Complain(kExitBadInput, after.status());
+  if (before->machine.cpu != after->machine.cpu) {
+    std::fprintf(stderr, "im-bench: the reports are of different processors: %s, %s\n",
+                 before->machine.cpu.c_str(), after->machine.cpu.c_str());
+  }
+  const std::vector<Comparison> comparisons = Compare(*before, *after);
+  if (comparisons.empty()) {
+    return Complain(kExitBadInput,
+                    absl::NotFoundError("the two reports have no figure in common"));
+  }
+  const double bound = arguments.bound_percent / 100;
+  std::printf("%s", ToText(comparisons, bound).c_str());
+  const bool worse = std::any_of(comparisons.begin(), comparisons.end(), [&](const Comparison& c) {
+    return c.CertainLoss() > bound;
+  });
+  return worse ? kExitFailed : 0;
+}
+
+int List() {
+  for (const Scenario& s : AllScenarios()) {
+    std::printf("%-18s %s\n", s.name.c_str(), s.description.c_str());
+  }
+  return 0;
 }
 
 int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   CLI::App app("Measures Imaginary Machines on this machine, beside the same without it.");
   app.require_subcommand(1);
-  Arguments arguments;
-  CLI::App* list = app.add_subcommand("list", "the scenarios");
-  CLI::App* run = app.add_subcommand("run", "runs scenarios (default: all); needs root");
-  run->add_option("scenario", arguments.scenarios, "names, see list");
-  run->add_option("--repeat", arguments.repeat, "measurements of every way (default: by scenario)")
+  app.footer("Exit codes: 0 all is well; 1 something failed, or is worse beyond the bound; 2 bad input.");
+  RunArguments to_run;
+  CompareArguments to_compare;
+  CLI::App* list = app.add_subcommand("list", "The scenarios");
+  CLI::App* run = app.add_subcommand(
+      "run", "Runs scenarios (default: all), in namespaces of its own. What is missing here is "
+             "left out, and said");
+  run->add_option("scenario", to_run.scenarios, "Names, see list");
+  run->add_option("--repeat", to_run.repeat, "Measurements of every way (default: by scenario)")
       ->check(CLI::Range(1, 100'000));
-  run->add_option("--duration", arguments.duration_s, "seconds of one throughput measurement")
+  run->add_option("--duration", to_run.duration_s, "Seconds of one throughput measurement")
       ->check(CLI::Range(0.05, 3600.0))
       ->capture_default_str();
-  run->add_flag("--quick", arguments.quick, "2 short measurements of each: does everything work?");
-  run->add_option("--json", arguments.json_file, "also write the results to this file");
+  run->add_flag("--quick", to_run.quick, "2 short measurements of each: does everything work?");
+  run->add_option("--peers", to_run.peers,
+                  "Which others to measure beside ours (default: all that are found; 'none')")
+      ->delimiter(',');
+  run->add_option("--json", to_run.json_file, "Also write the results to this file, for compare");
+  run->add_option("--html", to_run.html_file, "Also write a page with plots to this file");
+  CLI::App* compare = app.add_subcommand(
+      "compare", "How many times as much is each figure of the second report, and how certain is "
+                 "that? Exit code 1 if one is worse beyond the bound");
+  compare->add_option("before", to_compare.before, "A file of run --json")->required();
+  compare->add_option("after", to_compare.after, "Another one")->required();
+  compare->add_option("--bound", to_compare.bound_percent, "Percent that a figure may be worse")
+      ->check(CLI::Range(0.0, 1000.0))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  if (list->parsed()) {
-    for (const Scenario& s : AllScenarios()) {
-      std::printf("%-12s %s\n", s.name.c_str(), s.description.c_str());
-    }
-    return 0;
-  }
-  const absl::Status status = Run(arguments);
-  if (!status.ok()) {
-    std::fprintf(stderr, "im-bench: %s\n", std::string(status.message()).c_str());
-    return 1;
-  }
-  return 0;
+  if (list->parsed()) return List();
+  if (compare->parsed()) return CompareFiles(to_compare);
+  return Run(to_run);
 }
 
 }  // namespace

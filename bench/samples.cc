@@ -18,11 +18,14 @@ double Samples::Percentile(double percent) const {
   return sorted[below] + fraction * (sorted[above] - sorted[below]);
 }
 
+bool MoreIsBetter(const std::string& unit) {
+  return unit.size() > 2 && unit.compare(unit.size() - 2, 2, "/s") == 0;
+}
+
 void Table::Add(const std::string& what, const std::string& way, const std::string& unit,
                 double value) {
-  const std::string name = what + ", " + way;
-  const auto [found, is_new] = places_.emplace(name, rows_.size());
-  if (is_new) rows_.push_back({scenario_, name, unit, {}});
+  const auto [found, is_new] = places_.emplace(std::pair(what, way), rows_.size());
+  if (is_new) rows_.push_back({scenario_, what, way, unit, {}});
   rows_[found->second].samples.Add(value);
 }
 

@@ -13,8 +13,12 @@ namespace im::bench {
 
 class Samples {
  public:
+  Samples() = default;
+  explicit Samples(std::vector<double> values) : values_(std::move(values)) {}
   void Add(double value) { values_.push_back(value); }
   size_t count() const { return values_.size(); }
+  // In the order in which they were measured.
+  const std::vector<double>& values() const { return values_; }
   // Preconditions of all below: count() > 0.
   double Median() const { return Percentile(50); }
   double Min() const { return Percentile(0); }
@@ -26,13 +30,19 @@ class Samples {
   std::vector<double> values_;
 };
 
-// One row of a result: a way of doing the thing, and what was seen.
+// One row of a result: what was measured, of which way of doing it, and what was
+// seen.
 struct Row {
   std::string scenario;
+  std::string what;  // "TCP x8", "round trip p50"
   std::string way;   // "im tun-tun", "native veth"
   std::string unit;  // "Gb/s", "us"
   Samples samples;
 };
+
+// True for what is a rate: the more the better. Times, memory and processor time
+// are the better the less.
+bool MoreIsBetter(const std::string& unit);
 
 // Rows of one scenario, in the order in which they first appear.
 class Table {
@@ -44,7 +54,7 @@ class Table {
 
  private:
   const std::string scenario_;
-  std::map<std::string, size_t> places_;  // of rows, by what they are called
+  std::map<std::pair<std::string, std::string>, size_t> places_;  // of rows, by what and way
   std::vector<Row> rows_;
 };
 

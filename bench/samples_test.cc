@@ -36,10 +36,11 @@ TEST(TableTest, RowsStayInTheOrderOfTheirFirstSample) {
   const std::vector<Row> rows = table.Take();
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0].scenario, "race");
-  EXPECT_EQ(rows[0].way, "speed, hare");
+  EXPECT_EQ(rows[0].what, "speed");
+  EXPECT_EQ(rows[0].way, "hare");
   EXPECT_EQ(rows[0].samples.count(), 2u);
   EXPECT_EQ(rows[0].samples.Median(), 10);
-  EXPECT_EQ(rows[1].way, "speed, tortoise");
+  EXPECT_EQ(rows[1].way, "tortoise");
 }
 
 }  // namespace

@@ -8,7 +8,9 @@ namespace im::bench {
 
 const std::vector<Scenario>& AllScenarios() {
   static const auto* const scenarios =
-      new std::vector<Scenario>{TcpStream(), ColdStart(),  Thaw(),
+      new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),   TcpRrUnderLoad(),
+                                TcpCrr(),    UdpRr(),     ColdStart(), Thaw(),
+                                Storm(),     IdleCost(),  Hosts(),
                                 Tunnel(),    HubOfPeers(), Netstack()};
   return *scenarios;
 }

@@ -4,30 +4,35 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "bench/confinement.h"
 
 namespace im::bench {
 
 absl::StatusOr<std::unique_ptr<TestCluster>> TestCluster::Up(const std::string& bin,
                                                              const std::string& hosts,
-                                                             const std::string& network) {
+                                                             const std::string& network,
+                                                             const std::string& cidr) {
   std::unique_ptr<TestCluster> cluster(new TestCluster());
-  char directory[] = "/tmp/im-bench-XXXXXX";
-  if (mkdtemp(directory) == nullptr) return ErrnoStatus("mkdtemp");
+  std::string directory = std::filesystem::temp_directory_path() / "im-bench-XXXXXX";
+  if (mkdtemp(directory.data()) == nullptr) return ErrnoStatus("a directory " + directory);
   cluster->directory_ = directory;
   cluster->bin_ = bin;
   cluster->peer_ = bin + "/im-peer";
   // Several may be up at once.
   static int count = 0;
-  const std::string name = absl::StrCat("bench", ++count);
+  const std::string name = absl::StrCat(ConfinedClusterPrefix(), ++count);
+  cluster->name_ = name;
   cluster->environment_ = {absl::StrCat("IM_STATE_DIR=", directory, "/run"),
+                           absl::StrCat("IM_DATA_DIR=", directory, "/data"),
                            absl::StrCat("IM_CLUSTER=", name)};
   const std::string spec = absl::StrCat(directory, "/cluster.yaml");
   std::ofstream(spec) << "name: " << name
                       << "\n"
-                         "network: {cidr: 10.77.0.0/24"
-                      << network
+                         "network: {cidr: "
+                      << cidr << network
                       << "}\n"
                          "defaults: {idle: {after: 1h, release_after: 1h}}\n"
                          "hosts:\n"
@@ -48,9 +53,34 @@ absl::StatusOr<std::string> TestCluster::Im(const std::vector<std::string>& argu
   return RunCommand(argv, environment_);
 }
 
-absl::StatusOr<Process> TestCluster::Drive() {
-  return Process::Start({.argv = {bin_ + "/im", "run", "--", peer_, "drive"},
-                         .environment = environment_});
+std::vector<std::string> TestCluster::AsGuest(const std::vector<std::string>& argv,
+                                             const std::string& attach) const {
+  std::vector<std::string> all = {bin_ + "/im", "run", "--attach", attach, "--"};
+  all.insert(all.end(), argv.begin(), argv.end());
+  return all;
+}
+
+absl::StatusOr<Process> TestCluster::Drive(const std::string& attach) const {
+  return Process::Start({.argv = AsGuest({peer_, "drive"}, attach), .environment = environment_});
+}
+
+absl::StatusOr<int> TestCluster::ImdPid() const {
+  int pid = 0;
+  if (!(std::ifstream(absl::StrCat(directory_, "/run/", name_, "/lock")) >> pid)) {
+    return absl::NotFoundError("imd's lock has no pid");
+  }
+  return pid;
+}
+
+absl::StatusOr<std::vector<TestCluster::Host>> TestCluster::Hosts() {
+  IM_ASSIGN_OR_RETURN(const std::string text, Im({"ps", "--json"}));
+  const auto all = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!all.is_object() || !all.contains("hosts")) return absl::InternalError("im ps: " + text);
+  std::vector<Host> hosts;
+  for (const auto& host : all["hosts"]) {
+    hosts.push_back({host.value("name", ""), host.value("state", ""), host.value("agent_pid", 0)});
+  }
+  return hosts;
 }
 
 }  // namespace im::bench

@@ -43,8 +43,10 @@ bool HasListener(const std::string& table, int tcp_port) {
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> TunnelPrograms(const std::string& bin) {
-  std::vector<std::pair<std::string, std::string>> programs = {{"im-tunnel", bin + "/im-tunnel"}};
+std::vector<std::pair<std::string, std::string>> TunnelPrograms(const RunOptions& options) {
+  std::vector<std::pair<std::string, std::string>> programs = {
+      {"im-tunnel", options.bin + "/im-tunnel"}};
+  if (!options.WantsPeer("wireguard-go")) return programs;
   const char* const named = std::getenv("IM_BENCH_WIREGUARD_GO");
   const std::string other = named == nullptr ? "wireguard-go" : named;
   if (RunCommand({"sh", "-c", absl::StrCat("command -v ", other)}).ok()) {
@@ -144,6 +146,12 @@ absl::Status TunnelPair::AwaitListener(int tcp_port) const {
   return Await(absl::StrCat("a listener on port ", tcp_port), [&] {
     return HasListener(folder + "tcp", tcp_port) || HasListener(folder + "tcp6", tcp_port);
   });
+}
+
+std::vector<pid_t> TunnelPair::TunnelPids() const {
+  std::vector<pid_t> pids;
+  for (const Process& tunnel : tunnels_) pids.push_back(tunnel.pid());
+  return pids;
 }
 
 double TunnelPair::CpuSeconds() const {

@@ -11,13 +11,14 @@
 
 #include "base/status.h"
 #include "bench/process.h"
+#include "bench/scenario.h"
 
 namespace im::bench {
 
 // Name and path: im-tunnel, and what it is compared with: wireguard-go, or what
-// IM_BENCH_WIREGUARD_GO names; it is left out where it cannot be found. `bin`:
-// the folder of ours.
-std::vector<std::pair<std::string, std::string>> TunnelPrograms(const std::string& bin);
+// IM_BENCH_WIREGUARD_GO names; it is left out where it cannot be found, or is
+// not wanted.
+std::vector<std::pair<std::string, std::string>> TunnelPrograms(const RunOptions& options);
 
 class TunnelPair {
  public:
@@ -40,6 +41,7 @@ class TunnelPair {
   absl::Status AwaitListener(int tcp_port) const;
 
   bool has_tunnels() const { return !tunnels_.empty(); }
+  std::vector<pid_t> TunnelPids() const;
   // Processor time of both tunnels' programs so far.
   double CpuSeconds() const;
   // The larger one's resident memory.

@@ -27,11 +27,11 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   IM_ASSIGN_OR_RETURN(Process through_im, cluster->Drive());
   IM_ASSIGN_OR_RETURN(Process native, Process::Start({.argv = {peer, "drive"}}));
 
-  Row cold{"cold_start", "im: SYN to SYN-ACK", "us", {}};
-  Row answer{"cold_start", "im: SYN to first answered byte", "us", {}};
-  Row bare{"cold_start", "bare program: start to connected", "us", {}};
+  Row cold{"cold_start", "SYN to SYN-ACK", "im", "us", {}};
+  Row answer{"cold_start", "SYN to first answered byte", "im", "us", {}};
+  Row bare{"cold_start", "start to connected", "bare program", "us", {}};
   for (int i = 0; i < options.repeat; ++i) {
-    options.progress(absl::StrCat("cold_start ", i + 1, "/", options.repeat));
+    options.Progress(i, "");
     IM_ASSIGN_OR_RETURN(const double syn_us, AskNumber(through_im, "connect 1 server 7000", "us"));
     IM_ASSIGN_OR_RETURN(const double ping_us, AskNumber(through_im, "ping 1 1", "us"));
     cold.samples.Add(syn_us);

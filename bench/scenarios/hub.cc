@@ -162,7 +162,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const bool quick = options.duration_s < 1;
   Table table("hub");
   std::vector<std::unique_ptr<Hub>> hubs;
-  for (const auto& [name, program] : TunnelPrograms(options.bin)) {
+  for (const auto& [name, program] : TunnelPrograms(options)) {
     IM_ASSIGN_OR_RETURN(auto hub,
                         Hub::Up(name, program, static_cast<int>(hubs.size()),
                                 quick ? kPeersWhenQuick : kPeers, options.bin));
@@ -171,7 +171,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   }
   for (int i = 0; i < options.repeat; ++i) {
     for (const auto& hub : hubs) {
-      options.progress(absl::StrCat("hub ", i + 1, "/", options.repeat, " ", hub->name()));
+      options.Progress(i, hub->name());
       IM_RETURN_IF_ERROR(hub->MeasureHandshakes(table));
       IM_RETURN_IF_ERROR(hub->MeasureStream(options.duration_s, table));
     }
@@ -182,7 +182,8 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
 }  // namespace
 
 Scenario HubOfPeers() {
-  return {"hub", "im-tunnel and wireguard-go with a thousand peers each", 5, Run};
+  return {"hub", "im-tunnel and wireguard-go with a thousand peers each", 5, Run,
+          /*start_s=*/5, /*repeat_s=*/2, /*repeat_durations=*/2};
 }
 
 }  // namespace im::bench

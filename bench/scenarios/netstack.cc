@@ -5,7 +5,7 @@
 //
 // wireguard-go's own netstack mode (gVisor) is a further way where bench/peers/build
 // has built netstack-go beside im-bench, or IM_BENCH_NETSTACK_GO names it; where it
-// is missing, the standard error says so.
+// is missing, the report says so.
 //
 // Processor time is that of both ends, with iperf3's for the kernel's TCP.
 // IM_BENCH_EMBEDDED_OTHER names another im-embedded-peer (of an older build, for
@@ -41,7 +41,7 @@ class Table {
            double value) {
     const std::string name = absl::StrCat(what, ", ", way);
     const auto [found, is_new] = places_.emplace(name, rows_.size());
-    if (is_new) rows_.push_back({"netstack", name, unit, {}});
+    if (is_new) rows_.push_back({"netstack", what, way, unit, {}});
     rows_[found->second].samples.Add(value);
   }
   std::vector<Row> Take() { return std::move(rows_); }
@@ -221,18 +221,20 @@ absl::Status MeasureCrowd(Embedded& way, const RunOptions& options, Table& table
 }
 
 // Names and paths of what speaks im-embedded-peer's language.
-std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const std::string& bin) {
+std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const RunOptions& options) {
+  const std::string& bin = options.bin;
   std::vector<std::pair<std::string, std::string>> programs = {
       {"embedded", bin + "/im-embedded-peer"}};
   if (const char* other = std::getenv("IM_BENCH_EMBEDDED_OTHER"))
     programs.push_back({"embedded, other", other});
   const char* const named = std::getenv("IM_BENCH_NETSTACK_GO");
   const std::string go_netstack = named == nullptr ? bin + "/netstack-go" : named;
+  if (!options.WantsPeer("wireguard-go netstack")) return programs;
   if (access(go_netstack.c_str(), X_OK) == 0) {
     programs.push_back({"wireguard-go netstack", go_netstack});
   } else {
-    std::fprintf(stderr, "im-bench: netstack: wireguard-go netstack is skipped: no program %s "
-                 "(bench/peers/build builds it)\n", go_netstack.c_str());
+    options.skip("wireguard-go netstack",
+                 absl::StrCat("no program ", go_netstack, " (bench/peers/build builds it)"), false);
   }
   return programs;
 }
@@ -241,31 +243,31 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const std::string peer = options.bin + "/im-peer";
   Table table;
   std::vector<Embedded> ways;
-  const std::vector<std::pair<std::string, std::string>> programs = EmbeddedPrograms(options.bin);
+  const std::vector<std::pair<std::string, std::string>> programs = EmbeddedPrograms(options);
   int number = 0;
   for (const auto& [name, program] : programs) {
     IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, number++, peer));
     ways.push_back(std::move(way));
   }
   std::vector<Kernel> kernels;
-  for (const auto& [name, program] : TunnelPrograms(options.bin)) {
+  for (const auto& [name, program] : TunnelPrograms(options)) {
     IM_ASSIGN_OR_RETURN(Kernel way, StartKernel(name, program, number++, peer));
     kernels.push_back(std::move(way));
   }
 
   for (int i = 0; i < options.repeat; ++i) {
     for (Embedded& way : ways) {
-      options.progress(absl::StrCat("netstack ", i + 1, "/", options.repeat, " ", way.name));
+      options.Progress(i, way.name);
       IM_RETURN_IF_ERROR(MeasureEmbedded(way, options, table));
     }
     for (const Kernel& way : kernels) {
-      options.progress(absl::StrCat("netstack ", i + 1, "/", options.repeat, " ", way.name));
+      options.Progress(i, way.name);
       IM_RETURN_IF_ERROR(MeasureKernel(way, options, table));
     }
   }
   for (const auto& [name, program] : programs) {
     IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, ++number, peer));
-    options.progress(absl::StrCat("netstack, quiet connections, ", name));
+    options.Progress(options.repeat, absl::StrCat("quiet connections, ", name));
     IM_RETURN_IF_ERROR(MeasureCrowd(way, options, table));
   }
   return table.Take();
@@ -275,7 +277,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
 
 Scenario Netstack() {
   return {"netstack", "programs that embed the stack beside the kernel's TCP over im-tunnel", 5,
-          Run};
+          Run, /*start_s=*/8, /*repeat_s=*/8, /*repeat_durations=*/9};
 }
 
 }  // namespace im::bench

@@ -1,87 +1,59 @@
-// tcp_stream: one TCP flow, as fast as it goes: between two hosts of a cluster,
-// with the path's own MTU and with that of a WireGuard interface, beside
-// wireguard-go with the latter and a plain veth pair.
+// tcp_stream: TCP as fast as it goes, over every way: 1, 8 and 128 flows to the
+// server, one from it, and one in both directions at once; with the machine's
+// processor time for a gigabyte and the memory of who carries it.
 
 #include "absl/strings/str_cat.h"
+#include "bench/iperf3.h"
 #include "bench/scenario.h"
-#include "bench/test_cluster.h"
-#include "bench/tunnel_pair.h"
-#include "bench/veth_pair.h"
+#include "bench/ways.h"
 
 namespace im::bench {
 namespace {
 
-// Gb/s of one stream over connection `id`.
-absl::StatusOr<double> Stream(Process& driver, int id, double duration_s) {
-  const std::chrono::milliseconds duration(static_cast<int>(duration_s * 1000));
-  IM_RETURN_IF_ERROR(driver.WriteLine(absl::StrCat("stream ", id, " ", duration.count())));
-  IM_ASSIGN_OR_RETURN(const std::string line, driver.ReadLine(duration + kAnswerTimeout));
-  double us = 0, bytes = 0;
-  if (std::sscanf(line.c_str(), "{\"ok\": true, \"us\": %lf, \"bytes\": %lf", &us, &bytes) != 2) {
-    return absl::InternalError(absl::StrCat("stream: ", line));
-  }
-  return bytes * 8 / us / 1000;
-}
-
-// Of a way: who drives, and what came of it.
-struct Way {
-  Process driver;
-  Row row;
+struct Load {
+  std::string name;
+  std::vector<std::string> arguments;
 };
 
-Way MakeWay(const std::string& name, Process driver) {
-  return {std::move(driver), {"tcp_stream", name, "Gb/s", {}}};
+const std::vector<Load>& Loads() {
+  static const auto* const loads = new std::vector<Load>{
+      {"1 flow up", {"-P", "1"}},     {"8 flows up", {"-P", "8"}}, {"128 flows up", {"-P", "128"}},
+      {"1 flow down", {"-P", "1", "-R"}}, {"1 flow both ways", {"-P", "1", "--bidir"}},
+  };
+  return *loads;
 }
 
 absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
-  const std::string peer = options.bin + "/im-peer";
-  const std::string hosts =
-      absl::StrCat("  server: {command: [", peer, ", serve, --sink, \"7001\"]}\n");
-  const std::vector<std::string> server = {peer, "serve", "--sink", "7001"};
-  std::vector<Way> ways;
-  std::vector<std::unique_ptr<TestCluster>> clusters;
-  for (const auto& [name, network] :
-       {std::pair("im tun-tun", ""), std::pair("im tun-tun, MTU 1420", ", mtu: 1420")}) {
-    IM_ASSIGN_OR_RETURN(auto cluster, TestCluster::Up(options.bin, hosts, network));
-    IM_ASSIGN_OR_RETURN(Process driver, cluster->Drive());
-    IM_RETURN_IF_ERROR(AskUntilOk(driver, "connect 1 server 7001"));
-    clusters.push_back(std::move(cluster));
-    ways.push_back(MakeWay(name, std::move(driver)));
-  }
-  std::vector<std::unique_ptr<TunnelPair>> pairs;
-  std::vector<Process> servers;
-  std::vector<std::pair<std::string, std::string>> programs = TunnelPrograms(options.bin);
-  programs.erase(programs.begin());  // im-tunnel
-  for (const auto& [name, program] : programs) {
-    IM_ASSIGN_OR_RETURN(auto pair, TunnelPair::Up(program, static_cast<int>(pairs.size()), peer));
-    IM_ASSIGN_OR_RETURN(Process far, pair->StartFar(server));
-    IM_ASSIGN_OR_RETURN(Process driver, Process::Start({.argv = pair->AtNear({peer, "drive"})}));
-    IM_RETURN_IF_ERROR(AskUntilOk(driver, absl::StrCat("connect 1 ", pair->server(), " 7001")));
-    pairs.push_back(std::move(pair));
-    servers.push_back(std::move(far));
-    ways.push_back(MakeWay(absl::StrCat(name, ", MTU 1420"), std::move(driver)));
-  }
-  IM_ASSIGN_OR_RETURN(Process veth_server, StartBehindVeth(server));
-  IM_ASSIGN_OR_RETURN(Process native, Process::Start({.argv = {peer, "drive"}}));
-  IM_RETURN_IF_ERROR(AskUntilOk(native, absl::StrCat("connect 1 ", kVethServer, " 7001")));
-  ways.push_back(MakeWay("native veth (not encrypted)", std::move(native)));
-
-  for (int i = 0; i < options.repeat; ++i) {
-    options.progress(absl::StrCat("tcp_stream ", i + 1, "/", options.repeat));
-    for (Way& way : ways) {
-      IM_ASSIGN_OR_RETURN(const double gigabits, Stream(way.driver, 1, options.duration_s));
-      way.row.samples.Add(gigabits);
+  IM_ASSIGN_OR_RETURN(const auto ways, Ways::Up(options));
+  Table table("tcp_stream");
+  ways->Measure(options, table, [&](const Way& way, Table& to) -> absl::Status {
+    for (const Load& load : Loads()) {
+      if (options.quick && &load != &Loads().front()) break;
+      const double cpu_before_s = MachineCpuSeconds();
+      IM_ASSIGN_OR_RETURN(const Throughput throughput,
+                          MeasureThroughput(way, options.duration_s, load.arguments));
+      to.Add(load.name, way.name(), "Gb/s", throughput.gigabits_per_s);
+      to.Add(load.name + ", processor time", way.name(), "s/GB",
+             (MachineCpuSeconds() - cpu_before_s) / throughput.gigabytes);
+      if (const double memory = way.ResidentMegabytes(); memory > 0) {
+        to.Add(load.name + ", memory", way.name(), "MB", memory);
+      }
     }
-  }
-  std::vector<Row> rows;
-  for (Way& way : ways) rows.push_back(std::move(way.row));
-  return rows;
+    return absl::OkStatus();
+  });
+  return table.Take();
 }
 
 }  // namespace
 
 Scenario TcpStream() {
-  return {"tcp_stream", "throughput of one TCP flow between two hosts", 5, Run};
+  constexpr int kWays = 7;
+  return {.name = "tcp_stream",
+          .description = "throughput of TCP: 1, 8, 128 flows, up, down, both ways",
+          .default_repeat = 5,
+          .run = Run,
+          .start_s = 4,
+          .repeat_durations = 5 * kWays};
 }
 
 }  // namespace im::bench

@@ -20,11 +20,11 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   IM_ASSIGN_OR_RETURN(Process native, Process::Start({.argv = {peer, "drive"}}));
   IM_RETURN_IF_ERROR(AskUntilOk(native, absl::StrCat("connect 1 ", kVethServer, " 7000")));
 
-  Row paused{"thaw", "im: paused host", "us", {}};
-  Row running{"thaw", "im: running host", "us", {}};
-  Row veth{"thaw", "native veth", "us", {}};
+  Row paused{"thaw", "round trip", "im: paused host", "us", {}};
+  Row running{"thaw", "round trip", "im: running host", "us", {}};
+  Row veth{"thaw", "round trip", "native veth", "us", {}};
   for (int i = 0; i < options.repeat; ++i) {
-    options.progress(absl::StrCat("thaw ", i + 1, "/", options.repeat));
+    options.Progress(i, "");
     IM_RETURN_IF_ERROR(cluster->Im({"suspend", "server"}).status());
     IM_ASSIGN_OR_RETURN(const double paused_us, AskNumber(through_im, "ping 1 1", "us"));
     paused.samples.Add(paused_us);

@@ -121,7 +121,7 @@ absl::Status MeasureOnce(const Way& way, const RunOptions& options, Table& table
 
 absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const std::string peer = options.bin + "/im-peer";
-  std::vector<std::pair<std::string, std::string>> programs = TunnelPrograms(options.bin);
+  std::vector<std::pair<std::string, std::string>> programs = TunnelPrograms(options);
   programs.push_back({"without cipher", options.bin + "/im-null-tunnel"});
   programs.push_back({"plain veth", ""});
 
@@ -135,7 +135,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   }
   for (int i = 0; i < options.repeat; ++i) {
     for (const Way& way : ways) {
-      options.progress(absl::StrCat("tunnel ", i + 1, "/", options.repeat, " ", way.name));
+      options.Progress(i, way.name);
       IM_RETURN_IF_ERROR(MeasureOnce(way, options, table));
     }
   }
@@ -145,7 +145,8 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
 }  // namespace
 
 Scenario Tunnel() {
-  return {"tunnel", "im-tunnel beside wireguard-go and a plain veth pair", 5, Run};
+  return {"tunnel", "im-tunnel beside wireguard-go and a plain veth pair", 5, Run,
+          /*start_s=*/3, /*repeat_s=*/20, /*repeat_durations=*/28};
 }
 
 }  // namespace im::bench

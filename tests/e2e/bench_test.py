@@ -1,34 +1,126 @@
 """im-bench: every scenario works and says what it measured. No timing is asserted."""
 
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
 
-from cluster import BIN, DEADLINE_S
+from cluster import BIN, DEADLINE_S, wait_until
+
+SCENARIOS = {"tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr", "udp_rr", "cold_start",
+             "thaw", "storm", "idle_cost", "hosts", "tunnel", "hub", "netstack"}
+# What may well be zero: nothing was lost, nothing failed, nothing was done.
+MAY_BE_ZERO = ("lost", "failures", "processor time", "a quiet connection")
+
+
+def bench(*arguments, **more):
+    return subprocess.run([str(BIN / "im-bench"), *map(str, arguments)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=8 * DEADLINE_S, **more)
+
+
+def cgroups_of_benches():
+    """Directories im/bench-… of all cgroup file systems."""
+    found = set()
+    for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind = line.split()[:3]
+        if kind.startswith("cgroup"):
+            found |= {str(p) for p in pathlib.Path(place).glob("**/im/bench-*")}
+    return found
+
+
+def processes_with(marker):
+    """Pids of processes whose environment has `marker`."""
+    found = set()
+    for environ in pathlib.Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if marker in environ.read_bytes().split(b"\0"):
+                found.add(int(environ.parent.name))
+        except OSError:
+            pass  # it has ended
+    return found
 
 
 class Bench(unittest.TestCase):
     def test_quick_run_of_all_scenarios(self):
         with tempfile.TemporaryDirectory() as directory:
-            report = pathlib.Path(directory) / "report.json"
-            subprocess.run([str(BIN / "im-bench"), "run", "--quick", "--json", str(report)], check=True,
-                           timeout=4 * DEADLINE_S)
-            results = json.loads(report.read_text())["results"]
-        self.assertEqual({r["scenario"] for r in results}, {"tcp_stream", "cold_start", "thaw",
-                                                             "tunnel", "hub", "netstack"})
+            report, page = pathlib.Path(directory) / "report.json", pathlib.Path(directory) / "page.html"
+            result = bench("run", "--quick", "--json", report, "--html", page)
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+            written = json.loads(report.read_text())
+            html = page.read_text()
+            same = bench("compare", report, report)
+        results = written["results"]
+        self.assertEqual({r["scenario"] for r in results}, SCENARIOS)
+        self.assertEqual([s for s in written["skipped"] if s["failed"]], [])
         for result in results:
-            self.assertGreater(result["min"], 0, result)
+            if not any(word in result["what"] for word in MAY_BE_ZERO):
+                self.assertGreater(result["min"], 0, result)
             self.assertLessEqual(result["min"], result["median"])
             self.assertLessEqual(result["median"], result["max"])
             self.assertIn(result["samples"], (1, 2))
+        for key in ("cpu", "cpus", "kernel", "versions"):
+            self.assertTrue(written["machine"][key], key)
+        for scenario in SCENARIOS:
+            self.assertIn(f"<h2>{scenario}</h2>", html)
+        # A report is as good as itself.
+        self.assertEqual(same.returncode, 0, same.stdout + same.stderr)
+        self.assertIn("tcp_stream", same.stdout)
 
     def test_an_unknown_scenario_is_named(self):
-        result = subprocess.run([str(BIN / "im-bench"), "run", "nonsense"], stderr=subprocess.PIPE,
-                                text=True)
-        self.assertEqual(result.returncode, 1)
+        result = bench("run", "nonsense")
+        self.assertEqual(result.returncode, 2)
         self.assertIn("nonsense", result.stderr)
+
+    def test_a_file_that_cannot_be_written_is_said_before_anything_is_measured(self):
+        result = bench("run", "thaw", "--json", "/nowhere/report.json")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("/nowhere/report.json", result.stderr)
+        self.assertEqual(result.stdout, "")
+
+    def test_reports_that_differ_beyond_the_bound_are_told_by_the_exit_code(self):
+        def report(values):
+            return json.dumps({"results": [{"scenario": "race", "what": "speed", "way": "im", "unit": "Gb/s",
+                                            "values": values}]})
+        with tempfile.TemporaryDirectory() as directory:
+            before, after = pathlib.Path(directory) / "before", pathlib.Path(directory) / "after"
+            before.write_text(report([10, 10, 10]))
+            after.write_text(report([8, 8, 8]))
+            worse = bench("compare", before, after)
+            within = bench("compare", before, after, "--bound", 30)
+            better = bench("compare", after, before)
+            after.write_text("{}")
+            broken = bench("compare", before, after)
+        self.assertEqual((worse.returncode, within.returncode, better.returncode, broken.returncode),
+                         (1, 0, 0, 2))
+        self.assertIn("WORSE", worse.stdout)
+        self.assertIn("not a report", broken.stderr)
+
+    def killed(self, signal_number):
+        """Starts a run, ends it in the middle by a signal; all that it started must be gone."""
+        marker = f"IM_BENCH_TEST={os.getpid()}.{signal_number}"
+        name, value = marker.split("=")
+        before = cgroups_of_benches()
+        run = subprocess.Popen([str(BIN / "im-bench"), "run", "thaw", "--repeat", "100000"],
+                               env={**os.environ, name: value}, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: cgroups_of_benches() - before, "an agent of the run")
+            run.send_signal(signal_number)
+            run.wait(DEADLINE_S)
+            wait_until(lambda: not processes_with(marker.encode()) and
+                       not cgroups_of_benches() - before, "nothing of the run")
+        finally:
+            run.kill()
+        return run.returncode
+
+    def test_nothing_is_left_when_it_is_ended(self):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with self.subTest(signal=number):
+                code = self.killed(number)
+                self.assertEqual(code, 128 + number if number == signal.SIGTERM else -number)
 
 
 if __name__ == "__main__":

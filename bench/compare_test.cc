@@ -1,0 +1,66 @@
+#include "bench/compare.h"
+
+#include "gtest/gtest.h"
+
+namespace im::bench {
+namespace {
+
+Report Of(const std::string& unit, std::vector<double> values, const std::string& way = "im") {
+  Report report;
+  report.rows.push_back({"race", "speed", way, unit, Samples(std::move(values))});
+  return report;
+}
+
+TEST(CompareTest, TheSameSamplesAreNeitherBetterNorWorse) {
+  const Report report = Of("Gb/s", {5, 6, 5.5, 5.2, 5.9});
+  const auto result = Compare(report, report);
+  ASSERT_EQ(result.size(), 1u);
+  EXPECT_EQ(result[0].ratio, 1);
+  EXPECT_LT(result[0].low, 1);
+  EXPECT_GT(result[0].high, 1);
+  EXPECT_EQ(result[0].CertainLoss(), 0);
+  EXPECT_EQ(result[0].CertainGain(), 0);
+}
+
+TEST(CompareTest, HalfTheRateIsALossAndHalfTheTimeAGain) {
+  const std::vector<double> much = {10, 10.1, 9.9, 10, 10}, half = {5, 5.1, 4.9, 5, 5};
+  const Comparison rate = Compare(Of("Gb/s", much), Of("Gb/s", half))[0];
+  EXPECT_GT(rate.CertainLoss(), 0.45);
+  EXPECT_EQ(rate.CertainGain(), 0);
+  const Comparison time = Compare(Of("us", much), Of("us", half))[0];
+  EXPECT_GT(time.CertainGain(), 0.45);
+  EXPECT_EQ(time.CertainLoss(), 0);
+}
+
+TEST(CompareTest, WhatVariesAsMuchAsItDiffersIsNotCertain) {
+  const Comparison result =
+      Compare(Of("us", {10, 20, 12, 19, 11}), Of("us", {12, 18, 21, 10, 16}))[0];
+  EXPECT_TRUE(result.judged);
+  EXPECT_EQ(result.CertainLoss(), 0);
+}
+
+TEST(CompareTest, TwoSamplesAreShownAndNotJudged) {
+  const Comparison result = Compare(Of("us", {1, 1}), Of("us", {100, 100}))[0];
+  EXPECT_EQ(result.ratio, 100);
+  EXPECT_FALSE(result.judged);
+  EXPECT_EQ(result.CertainLoss(), 0);
+  EXPECT_NE(ToText({result}, 0.1).find("too few"), std::string::npos);
+}
+
+TEST(CompareTest, OnlyWhatBothHaveInOneUnitIsCompared) {
+  EXPECT_TRUE(Compare(Of("us", {1}), Of("us", {1}, "native")).empty());
+  EXPECT_TRUE(Compare(Of("us", {1}), Of("ms", {1})).empty());
+}
+
+TEST(CompareTest, ALossBeyondTheBoundIsMarked) {
+  const auto result = Compare(Of("us", {10, 10, 10}), Of("us", {12, 12, 12}));
+  EXPECT_NE(ToText(result, 0.1).find("WORSE"), std::string::npos);
+  EXPECT_NE(ToText(result, 0.3).find("within the bound"), std::string::npos);
+}
+
+TEST(CompareTest, NothingBeforeAndNothingAfterIsTheSame) {
+  EXPECT_EQ(Compare(Of("KB", {0, 0, 0}), Of("KB", {0, 0, 0}))[0].ratio, 1);
+}
+
+}  // namespace
+}  // namespace im::bench

@@ -1,0 +1,39 @@
+#include "bench/iperf3.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+
+namespace im::bench {
+
+absl::StatusOr<Throughput> MeasureThroughput(const Way& way, double duration_s,
+                                             const std::vector<std::string>& arguments) {
+  // It knows whole seconds only.
+  std::vector<std::string> argv = {"iperf3", "-J", "-c", way.server(), "-t",
+                                   absl::StrCat(std::max(1, static_cast<int>(duration_s)))};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  const auto timeout = std::chrono::duration_cast<Duration>(
+      std::chrono::duration<double>(duration_s) + kAnswerTimeout);
+  IM_ASSIGN_OR_RETURN(const std::string text, way.Run(argv, timeout));
+  const auto report = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!report.is_object()) {
+    return absl::InternalError(absl::StrCat("iperf3: ", text.substr(0, 200)));
+  }
+  const auto end = report.value("end", nlohmann::json::object());
+  Throughput result;
+  for (const char* direction : {"sum_received", "sum_received_bidir_reverse"}) {
+    if (!end.contains(direction)) continue;
+    const auto& sum = end[direction];
+    result.gigabytes += sum.value("bytes", 0.0) / 1e9;
+    result.gigabits_per_s += sum.value("bits_per_second", 0.0) / 1e9;
+    result.lost_percent = std::max(result.lost_percent, sum.value("lost_percent", 0.0));
+  }
+  if (result.gigabytes <= 0) {
+    return absl::InternalError(
+        absl::StrCat("iperf3: ", report.value("error", text.substr(0, 200))));
+  }
+  return result;
+}
+
+}  // namespace im::bench

@@ -1,0 +1,26 @@
+// Throughput by iperf3, whose server runs at the far end of a way.
+
+#ifndef IM_BENCH_IPERF3_H_
+#define IM_BENCH_IPERF3_H_
+
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "bench/ways.h"
+
+namespace im::bench {
+
+struct Throughput {
+  double gigabits_per_s = 0;  // that arrived, both directions together
+  double gigabytes = 0;
+  double lost_percent = 0;  // of datagrams
+};
+
+// `arguments`: further ones of iperf3's client.
+absl::StatusOr<Throughput> MeasureThroughput(const Way& way, double duration_s,
+                                             const std::vector<std::string>& arguments);
+
+}  // namespace im::bench
+
+#endif  // IM_BENCH_IPERF3_H_

@@ -1,0 +1,72 @@
+// udp_stream: datagrams at growing rates over every way that carries UDP: how
+// many arrive, and what share is lost; of 1400-byte packets, and of tiny ones as
+// fast as the sender can. The receiver's buffer is as large as the kernel allows
+// (4 MB at most), since with the usual one it is the bottleneck of all ways.
+
+#include <algorithm>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "bench/iperf3.h"
+#include "bench/scenario.h"
+#include "bench/ways.h"
+
+namespace im::bench {
+namespace {
+
+struct Step {
+  std::string name;
+  std::string payload_bytes;
+  std::string rate;  // as iperf3 has it; 0: no limit
+};
+
+const std::vector<Step>& Ladder() {
+  // IPv4 and UDP headers take 28 bytes.
+  static const auto* const ladder = new std::vector<Step>{
+      {"1400 B at 0.5 Gb/s", "1372", "500M"}, {"1400 B at 1 Gb/s", "1372", "1G"},
+      {"1400 B at 2 Gb/s", "1372", "2G"},     {"1400 B, no limit", "1372", "0"},
+      {"64 B, no limit", "36", "0"},
+  };
+  return *ladder;
+}
+
+std::string ReceiveBufferBytes() {
+  constexpr long kWanted = 4 << 20;
+  long allowed = 0;
+  std::ifstream("/proc/sys/net/core/rmem_max") >> allowed;
+  return absl::StrCat(std::min(kWanted, allowed));
+}
+
+absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
+  IM_ASSIGN_OR_RETURN(const auto ways, Ways::Up(options));
+  Table table("udp_stream");
+  ways->Measure(options, table, [&](const Way& way, Table& to) -> absl::Status {
+    if (!way.has_udp()) return absl::OkStatus();
+    for (const Step& step : Ladder()) {
+      if (options.quick && &step != &Ladder().front()) break;
+      IM_ASSIGN_OR_RETURN(
+          const Throughput throughput,
+          MeasureThroughput(way, options.duration_s,
+                            {"-u", "-b", step.rate, "-l", step.payload_bytes, "-w",
+                             ReceiveBufferBytes()}));
+      to.Add(step.name, way.name(), "Gb/s", throughput.gigabits_per_s);
+      to.Add(step.name + ", lost", way.name(), "%", throughput.lost_percent);
+    }
+    return absl::OkStatus();
+  });
+  return table.Take();
+}
+
+}  // namespace
+
+Scenario UdpStream() {
+  constexpr int kWays = 6;
+  return {.name = "udp_stream",
+          .description = "datagrams at growing rates: what arrives, what is lost",
+          .default_repeat = 3,
+          .run = Run,
+          .start_s = 4,
+          .repeat_durations = 5 * kWays};
+}
+
+}  // namespace im::bench

@@ -1,0 +1,200 @@
+#include "bench/ways.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "bench/process_figures.h"
+#include "bench/veth_pair.h"
+
+namespace im::bench {
+namespace {
+
+std::vector<std::string> EchoServer(const std::string& peer) {
+  return {peer,    "serve",
+          "--echo", absl::StrCat(kEchoPort),
+          "--sink", absl::StrCat(kSinkPort),
+          "--udp",  absl::StrCat(kUdpPort)};
+}
+
+// Both servers as the program of one host.
+std::string HostCommand(const std::string& peer) {
+  return absl::StrCat("[sh, -c, \"iperf3 -s > /dev/null & exec ",
+                      absl::StrJoin(EchoServer(peer), " "), "\"]");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> Way::Run(const std::vector<std::string>& argv,
+                                     Duration timeout) const {
+  std::vector<std::string> all = place_;
+  all.insert(all.end(), argv.begin(), argv.end());
+  return RunCommand(all, environment_, timeout);
+}
+
+absl::StatusOr<Process> Way::Drive() const {
+  std::vector<std::string> all = place_;
+  all.insert(all.end(), {peer_, "drive"});
+  return Process::Start({.argv = all, .environment = environment_});
+}
+
+double Way::ResidentMegabytes() const {
+  double most = 0;
+  for (const pid_t pid : network_()) most = std::max(most, ResidentMegabytesOf(pid));
+  return most;
+}
+
+double MachineCpuSeconds() {
+  // proc(5): user nice system idle iowait irq softirq steal, in ticks.
+  std::ifstream file("/proc/stat");
+  std::string name;
+  double user = 0, nice = 0, system = 0, idle = 0, waiting = 0, irq = 0, softirq = 0;
+  file >> name >> user >> nice >> system >> idle >> waiting >> irq >> softirq;
+  return (user + nice + system + irq + softirq) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options) {
+  std::unique_ptr<Ways> ways(new Ways());
+  const auto attempt = [&](const std::string& what, absl::Status status) {
+    if (!status.ok()) options.skip(what, std::string(status.message()), /*failed=*/true);
+  };
+  attempt("im", ways->AddCluster(options, "", "", /*all=*/true));
+  attempt("im, MTU 1420", ways->AddCluster(options, ", mtu: 1420", ", MTU 1420", /*all=*/false));
+  attempt("wireguard-go", ways->AddTunnels(options));
+  attempt("veth", ways->AddVeth(options));
+  if (ways->ways_.empty()) return absl::UnavailableError("no way works");
+  return ways;
+}
+
+void Ways::Add(const RunOptions& options, Way way) {
+  way.peer_ = options.bin + "/im-peer";
+  absl::Status status;
+  if (auto driver = way.Drive(); !driver.ok()) {
+    status = driver.status();
+  } else {
+    status = AskUntilOk(*driver, absl::StrCat("connect 1 ", way.server_, " ", kEchoPort));
+  }
+  if (status.ok()) {
+    ways_.push_back(std::move(way));
+  } else {
+    options.skip(way.name_, std::string(status.message()), /*failed=*/true);
+  }
+}
+
+absl::Status Ways::AddCluster(const RunOptions& options, const std::string& network,
+                              const std::string& suffix, bool all) {
+  const std::string command = HostCommand(options.bin + "/im-peer");
+  std::string hosts = absl::StrCat("  tun: {command: ", command, ", attach: tun");
+  if (all) {
+    absl::StrAppend(&hosts, ", ports: [\"127.0.0.1:", kEchoPort, ":", kEchoPort, "\", \"127.0.0.1:",
+                    kSinkPort, ":", kSinkPort, "\", \"127.0.0.1:", kIperf3Port, ":", kIperf3Port,
+                    "\"]");
+  }
+  absl::StrAppend(&hosts, "}\n");
+  if (all) absl::StrAppend(&hosts, "  net: {command: ", command, ", attach: netstack}\n");
+  IM_ASSIGN_OR_RETURN(auto made, TestCluster::Up(options.bin, hosts, network));
+  TestCluster* const cluster = made.get();
+  clusters_.push_back(std::move(made));
+  const auto agents_of = [cluster](const std::string& host) {
+    return [cluster, host] {
+      std::vector<pid_t> pids;
+      const auto all_hosts = cluster->Hosts();
+      if (!all_hosts.ok()) return pids;
+      for (const auto& found : *all_hosts) {
+        if (found.name == host && found.agent_pid > 0) pids.push_back(found.agent_pid);
+      }
+      return pids;
+    };
+  };
+  const auto guest = [&](const std::string& name, const std::string& attach,
+                         const std::string& host) {
+    Way way;
+    way.name_ = name;
+    way.server_ = host;
+    way.place_ = cluster->AsGuest({}, attach);
+    way.environment_ = cluster->environment();
+    way.network_ = agents_of(host);
+    return way;
+  };
+  Add(options, guest("im tun-tun" + suffix, "tun", "tun"));
+  if (!all) return absl::OkStatus();
+  Add(options, guest("im tun-netstack", "tun", "net"));
+  Add(options, guest("im netstack-netstack", "netstack", "net"));
+  Way published;
+  published.name_ = "im published port";
+  published.server_ = "127.0.0.1";
+  published.has_udp_ = false;
+  published.network_ = agents_of("tun");
+  Add(options, std::move(published));
+  return absl::OkStatus();
+}
+
+absl::Status Ways::AddTunnels(const RunOptions& options) {
+  const std::string peer = options.bin + "/im-peer";
+  bool found = false;
+  for (const auto& [name, program] : TunnelPrograms(options)) {
+    if (name == "im-tunnel") continue;
+    found = true;
+    IM_ASSIGN_OR_RETURN(
+        auto made, TunnelPair::Up(program, static_cast<int>(pairs_.size()), peer));
+    TunnelPair* const pair = made.get();
+    pairs_.push_back(std::move(made));
+    for (const auto& argv : {std::vector<std::string>{"iperf3", "-s"}, EchoServer(peer)}) {
+      IM_ASSIGN_OR_RETURN(Process server, pair->StartFar(argv));
+      servers_.push_back(std::move(server));
+    }
+    IM_RETURN_IF_ERROR(pair->AwaitListener(kIperf3Port));
+    Way way;
+    way.name_ = name + ", MTU 1420";
+    way.server_ = pair->server();
+    way.place_ = pair->AtNear({});
+    way.network_ = [pair] { return pair->TunnelPids(); };
+    Add(options, std::move(way));
+  }
+  if (!found && options.WantsPeer("wireguard-go")) {
+    options.skip("wireguard-go", "it is not installed (bench/peers/README.md)", /*failed=*/false);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ways::AddVeth(const RunOptions& options) {
+  const std::string peer = options.bin + "/im-peer";
+  IM_ASSIGN_OR_RETURN(auto made, TunnelPair::Up("", static_cast<int>(pairs_.size()), peer));
+  TunnelPair* const pair = made.get();
+  pairs_.push_back(std::move(made));
+  for (const auto& argv : {std::vector<std::string>{"iperf3", "-s"}, EchoServer(peer)}) {
+    IM_ASSIGN_OR_RETURN(Process server, pair->StartFar(argv));
+    servers_.push_back(std::move(server));
+  }
+  IM_RETURN_IF_ERROR(pair->AwaitListener(kIperf3Port));
+  Way way;
+  way.name_ = "veth, not encrypted";
+  way.server_ = pair->server();
+  way.place_ = pair->AtNear({});
+  way.network_ = [] { return std::vector<pid_t>(); };
+  Add(options, std::move(way));
+  return absl::OkStatus();
+}
+
+void Ways::Measure(const RunOptions& options, Table& table,
+                   const std::function<absl::Status(const Way&, Table&)>& measure) {
+  for (int i = 0; i < options.repeat; ++i) {
+    for (size_t w = 0; w < ways_.size();) {
+      options.progress((i + static_cast<double>(w) / static_cast<double>(ways_.size())) /
+                           options.repeat,
+                       ways_[w].name());
+      const absl::Status status = measure(ways_[w], table);
+      if (status.ok()) {
+        ++w;
+        continue;
+      }
+      options.skip(ways_[w].name(), std::string(status.message()), /*failed=*/true);
+      ways_.erase(ways_.begin() + static_cast<ptrdiff_t>(w));
+    }
+  }
+}
+
+}  // namespace im::bench

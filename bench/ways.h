@@ -1,0 +1,96 @@
+// The ways that data-plane scenarios compare: a client and a server, joined by
+// Imaginary Machines in several manners, by a userspace WireGuard, or by a plain
+// veth pair. All are up at once, so that measurements can be interleaved.
+//
+//   im tun-tun              two hosts with TUN devices, the path's own MTU
+//   im tun-tun, MTU 1420    the same with the MTU of a WireGuard interface
+//   im tun-netstack         the server without privileges, on lwIP
+//   im netstack-netstack    both
+//   im published port       a client outside, through imd (TCP only)
+//   wireguard-go, MTU 1420  where it is installed
+//   veth, not encrypted     the ceiling of all between two namespaces
+//
+// At the server: iperf3's, and im-peer's echo, sink and UDP echo.
+
+#ifndef IM_BENCH_WAYS_H_
+#define IM_BENCH_WAYS_H_
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "bench/process.h"
+#include "bench/scenario.h"
+#include "bench/test_cluster.h"
+#include "bench/tunnel_pair.h"
+
+namespace im::bench {
+
+inline constexpr int kEchoPort = 7001;
+inline constexpr int kSinkPort = 7002;
+inline constexpr int kUdpPort = 7003;
+inline constexpr int kIperf3Port = 5201;
+
+class Way {
+ public:
+  const std::string& name() const { return name_; }
+  // Where the server is, as the client sees it: a name or an address.
+  const std::string& server() const { return server_; }
+  bool has_udp() const { return has_udp_; }
+
+  // A command at the client's place; its standard output.
+  absl::StatusOr<std::string> Run(const std::vector<std::string>& argv, Duration timeout) const;
+  // im-peer drive there.
+  absl::StatusOr<Process> Drive() const;
+  // The most that any process of the network (agents, tunnels) has resident;
+  // 0: the network is the kernel.
+  double ResidentMegabytes() const;
+
+ private:
+  friend class Ways;
+  std::string name_;
+  std::string server_;
+  bool has_udp_ = true;
+  std::string peer_;                      // im-peer
+  std::vector<std::string> place_;        // goes before a command
+  std::vector<std::string> environment_;  // of such a command
+  std::function<std::vector<pid_t>()> network_;
+};
+
+class Ways {
+ public:
+  // Brings all up that can be; says to options.skip which cannot, and why.
+  // `scenario` is for messages.
+  static absl::StatusOr<std::unique_ptr<Ways>> Up(const RunOptions& options);
+
+  // Each measurement of each way in turn, options.repeat times. A way whose
+  // measurement fails is left out from then on, and options.skip told.
+  void Measure(const RunOptions& options, Table& table,
+               const std::function<absl::Status(const Way&, Table&)>& measure);
+
+ private:
+  Ways() = default;
+  absl::Status AddCluster(const RunOptions& options, const std::string& network,
+                          const std::string& suffix, bool all);
+  absl::Status AddTunnels(const RunOptions& options);
+  absl::Status AddVeth(const RunOptions& options);
+  // Until the server answers over it.
+  void Add(const RunOptions& options, Way way);
+
+  std::vector<Way> ways_;
+  std::vector<std::unique_ptr<TestCluster>> clusters_;
+  std::vector<std::unique_ptr<TunnelPair>> pairs_;
+  std::vector<Process> servers_;
+};
+
+// Processor time of the whole machine so far, in seconds: programs, their
+// network and the kernel's own work. It counts what others do, too.
+double MachineCpuSeconds();
+
+}  // namespace im::bench
+
+#endif  // IM_BENCH_WAYS_H_
