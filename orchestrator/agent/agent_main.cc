@@ -20,7 +20,7 @@ constexpr int kStartError = 125;  // as of other programs that run programs
 
 void PrintUsage(std::FILE* out) {
   std::fputs(
-      "usage: im-agent --start-fd N\n"
+      "usage: im-agent --start-fd N | --version\n"
       "\n"
       "Runs one imaginary host. Started by imd and im, which hand over what to\n"
       "run (im.proto.StartRequest) as descriptor N.\n",
@@ -59,6 +59,10 @@ int main(int argc, char** argv) {
   const im::Instant started_at = im::RealClock().Now();
   if (argc == 2 && std::strcmp(argv[1], "--help") == 0) {
     PrintUsage(stdout);
+    return 0;
+  }
+  if (argc == 2 && std::strcmp(argv[1], "--version") == 0) {
+    std::puts("im-agent " IM_VERSION);
     return 0;
   }
   if (argc != 3 || std::strcmp(argv[1], "--start-fd") != 0) return RefuseArguments();

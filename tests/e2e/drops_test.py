@@ -63,9 +63,10 @@ class Drops(ClusterTest):
             self.assertTrue(drive("ping 1 64")["ok"])
             return wire.data_to(port)
         message, sender_port = wait_until(next_message, "a data message to a")
+        # Handshakes that crossed may have left a message for a session that was not kept.
         before = self.shown(c)
-        reasons = ("replayed", "decrypt_failed", "unknown_index", "malformed")
-        self.assertFalse(any(("a", reason) in before for reason in reasons), before)
+        for reason in ("replayed", "decrypt_failed", "malformed"):
+            self.assertNotIn(("a", reason), before)
 
         flipped = bytearray(message)
         flipped[COUNTER_AT + 5] ^= 1  # a counter that is still to come
@@ -73,8 +74,8 @@ class Drops(ClusterTest):
         stranger[INDEX] = bytes(b ^ 0xff for b in message[INDEX])
         for datagram in (message, message, flipped, flipped[:-16], stranger, message[:20]):
             wire.send(datagram, port)
-        expected = {("a", "replayed"): 2, ("a", "decrypt_failed"): 2, ("a", "unknown_index"): 1,
-                    ("a", "malformed"): 1}
+        expected = {("a", "replayed"): 2, ("a", "decrypt_failed"): 2,
+                    ("a", "unknown_index"): before.get(("a", "unknown_index"), 0) + 1, ("a", "malformed"): 1}
         wait_until(lambda: self.shown(c).items() >= expected.items(), f"a to show {expected}")
         # Back to where it came from: no session of its own.
         sender = next((name for name, host in c.ps().items()

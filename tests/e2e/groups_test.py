@@ -15,6 +15,8 @@ from examples_test import ZK_CLIENT, ExampleCluster
 HERE = pathlib.Path(__file__).resolve().parent
 MEMBERS = ("m-1", "m-2", "m-3")
 SERVERS = ("zk-1", "zk-2", "zk-3")
+# So many rounds of sleep, instead of what is usual.
+ROUNDS = int(os.environ.get("IM_GROUP_ROUNDS") or 0)
 
 
 class Caller:
@@ -99,7 +101,7 @@ hosts:
         self.assertEqual(call("m-2", 7000, "?")["error"], "")
         self.assertRegex(c.ps()["m-3"]["cause_text"], "group m-2")
         wait_until(lambda: self.beats(call, "m-1")[1] == 2, "both follow")
-        rounds = 50 if LONG else 6
+        rounds = ROUNDS or (20 if LONG else 6)
         for round in range(rounds):
             self.wait_all(c, MEMBERS, "paused")
             time_paused = time.monotonic()
@@ -201,7 +203,7 @@ class ZooKeeper(GroupTest):
         elections = lambda: (logs().count("LOOKING"), logs().count("LEADING"))
         before = elections()
         self.assertGreater(before[0], 0)
-        rounds = 50 if LONG else 3
+        rounds = ROUNDS or (6 if LONG else 3)
         held = 0
         for round in range(rounds):
             self.wait_all(c, SERVERS, "paused", 5 * DEADLINE_S)

@@ -103,7 +103,7 @@ class SudoTest(ClusterTest):
         modes = {path.name: path.stat().st_mode & 0o777 for path in self.shop.state_dir.iterdir()}
         self.assertEqual({name: mode for name, mode in modes.items() if mode & 0o077}, {})
         owned = [path.name for path in self.shop.state_dir.iterdir() if path.stat().st_uid == OWNER]
-        self.assertEqual(owned, ["api.sock"])
+        self.assertEqual(sorted(owned), ["api.sock", "metrics.sock"])
 
 
 if __name__ == "__main__":
