@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,28 +36,28 @@ bool WriteText(const std::string& path, const std::string& text) {
   return static_cast<bool>(file.flush());
 }
 
-absl::Status EnterNamespaces() {
-  const uid_t uid = geteuid();
-  const gid_t gid = getegid();
-  const int flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC;
-  if (unshare(flags | (uid == 0 ? 0 : CLONE_NEWUSER)) != 0) {
-    return ErrnoStatus(uid == 0 ? "namespaces for the measurements"
-                                : "namespaces for the measurements (run this as root, or allow "
-                                  "user namespaces)");
+// fork(2) into new namespaces; the caller stays where it is.
+pid_t ForkIntoNamespaces() {
+  const unsigned long flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
+                              (geteuid() == 0 ? 0 : CLONE_NEWUSER);
+  return static_cast<pid_t>(syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, 0));
+}
+
+// In pid 1 of a user namespace: root is who started us.
+absl::Status BecomeRoot(uid_t uid, gid_t gid) {
+  if (uid == 0 || (WriteText("/proc/self/setgroups", "deny") &&
+                   WriteText("/proc/self/uid_map", absl::StrCat("0 ", uid, " 1")) &&
+                   WriteText("/proc/self/gid_map", absl::StrCat("0 ", gid, " 1")))) {
+    return absl::OkStatus();
   }
-  if (uid != 0 && !(WriteText("/proc/self/setgroups", "deny") &&
-                    WriteText("/proc/self/uid_map", absl::StrCat("0 ", uid, " 1")) &&
-                    WriteText("/proc/self/gid_map", absl::StrCat("0 ", gid, " 1")))) {
-    return absl::InternalError("cannot map this user into a user namespace");
-  }
-  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-    return ErrnoStatus("a mount namespace");
-  }
-  return absl::OkStatus();
+  return absl::InternalError("cannot map this user into a user namespace");
 }
 
 // In pid 1: what the worker and its children see of the machine.
 absl::Status PrepareFiles(const std::string& scratch) {
+  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    return ErrnoStatus("a mount namespace");
+  }
   if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0) {
     return ErrnoStatus("mount /proc");
   }
@@ -185,21 +186,23 @@ absl::StatusOr<int> RunConfined(const std::function<int()>& work) {
   const sigset_t stops = Signals({SIGINT, SIGTERM, SIGHUP, SIGCHLD});
   sigset_t before;
   sigprocmask(SIG_BLOCK, &stops, &before);
-  absl::Status status = EnterNamespaces();
-  pid_t init = -1;
-  if (status.ok()) {
-    std::fflush(nullptr);
-    init = fork();
-    if (init < 0) status = ErrnoStatus("fork");
-  }
-  if (!status.ok()) {
+  const uid_t uid = geteuid();
+  const gid_t gid = getegid();
+  std::fflush(nullptr);
+  const pid_t init = ForkIntoNamespaces();
+  if (init < 0) {
+    const absl::Status status =
+        ErrnoStatus(uid == 0 ? "namespaces for the measurements"
+                             : "namespaces for the measurements (run this as root, or allow user "
+                               "namespaces)");
     rmdir(scratch.c_str());
     sigprocmask(SIG_SETMASK, &before, nullptr);
     return status;
   }
   if (init == 0) {
     life.Reset();
-    const absl::Status prepared = PrepareFiles(scratch);
+    absl::Status prepared = BecomeRoot(uid, gid);
+    if (prepared.ok()) prepared = PrepareFiles(scratch);
     if (!prepared.ok()) {
       std::fprintf(stderr, "im-bench: %s\n", std::string(prepared.message()).c_str());
       _exit(1);

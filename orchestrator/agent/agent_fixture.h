@@ -49,6 +49,10 @@ class AgentTest : public testing::Test {
   // A non-blocking socket whose connection has been asked for.
   FileDescriptor StartConnect(const IpAddress& host, uint16_t port = kPort) {
     FileDescriptor fd(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    // Forgotten when it is closed: what it would repeat then could wake the host
+    // of a later test, which has the same address.
+    const linger none{1, 0};
+    EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &none, sizeof(none)), 0);
     sockaddr_storage address;
     const socklen_t size = Endpoint{host, port}.ToSockaddr(address);
     EXPECT_EQ(connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size), -1);
