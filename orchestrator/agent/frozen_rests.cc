@@ -47,11 +47,16 @@ void Shorten(const FrozenRest& rest, Duration paused) {
 
 }  // namespace
 
-void AwaitInterruption(const std::vector<FrozenRest>& rests, const Clock& clock) {
+void AwaitInterruption(std::vector<FrozenRest>& rests, const Clock& clock) {
   constexpr useconds_t kStepMicros = 50;
   const Instant until = clock.Now() + kInterruptedMax;
-  for (const FrozenRest& rest : rests)
-    while (ReadRest(rest) == rest.whole && clock.Now() < until) usleep(kStepMicros);
+  std::erase_if(rests, [&](const FrozenRest& rest) {
+    while (ReadRest(rest) == rest.whole) {
+      if (clock.Now() >= until) return true;
+      usleep(kStepMicros);
+    }
+    return false;
+  });
 }
 
 void ShortenRests(const std::vector<FrozenRest>& rests, Duration paused) {

@@ -35,9 +35,10 @@ struct FrozenRest {
 
 // A freeze takes its time. Waits until each of them was interrupted, which is
 // when the kernel writes what is left, so that who counts the pause from then on
-// never takes off too much. Gives up after kInterruptedMax.
-inline constexpr Duration kInterruptedMax = std::chrono::milliseconds(20);
-void AwaitInterruption(const std::vector<FrozenRest>& rests, const Clock& clock);
+// never takes off too much. Those that were not within kInterruptedMax are
+// removed from `rests`: their wait becomes longer by the pause, never too short.
+inline constexpr Duration kInterruptedMax = std::chrono::milliseconds(50);
+void AwaitInterruption(std::vector<FrozenRest>& rests, const Clock& clock);
 
 // Precondition: the tasks are frozen. Those that are in another call by now are
 // left alone.
