@@ -15,6 +15,9 @@ import sys
 
 import check_layout
 
+# Of a source, and of the headers in its folder.
+LANGUAGES = {".cc": "c++", ".c": "c"}
+
 
 def flags_by_folder(root, build):
     """Folder → the compile command of one of its sources, without output."""
@@ -24,7 +27,7 @@ def flags_by_folder(root, build):
         words = shlex.split(entry["command"])
         if "ccache" in words[0]:
             words = words[1:]
-        if not file.is_relative_to(root) or file.suffix != ".cc":
+        if not file.is_relative_to(root) or file.suffix not in LANGUAGES:
             continue
         kept = [words[0]]
         takes_next = False
@@ -33,15 +36,16 @@ def flags_by_folder(root, build):
                 kept.append(word)
             takes_next = word in ("-I", "-isystem", "-D")
         folder = file.parent.relative_to(root).as_posix()
-        # Tests see the most include paths.
-        if folder not in found or file.name.endswith("_test.cc"):
+        kept += ["-x", LANGUAGES[file.suffix]]
+        # Tests see the most include paths, and C++ more than C.
+        if folder not in found or file.name.endswith("_test.cc") or (
+                file.suffix == ".cc" and found[folder][-1] == "c"):
             found[folder] = kept
     return found
 
 
 def compile_alone(root, header, command):
-    done = subprocess.run(command + ["-fsyntax-only", "-Wall", "-Wextra",
-                                     "-x", "c++", str(root / header)],
+    done = subprocess.run(command + ["-fsyntax-only", "-Wall", "-Wextra", str(root / header)],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return header, done.returncode, done.stdout
 
