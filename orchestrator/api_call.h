@@ -104,7 +104,12 @@ class UnaryCall final : public ApiCall, public grpc::ServerUnaryReactor {
 
  private:
   void OnCancel() override { Abort(grpc::Status::CANCELLED); }
-  void OnDone() override { Done(); }
+  void OnDone() override {
+    // After OnCancel, which may have run on another thread. gRPC sees to that,
+    // but by atomics of its own that ThreadSanitizer does not know.
+    { std::lock_guard<std::mutex> lock(mutex_); }
+    Done();
+  }
   bool finished() const override {
     std::lock_guard<std::mutex> lock(mutex_);
     return finished_;
@@ -183,7 +188,12 @@ class StreamCall final : public ApiCall, public grpc::ServerWriteReactor<Message
     Proceed(write, finish);
   }
   void OnCancel() override { Abort(grpc::Status::CANCELLED); }
-  void OnDone() override { Done(); }
+  void OnDone() override {
+    // After OnCancel, which may have run on another thread. gRPC sees to that,
+    // but by atomics of its own that ThreadSanitizer does not know.
+    { std::lock_guard<std::mutex> lock(mutex_); }
+    Done();
+  }
   bool finished() const override {
     std::lock_guard<std::mutex> lock(mutex_);
     return end_.has_value();
