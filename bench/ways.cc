@@ -140,19 +140,7 @@ absl::Status Ways::AddTunnels(const RunOptions& options) {
     found = true;
     IM_ASSIGN_OR_RETURN(
         auto made, TunnelPair::Up(program, static_cast<int>(pairs_.size()), peer));
-    TunnelPair* const pair = made.get();
-    pairs_.push_back(std::move(made));
-    for (const auto& argv : {std::vector<std::string>{"iperf3", "-s"}, EchoServer(peer)}) {
-      IM_ASSIGN_OR_RETURN(Process server, pair->StartFar(argv));
-      servers_.push_back(std::move(server));
-    }
-    IM_RETURN_IF_ERROR(pair->AwaitListener(kIperf3Port));
-    Way way;
-    way.name_ = name + ", MTU 1420";
-    way.server_ = pair->server();
-    way.place_ = pair->AtNear({});
-    way.network_ = [pair] { return pair->TunnelPids(); };
-    Add(options, std::move(way));
+    IM_RETURN_IF_ERROR(AddPair(options, name + ", MTU 1420", std::move(made)));
   }
   if (!found && options.WantsPeer("wireguard-go")) {
     options.skip("wireguard-go", "it is not installed (bench/peers/README.md)", /*failed=*/false);
@@ -161,20 +149,26 @@ absl::Status Ways::AddTunnels(const RunOptions& options) {
 }
 
 absl::Status Ways::AddVeth(const RunOptions& options) {
-  const std::string peer = options.bin + "/im-peer";
-  IM_ASSIGN_OR_RETURN(auto made, TunnelPair::Up("", static_cast<int>(pairs_.size()), peer));
+  IM_ASSIGN_OR_RETURN(auto made, TunnelPair::Up("", static_cast<int>(pairs_.size()),
+                                                options.bin + "/im-peer"));
+  return AddPair(options, "veth, not encrypted", std::move(made));
+}
+
+absl::Status Ways::AddPair(const RunOptions& options, const std::string& name,
+                           std::unique_ptr<TunnelPair> made) {
   TunnelPair* const pair = made.get();
   pairs_.push_back(std::move(made));
-  for (const auto& argv : {std::vector<std::string>{"iperf3", "-s"}, EchoServer(peer)}) {
+  for (const auto& argv :
+       {std::vector<std::string>{"iperf3", "-s"}, EchoServer(options.bin + "/im-peer")}) {
     IM_ASSIGN_OR_RETURN(Process server, pair->StartFar(argv));
     servers_.push_back(std::move(server));
   }
   IM_RETURN_IF_ERROR(pair->AwaitListener(kIperf3Port));
   Way way;
-  way.name_ = "veth, not encrypted";
+  way.name_ = name;
   way.server_ = pair->server();
   way.place_ = pair->AtNear({});
-  way.network_ = [] { return std::vector<pid_t>(); };
+  way.network_ = [pair] { return pair->TunnelPids(); };
   Add(options, std::move(way));
   return absl::OkStatus();
 }

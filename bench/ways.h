@@ -64,7 +64,6 @@ class Way {
 class Ways {
  public:
   // Brings all up that can be; says to options.skip which cannot, and why.
-  // `scenario` is for messages.
   static absl::StatusOr<std::unique_ptr<Ways>> Up(const RunOptions& options);
 
   // Each measurement of each way in turn, options.repeat times. A way whose
@@ -78,6 +77,9 @@ class Ways {
                           const std::string& suffix, bool all);
   absl::Status AddTunnels(const RunOptions& options);
   absl::Status AddVeth(const RunOptions& options);
+  // Starts the servers at the far end of `pair`.
+  absl::Status AddPair(const RunOptions& options, const std::string& name,
+                       std::unique_ptr<TunnelPair> pair);
   // Until the server answers over it.
   void Add(const RunOptions& options, Way way);
 

@@ -1,11 +1,12 @@
 // ReceiveWindow: how much a peer may send that was not read yet.
 //
 // A connection begins with kReceiveWindowFirst, which is enough inside a data
-// centre, and inside a machine whose processors are busy. Over a longer path a window carries so much each round trip
-// and no more. So what the program reads within one is measured, and the window
-// kept at twice that (as Linux does: dynamic right-sizing): it doubles each round
-// trip as long as it is what limits the peer, and no further. It never shrinks,
-// since what was offered cannot be taken back.
+// centre, and inside a machine whose processors are busy. Over a longer path a
+// window carries so much each round trip and no more. So what the program reads
+// within one is measured, and the window kept at twice that (as Linux does:
+// dynamic right-sizing): it doubles each round trip as long as it is what limits
+// the peer, and no further. It never shrinks, since what was offered cannot be
+// taken back.
 //
 // The round trip is taken to be the shortest time in which a whole window came:
 // its last byte was sent after our word that the first was read. A peer that does
