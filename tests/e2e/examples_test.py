@@ -8,9 +8,15 @@ import time
 import unittest
 import urllib.request
 
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None
+
 from cluster import DEADLINE_S, Cluster, ClusterTest, wait_until
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+POSTGRES_BIN = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))), None)
 ZK_CLIENT = "/usr/share/zookeeper/bin/zkCli.sh"
 
 
@@ -63,6 +69,39 @@ class Quickstart(ClusterTest):
                         r"db +imaginary (→|->) starting +SYN from app:\d+ to :6379",
                         r"db +running (→|->) paused"):
             self.assertRegex(lines, pattern)
+
+
+@unittest.skipUnless(POSTGRES_BIN and psycopg2, "not installed: postgresql, python3-psycopg2")
+class Database(ClusterTest):
+    CONNECTIONS = 50
+
+    def visit(self):
+        with urllib.request.urlopen("http://127.0.0.1:8081/", timeout=DEADLINE_S) as answer:
+            told = re.fullmatch(r"Hello, visitor (\d+); (\d+) connections were made so far\.\n",
+                                answer.read().decode())
+        return tuple(map(int, told.groups()))
+
+    def test_a_pool_of_open_connections_outlasts_pauses_and_the_data_a_release(self):
+        def hurry(text):
+            changed = text.replace("{after: 5s}", "{after: 1s}").replace("{after: 5s,", "{after: 1s,")
+            self.assertEqual(changed.count("after: 1s"), 2)
+            return changed
+
+        c = ExampleCluster("database", hurry)
+        self.addCleanup(self.assert_nothing_left, c)
+        self.addCleanup(c.close)
+        c.up()
+        for visitor in 1, 2, 3:
+            self.assertEqual(self.visit(), (visitor, self.CONNECTIONS))
+            for host in "app", "db":
+                c.wait_state(host, "paused")
+        bench = (f"{POSTGRES_BIN}/pgbench", "-h", "db", "-U", "postgres")
+        c.im("run", "--", *bench, "-i", "-q", "postgres")
+        said = c.im("run", "--", *bench, "-c", "4", "-t", "25", "postgres").stdout
+        self.assertIn("number of failed transactions: 0 ", said)
+        self.assertEqual(self.visit(), (4, self.CONNECTIONS))
+        c.im("release", "app", "db")
+        self.assertEqual(self.visit(), (5, self.CONNECTIONS))  # the application is a new one, too
 
 
 class ZooKeeper(ClusterTest):
