@@ -27,6 +27,9 @@ namespace {
 // For the orchestrator to say that nothing is on its way any more. It is beyond
 // a few of its repetitions; without it (it is gone, or says nothing) we go.
 constexpr Duration kGoodbyeMax = std::chrono::milliseconds(300);
+// From a thaw to its report: the answer to what it was for needs some 0.1 ms, and
+// who writes a report meanwhile keeps it waiting as long.
+constexpr Duration kReportAfterThaw = std::chrono::milliseconds(1);
 // From SIGKILL to the news of the end. Longer: it hangs in the kernel.
 constexpr Duration kKillTakes = std::chrono::seconds(2);
 
@@ -208,7 +211,7 @@ Instant Agent::NextDeadline() const {
   if (ended_) return std::min(control_.NextDeadline(), leave_at_);
   Instant next = std::min(control_.NextDeadline(), attachment_->NextDeadline());
   next = std::min(next, pauser_->NextDeadline());
-  next = std::min(next, std::min(refresh_at_, kill_at_));
+  next = std::min({next, refresh_at_, kill_at_, publish_at_});
   if (!gateway_seen_) next = std::min(next, give_up_at_);
   return next;
 }
@@ -224,6 +227,7 @@ void Agent::OnTurn() {
   }
   if (pauser_->OnTimer(now)) Publish();
   control_.OnTimer(now);
+  if (now >= publish_at_) Publish();
   if (now >= refresh_at_) {
     control_.Refresh(MakeStatus(), now);
     refresh_at_ = now + ControlClient::kRefresh;
@@ -235,7 +239,10 @@ void Agent::OnTurn() {
                      request_.start_timeout_ms() / 1000.0, "s"));
 }
 
+void Agent::PublishSoon() { publish_at_ = loop_->now() + kReportAfterThaw; }
+
 void Agent::Publish() {
+  publish_at_ = kNever;
   if (std::exchange(publish_due_, true)) return;
   loop_->AtEndOfTurn([this] {
     publish_due_ = false;
@@ -358,10 +365,21 @@ void Agent::OnInboundUse(Use use, const IpView& packet) {
   const bool counts = use_meter_.CountsInbound(packet, now);
   if (counts) pauser_->detector().OnUse(now);
   if (!pauser_->may_be_woken() || (!counts && !pauser_->paused())) return;
-  if (counts || pauser_->group() != nullptr) {
-    pauser_->Wake(CauseOf(use, packet));
+  // A group has its own order.
+  if (pauser_->group() != nullptr) return pauser_->Wake(CauseOf(use, packet));
+  if (!thaw_cause_ || (counts && !thaw_used_)) thaw_cause_ = CauseOf(use, packet);
+  thaw_used_ |= counts;
+}
+
+// A frozen program's kernel has what came, so the program wakes up once and finds it.
+// Thawed before, it would look, find nothing, and be woken again.
+void Agent::OnInboundDelivered() {
+  if (!thaw_cause_) return;
+  const proto::WakeCause cause = *std::exchange(thaw_cause_, std::nullopt);
+  if (std::exchange(thaw_used_, false)) {
+    pauser_->Wake(cause);
   } else {
-    pauser_->ThawBriefly(CauseOf(use, packet));
+    pauser_->ThawBriefly(cause);
   }
 }
 
@@ -378,7 +396,8 @@ void Agent::OnPausedOrThawed() {
   attachment_->OnPausedOrThawed(pauser_->paused());
   if (pauser_->paused()) refused_release_ = false;  // that was before
   refresh_at_ = pauser_->paused() ? kNever : loop_->now() + ControlClient::kRefresh;
-  Publish();
+  if (pauser_->paused() || pauser_->group() != nullptr) return Publish();
+  PublishSoon();
 }
 
 void Agent::OnSessionsChanged(int running) {
