@@ -199,7 +199,7 @@ hosts:
                      "cgroups": len([d for top in cgroups_of(c.name)
                                      for d in pathlib.Path(top).iterdir() if d.is_dir()]),
                      # The machine's others come and go.
-                     "mounts": [line for line in pathlib.Path(f"/proc/{imd}/mounts").open()
+                     "mounts": [line for line in pathlib.Path(f"/proc/{imd}/mounts").read_text().splitlines()
                                 if any(w in line for w in (str(c.dir), c.name, " /srv ", " /mnt "))],
                      "links": len(os.listdir("/sys/class/net")),
                      "files": len([f for f in c.state_dir.rglob("*")])}
