@@ -10,6 +10,7 @@ const std::vector<Scenario>& AllScenarios() {
   static const auto* const scenarios =
       new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),   TcpRrUnderLoad(),
                                 TcpCrr(),    UdpRr(),     ColdStart(), Thaw(),
+                                Timers(),
                                 Storm(),     IdleCost(),  Hosts(),
                                 Tunnel(),    HubOfPeers(), Netstack()};
   return *scenarios;

@@ -56,6 +56,7 @@ Scenario TcpCrr();
 Scenario UdpRr();
 Scenario ColdStart();
 Scenario Thaw();
+Scenario Timers();
 Scenario Storm();
 Scenario IdleCost();
 Scenario Hosts();

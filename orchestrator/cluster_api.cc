@@ -70,9 +70,15 @@ void ClusterApi::OnAnswer(HostId host) {
 absl::StatusOr<proto::ListHostsReply> ClusterApi::Hosts(const proto::ListHostsRequest& request) {
   proto::ListHostsReply reply;
   if (request.names().empty()) {
-    controller_.hosts().ForEach([&](HostId host, const HostTable::Host& row) {
-      if (request.running_only() && !HasInstance(row.state)) return;
+    const uint32_t limit = request.limit() == 0 ? UINT32_MAX : request.limit();
+    controller_.hosts().ForEachFrom(request.from(), [&](HostId host, const HostTable::Host& row) {
+      if (request.running_only() && !HasInstance(row.state)) return true;
+      if (static_cast<uint32_t>(reply.hosts_size()) == limit) {
+        reply.set_next(host);
+        return false;
+      }
       *reply.add_hosts() = Describe(host);
+      return true;
     });
     return reply;
   }

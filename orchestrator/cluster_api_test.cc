@@ -103,6 +103,25 @@ TEST_F(ClusterApiTest, AHostThatIsNotThereIsNamed) {
   EXPECT_EQ(api_.Why("dbb").status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(ClusterApiTest, HostsCanBeListedAFewAtATime) {
+  proto::ListHostsRequest request;
+  const int all = api_.Hosts(request)->hosts_size();
+  ASSERT_GE(all, 2);
+  request.set_limit(1);
+  std::vector<std::string> names;
+  do {
+    const auto reply = api_.Hosts(request);
+    ASSERT_TRUE(reply.ok()) << reply.status();
+    ASSERT_EQ(reply->hosts_size(), 1);
+    names.push_back(reply->hosts(0).name());
+    request.set_from(reply->next());
+  } while (request.from() > 0);
+  EXPECT_EQ(names.size(), static_cast<size_t>(all));
+  EXPECT_EQ(names[0], cluster_.controller().hosts()[0].name);
+  request.set_from(UINT32_MAX);
+  EXPECT_EQ(api_.Hosts(request)->hosts_size(), 0);
+}
+
 TEST_F(ClusterApiTest, AStartThatFailsIsTheHostsFailureNotImds) {
   proto::ExitReport report;
   report.set_reason(proto::ExitReport::EXEC_FAILED);

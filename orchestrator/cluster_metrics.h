@@ -5,7 +5,7 @@
 // an instance, since of others there is nothing to tell; and for at most
 // kHostSeriesMax of those, the first ones of cluster.yaml, so that it is the
 // same ones each time. im_hosts_without_series says how many were left out. So
-// an answer has at most about 6,000 lines and 500 KB, for 20,000 hosts too.
+// an answer has at most about 6,000 lines and 500 KB, for 100,000 hosts too.
 //
 // Figures of hosts are those that their agents told last, 2 s ago at most:
 // nobody is asked or woken for a scrape.

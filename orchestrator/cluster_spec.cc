@@ -351,11 +351,11 @@ std::string Diagnostic::ToString() const {
   return text;
 }
 
-const HostSpec* ClusterSpec::FindHost(absl::string_view host) const {
+std::optional<HostSpec> ClusterSpec::FindHost(absl::string_view host) const {
   for (const HostSpec& candidate : hosts) {
-    if (candidate.name == host) return &candidate;
+    if (candidate.name == host) return candidate;
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 SpecSources SpecSources::Real() {

@@ -12,9 +12,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -27,8 +29,9 @@ namespace im::orchestrator {
 // Largest cluster.yaml: 10,000 hosts of ten lines each fit; what is larger was
 // not written by or for people.
 inline constexpr size_t kSpecBytesMax = 4 << 20;
-// Hosts after `replicas` is expanded; a table of so many fits in 64 MB.
-inline constexpr size_t kHostsMax = 20'000;
+// Hosts after `replicas` is expanded: what is asked for of one cluster, and what imd keeps
+// in 64 MB.
+inline constexpr size_t kHostsMax = 100'000;
 
 // 1-based; 0 where there is none (a file that could not be read).
 struct SourcePosition {
@@ -73,6 +76,8 @@ struct IdleSpec {
   std::vector<uint16_t> ignore_ports;
   std::vector<IpPrefix> ignore_from;
   bool reclaim = false;  // push a paused host's memory out
+
+  friend bool operator==(const IdleSpec&, const IdleSpec&) = default;
 };
 
 struct MountSpec {
@@ -81,6 +86,8 @@ struct MountSpec {
   std::string source;  // kBind: an absolute path; kVolume: the volume's name
   std::string target;  // an absolute path
   bool read_only = false;
+
+  friend bool operator==(const MountSpec&, const MountSpec&) = default;
 };
 
 // A port of the machine that leads to one of the host's.
@@ -88,11 +95,15 @@ struct PublishedPort {
   Endpoint listen;
   uint16_t target = 0;
   SourcePosition at;
+
+  friend bool operator==(const PublishedPort&, const PublishedPort&) = default;
 };
 
 struct LogSpec {
   uint64_t max_size_bytes = 10 << 20;  // rotated beyond
   uint32_t files_max = 3;
+
+  friend bool operator==(const LogSpec&, const LogSpec&) = default;
 };
 
 // One host: a line of the table, after `replicas` is expanded.
@@ -128,6 +139,75 @@ struct HostSpec {
   std::vector<std::string> wake_with;     // hosts: whenever one of them runs, this one does
   std::vector<std::string> depends_on;    // hosts that are started when this one is
   std::string group;                      // empty: none
+
+  friend bool operator==(const HostSpec&, const HostSpec&) = default;
+};
+
+// HostList: the hosts, in the order of the file.
+//
+// Replicas differ in little. A list that was made compact keeps what they have in
+// common once, and 12 bytes for each; a host is then made when it is looked at. That
+// is why a const list gives hosts by value, and its iterators one after the other in
+// the same place: `const HostSpec& host = list[i]` and a loop over it are good for as
+// long as their scope, a pointer to a host is not. Changing the list makes it whole.
+class HostList {
+ public:
+  class const_iterator;
+  using value_type = HostSpec;
+
+  size_t size() const { return compact() ? replicas_.size() : whole_.size(); }
+  bool empty() const { return size() == 0; }
+  HostSpec operator[](size_t i) const;
+  const_iterator begin() const;
+  const_iterator end() const;
+
+  HostSpec& operator[](size_t i) { return Whole()[i]; }
+  std::vector<HostSpec>::iterator begin() { return Whole().begin(); }
+  std::vector<HostSpec>::iterator end() { return Whole().end(); }
+  void push_back(HostSpec host) { Whole().push_back(std::move(host)); }
+
+  // Loses nothing, whatever the hosts are.
+  void Compact();
+  bool compact() const { return !replicas_.empty(); }
+
+ private:
+  struct Replica {
+    uint32_t base = 0;    // whose other fields it has
+    uint32_t number = 0;  // of service-NUMBER; 0: the base itself
+    uint32_t address = 0;
+  };
+  std::vector<HostSpec>& Whole();
+  // Preconditions: `host` is a copy of the base.
+  void Fill(const Replica& replica, HostSpec& host) const;
+
+  std::vector<HostSpec> whole_;  // unless compact
+  std::vector<HostSpec> bases_;
+  std::vector<Replica> replicas_;
+};
+
+class HostList::const_iterator {
+ public:
+  using difference_type = ptrdiff_t;
+  using value_type = HostSpec;
+  using reference = const HostSpec&;
+  using pointer = const HostSpec*;
+  using iterator_category = std::input_iterator_tag;
+
+  const_iterator(const HostList& list, size_t at) : list_(&list), at_(at) {}
+  const HostSpec& operator*() const;
+  const HostSpec* operator->() const { return &**this; }
+  const_iterator& operator++() {
+    ++at_;
+    return *this;
+  }
+  friend bool operator==(const const_iterator& a, const const_iterator& b) { return a.at_ == b.at_; }
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+  const HostList* list_;
+  size_t at_;
+  mutable HostSpec made_;
+  mutable uint32_t made_of_ = kNone;  // the base
 };
 
 // Hosts of a group with suspend: together. Its members are told of each other,
@@ -163,12 +243,11 @@ struct ClusterSpec {
   std::string path;               // of the file, as given
   std::string base_directory;     // what relative paths are relative to; absolute
   std::string volumes_directory;  // of named volumes; made when one is used
-  std::vector<HostSpec> hosts;    // in the order of the file
+  HostList hosts;
   std::vector<GroupSpec> groups;
   LimitsSpec limits;
 
-  // nullptr if there is none.
-  const HostSpec* FindHost(absl::string_view host) const;
+  std::optional<HostSpec> FindHost(absl::string_view host) const;
 };
 
 // What a spec's meaning depends on besides its text: env_file, .env, ${VARIABLES} and what

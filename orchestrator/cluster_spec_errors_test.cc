@@ -44,7 +44,7 @@ std::vector<BadFile> BadFiles() {
        "hosts:\n  web:\n    command: {a: b}\n    replicas: many\n    environment: {A: [1]}\n"
        "    idle: [1]\n    ports: 80\n    volumes: x\n    start_timeout: [5s]\n",
        {"c.yaml:3:14: expected a command line or a list, found a mapping",
-        "c.yaml:4:15: expected a whole number from 1 to 20000, found \"many\"",
+        "c.yaml:4:15: expected a whole number from 1 to 100000, found \"many\"",
         "c.yaml:5:22: expected text, found a list",
         "c.yaml:6:11: idle: expected a mapping of fields, found a list",
         "c.yaml:7:12: ports: expected a list, found text",

@@ -174,8 +174,8 @@ hosts:
   EXPECT_EQ(web.group, "pair");
   EXPECT_EQ(web.at, (SourcePosition{8, 3}));
   EXPECT_EQ(spec.hosts[1].stop_signal, "SIGINT");
-  EXPECT_EQ(spec.FindHost("db"), &spec.hosts[1]);
-  EXPECT_EQ(spec.FindHost("nope"), nullptr);
+  EXPECT_EQ(spec.FindHost("db"), spec.hosts[1]);
+  EXPECT_EQ(spec.FindHost("nope"), std::nullopt);
 }
 
 TEST(ClusterSpec, AddressesComeInTheOrderOfTheFileAroundExplicitOnes) {

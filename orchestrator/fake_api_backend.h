@@ -29,8 +29,15 @@ class FakeApiBackend final : public ApiBackend {
     done();
   }
   absl::StatusOr<proto::ListHostsReply> Hosts(const proto::ListHostsRequest& request) override {
-    if (many.hosts_size() > 0) return many;
     proto::ListHostsReply reply;
+    for (uint32_t i = request.from(); i < static_cast<uint32_t>(many.hosts_size()); ++i) {
+      if (request.limit() > 0 && i - request.from() == request.limit()) {
+        reply.set_next(i);
+        break;
+      }
+      *reply.add_hosts() = many.hosts(static_cast<int>(i));
+    }
+    if (many.hosts_size() > 0) return reply;
     for (const std::string& name : request.names())
       if (name != "db") return absl::NotFoundError("there is no host " + name);
     reply.add_hosts()->set_name("db");

@@ -203,12 +203,36 @@ absl::Status FillStartRequest(const ClusterSpec& cluster, const HostSpec& host,
 void FillNameTable(const ClusterSpec& cluster, proto::NameTable& table) {
   absl::flat_hash_set<std::string> seen;
   const auto add = [&](const std::string& name, const IpAddress& address) {
-    if (!seen.insert(absl::StrCat(name, "/", address.ToString())).second) return;
+    if (!seen.insert(name).second) return;
     proto::HostName& entry = *table.add_hosts();
     entry.set_name(name);
     SetAddress(address, *entry.mutable_address());
   };
-  for (const HostSpec& host : cluster.hosts) add(host.name, host.address);
+  proto::ReplicaNames* replicas = nullptr;  // that may go on
+  uint32_t next_address = 0;
+  for (const HostSpec& host : cluster.hosts) {
+    if (host.name == host.service || !host.address.is_v4()) {
+      add(host.name, host.address);
+      continue;
+    }
+    if (replicas == nullptr || replicas->prefix() != host.service ||
+        host.address.v4() != next_address ||
+        host.name != absl::StrCat(host.service, "-", replicas->first() + replicas->count())) {
+      uint32_t number = 0;
+      if (!absl::SimpleAtoi(host.name.substr(host.service.size() + 1), &number)) {
+        add(host.name, host.address);
+        continue;
+      }
+      replicas = table.add_replicas();
+      replicas->set_prefix(host.service);
+      replicas->set_first(number);
+      SetAddress(host.address, *replicas->mutable_first_address());
+      next_address = host.address.v4();
+    }
+    replicas->set_count(replicas->count() + 1);
+    ++next_address;
+  }
+  // What stands for several hosts leads to the first of them.
   for (const HostSpec& host : cluster.hosts) {
     add(host.service, host.address);
     for (const std::string& alias : host.aliases) add(alias, host.address);

@@ -26,8 +26,8 @@ absl::Status FillProgram(const ClusterSpec& cluster, const HostSpec& host,
 absl::Status FillStartRequest(const ClusterSpec& cluster, const HostSpec& host,
                               proto::StartRequest& request);
 
-// All names of the cluster: hosts, their aliases, and services with
-// several replicas, which have an entry for each.
+// All names of the cluster: hosts, their aliases, and services, which stand for
+// their first replica. Replicas' own names are a few bytes, however many they are.
 void FillNameTable(const ClusterSpec& cluster, proto::NameTable& table);
 
 }  // namespace im::orchestrator

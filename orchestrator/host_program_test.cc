@@ -172,7 +172,22 @@ TEST_F(HostProgram, TheNameTableHasEveryNameOnce) {
   for (const proto::HostName& host : table.hosts()) {
     names.push_back(absl::StrCat(host.name(), " ", static_cast<int>(host.address().back())));
   }
-  EXPECT_THAT(names, ElementsAre("web 2", "zk-1 3", "zk-2 4", "www 2", "zk 3", "zk 4"));
+  EXPECT_THAT(names, ElementsAre("web 2", "www 2", "zk 3"));
+  ASSERT_EQ(table.replicas_size(), 1);
+  EXPECT_EQ(table.replicas(0).prefix(), "zk");
+  EXPECT_EQ(table.replicas(0).first(), 1u);
+  EXPECT_EQ(table.replicas(0).count(), 2u);
+  EXPECT_EQ(table.replicas(0).first_address().back(), 3);
+}
+
+TEST_F(HostProgram, TheNamesOf100000ReplicasAreAFewBytes) {
+  const ClusterSpec cluster =
+      Parse("network: 10.64.0.0/12\nhosts:\n  fixed: {command: a, address: 10.64.0.9}\n"
+            "  zk: {command: a, replicas: 99999}\n");
+  proto::NameTable table;
+  FillNameTable(cluster, table);
+  EXPECT_EQ(table.replicas_size(), 2) << "fixed's address lies in between";
+  EXPECT_LT(table.ByteSizeLong(), 100u);
 }
 
 }  // namespace

@@ -40,20 +40,22 @@ HostPolicy PolicyOf(const HostSpec& host) {
 }
 
 absl::Status AddHosts(const ClusterSpec& spec, Instant now, HostTable& table) {
-  for (size_t i = 0; i < spec.hosts.size(); ++i) {
-    const HostSpec& host = spec.hosts[i];
+  HostId next = 0;
+  for (const HostSpec& host : spec.hosts) {
     IM_ASSIGN_OR_RETURN(const HostId id, table.Add({.name = host.name,
                                                     .address = host.address,
                                                     .policy = PolicyOf(host)},
                                                    now));
-    IM_CHECK(id == i);
+    IM_CHECK(id == next++);
   }
-  for (HostId id = 0; id < spec.hosts.size(); ++id) {
-    for (const std::string& leader : spec.hosts[id].wake_with) {
+  next = 0;
+  for (const HostSpec& host : spec.hosts) {
+    const HostId id = next++;
+    for (const std::string& leader : host.wake_with) {
       IM_ASSIGN_OR_RETURN(const HostId other, Find(table, leader));
       table.AddFollower(other, id, Cause::Kind::kWakeWith);
     }
-    for (const std::string& dependency : spec.hosts[id].depends_on) {
+    for (const std::string& dependency : host.depends_on) {
       IM_ASSIGN_OR_RETURN(const HostId other, Find(table, dependency));
       table.AddFollower(id, other, Cause::Kind::kDependsOn);
     }

@@ -126,6 +126,12 @@ class HostTable {
     for (HostId id = 0; id < hosts_.size(); ++id)
       if (!hosts_[id].removed) f(id, hosts_[id]);
   }
+  // The same from `id` on, until `f` returns false.
+  template <typename F>
+  void ForEachFrom(HostId id, F f) const {
+    for (; id < hosts_.size(); ++id)
+      if (!hosts_[id].removed && !f(id, hosts_[id])) return;
+  }
   size_t count(HostState state) const { return counts_[static_cast<size_t>(state)]; }
 
   // Activator alone calls these. Takes the edge transition.from (filled in

@@ -123,8 +123,9 @@ absl::Status Imd::OpenStack() {
 
 absl::Status Imd::OpenPublishedPorts() {
   const ClusterSpec& spec = options_.spec;
-  for (HostId id = 0; id < spec.hosts.size(); ++id) {
-    const HostSpec& host = spec.hosts[id];
+  HostId next = 0;
+  for (const HostSpec& host : spec.hosts) {
+    const HostId id = next++;
     for (const PublishedPort& port : host.ports) {
       const std::string listen = port.listen.ToString();
       auto opened = PortPublisher::Open(

@@ -1,6 +1,7 @@
 // imd: the orchestrator of one cluster. Normally started by `im up`.
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -136,6 +137,8 @@ int Run(const Arguments& arguments) {
     const bool taken = state_dir.status().code() == absl::StatusCode::kFailedPrecondition;
     return Fail(state_dir.status(), taken ? kExitRunning : kExitError);
   }
+  parsed.spec->hosts.Compact();
+  malloc_trim(0);  // what the parser needed
   RaiseDescriptorLimit(*parsed.spec);
   const Duration down_bound = DownBound(*parsed.spec);
 

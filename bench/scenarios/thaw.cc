@@ -1,5 +1,9 @@
 // thaw: one byte to a paused host and back, over a connection that is open;
 // beside the same to the running host, and to a bare server over veth.
+//
+// A round trip after a quiet spell finds everybody asleep, whether or not one of
+// them is frozen. So what a thaw adds is the difference to a host that runs, and
+// was left alone as long; the byte right after it shows what being awake is worth.
 
 #include "absl/strings/str_cat.h"
 #include "bench/scenario.h"
@@ -21,23 +25,28 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   IM_RETURN_IF_ERROR(AskUntilOk(native, absl::StrCat("connect 1 ", kVethServer, " 7000")));
 
   Row paused{"thaw", "round trip", "im: paused host", "us", {}};
-  Row running{"thaw", "round trip", "im: running host", "us", {}};
-  Row veth{"thaw", "round trip", "native veth", "us", {}};
+  Row quiet{"thaw", "round trip", "im: running host, quiet as long", "us", {}};
+  Row running{"thaw", "round trip", "im: running host, in use", "us", {}};
+  Row veth{"thaw", "round trip", "native veth, quiet as long", "us", {}};
   for (int i = 0; i < options.repeat; ++i) {
     options.Progress(i, "");
     IM_RETURN_IF_ERROR(cluster->Im({"suspend", "server"}).status());
     IM_ASSIGN_OR_RETURN(const double paused_us, AskNumber(through_im, "ping 1 1", "us"));
     paused.samples.Add(paused_us);
+    // Asks the host's agent something, too.
+    IM_RETURN_IF_ERROR(cluster->Im({"wake", "server"}).status());
+    IM_ASSIGN_OR_RETURN(const double quiet_us, AskNumber(through_im, "ping 1 1", "us"));
+    quiet.samples.Add(quiet_us);
     IM_ASSIGN_OR_RETURN(const double running_us, AskNumber(through_im, "ping 1 1", "us"));
     running.samples.Add(running_us);
     IM_ASSIGN_OR_RETURN(const double native_us, AskNumber(native, "ping 1 1", "us"));
     veth.samples.Add(native_us);
   }
-  return std::vector<Row>{paused, running, veth};
+  return std::vector<Row>{paused, quiet, running, veth};
 }
 
 }  // namespace
 
-Scenario Thaw() { return {"thaw", "round trip of one byte to a paused host", 20, Run}; }
+Scenario Thaw() { return {"thaw", "round trip of one byte to a paused host", 100, Run}; }
 
 }  // namespace im::bench

@@ -27,6 +27,9 @@ namespace {
 // For the orchestrator to say that nothing is on its way any more. It is beyond
 // a few of its repetitions; without it (it is gone, or says nothing) we go.
 constexpr Duration kGoodbyeMax = std::chrono::milliseconds(300);
+// From a thaw to its report: the answer to what it was for needs some 0.1 ms, and
+// who writes a report meanwhile keeps it waiting as long.
+constexpr Duration kReportAfterThaw = std::chrono::milliseconds(1);
 // From SIGKILL to the news of the end. Longer: it hangs in the kernel.
 constexpr Duration kKillTakes = std::chrono::seconds(2);
 
@@ -208,7 +211,7 @@ Instant Agent::NextDeadline() const {
   if (ended_) return std::min(control_.NextDeadline(), leave_at_);
   Instant next = std::min(control_.NextDeadline(), attachment_->NextDeadline());
   next = std::min(next, pauser_->NextDeadline());
-  next = std::min(next, std::min(refresh_at_, kill_at_));
+  next = std::min({next, refresh_at_, kill_at_, publish_at_});
   if (!gateway_seen_) next = std::min(next, give_up_at_);
   return next;
 }
@@ -224,6 +227,7 @@ void Agent::OnTurn() {
   }
   if (pauser_->OnTimer(now)) Publish();
   control_.OnTimer(now);
+  if (now >= publish_at_) Publish();
   if (now >= refresh_at_) {
     control_.Refresh(MakeStatus(), now);
     refresh_at_ = now + ControlClient::kRefresh;
@@ -235,7 +239,10 @@ void Agent::OnTurn() {
                      request_.start_timeout_ms() / 1000.0, "s"));
 }
 
+void Agent::PublishSoon() { publish_at_ = loop_->now() + kReportAfterThaw; }
+
 void Agent::Publish() {
+  publish_at_ = kNever;
   if (std::exchange(publish_due_, true)) return;
   loop_->AtEndOfTurn([this] {
     publish_due_ = false;
@@ -350,35 +357,14 @@ bool Agent::MayLeave() const {
          control_.desired().goal() != proto::DesiredState::RUN;
 }
 
-// ---- packets and pauses ----
-
-void Agent::OnInboundUse(Use use, const IpView& packet) {
-  const Instant now = loop_->now();
-  if (pauser_->IsHeartbeat(packet.source, /*inbound=*/true, packet.total_size, now)) return;
-  const bool counts = use_meter_.CountsInbound(packet, now);
-  if (counts) pauser_->detector().OnUse(now);
-  if (!pauser_->may_be_woken() || (!counts && !pauser_->paused())) return;
-  if (counts || pauser_->group() != nullptr) {
-    pauser_->Wake(CauseOf(use, packet));
-  } else {
-    pauser_->ThawBriefly(CauseOf(use, packet));
-  }
-}
-
-void Agent::OnOutboundUse(const IpView& packet) {
-  const Instant now = loop_->now();
-  if (pauser_->IsHeartbeat(packet.destination, /*inbound=*/false, packet.total_size, now)) return;
-  if (!use_meter_.CountsOutbound(packet, now)) return;
-  pauser_->detector().OnUse(now);
-  // What it sends of itself wakes it only from being about to be paused.
-  if (pauser_->may_be_woken() && !pauser_->paused()) pauser_->Wake({});
-}
+// ---- pauses (packets: agent_use.cc) ----
 
 void Agent::OnPausedOrThawed() {
   attachment_->OnPausedOrThawed(pauser_->paused());
   if (pauser_->paused()) refused_release_ = false;  // that was before
   refresh_at_ = pauser_->paused() ? kNever : loop_->now() + ControlClient::kRefresh;
-  Publish();
+  if (pauser_->paused() || pauser_->group() != nullptr) return Publish();
+  PublishSoon();
 }
 
 void Agent::OnSessionsChanged(int running) {

@@ -90,6 +90,8 @@ class Agent final : public Sandbox::Delegate,
   // Tells the orchestrator how things stand at the end of this turn. What
   // woke the host is delivered before.
   void Publish();
+  // The same a little later: the program's first answer goes first.
+  void PublishSoon();
   void JoinControl();
 
   // Sandbox::Delegate:
@@ -100,6 +102,7 @@ class Agent final : public Sandbox::Delegate,
   void OnSessionEnded(uint32_t id, int wait_status, const std::string& error) override;
   // DataPath::Delegate:
   void OnInboundUse(Use use, const IpView& packet) override;
+  void OnInboundDelivered() override;
   void OnOutboundUse(const IpView& packet) override;
   void OnControl(std::span<const uint8_t> payload) override;
   // ControlClient::Delegate:
@@ -142,6 +145,10 @@ class Agent final : public Sandbox::Delegate,
   EventLoop::Watch signals_watch_;
 
   bool publish_due_ = false;
+  Instant publish_at_ = kNever;
+  // What is to be thawed for as soon as it is delivered, and whether it is use.
+  std::optional<proto::WakeCause> thaw_cause_;
+  bool thaw_used_ = false;
   bool gateway_seen_ = false;
   Instant give_up_at_;              // if the gateway was not seen until then
   Instant refresh_at_ = kNever;     // look at the figures

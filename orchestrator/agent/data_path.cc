@@ -1,5 +1,7 @@
 #include "orchestrator/agent/data_path.h"
 
+#include <utility>
+
 #include "absl/container/inlined_vector.h"
 #include "base/datagrams.h"
 #include "base/ip_build.h"
@@ -30,6 +32,7 @@ void DataPath::Write(PacketBatch batch) {
   PacketBatch arriving =
       Filter(std::move(batch), [this](const Packet& packet) { return FromTunnel(packet); });
   if (!arriving.empty()) attachment_->Write(std::move(arriving));
+  if (std::exchange(used_, false)) delegate_.OnInboundDelivered();
   const std::vector<std::vector<uint8_t>> controls = std::move(controls_);
   controls_.clear();
   for (const std::vector<uint8_t>& payload : controls) delegate_.OnControl(payload);
@@ -52,7 +55,10 @@ bool DataPath::FromTunnel(const Packet& packet) {
   rx_bytes_ += packet.size;
   if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
   const Use use = traffic_.OfInbound(*view);
-  if (use != Use::kNone) delegate_.OnInboundUse(use, *view);
+  if (use != Use::kNone) {
+    used_ = true;
+    delegate_.OnInboundUse(use, *view);
+  }
   return attachment_->LetIn(packet, *view);
 }
 

@@ -7,8 +7,8 @@
 //                      all others                    → tunnel
 //   from the tunnel:   gateway:1 → host:1            → control message
 //                      all others                    → what they mean to
-//                        idleness is told first (so that a frozen program is
-//                        thawed before), then the attachment
+//                        idleness is told first, then the attachment has them,
+//                        and last it is said that they are there
 //
 // Batches pass whole, without a copy, unless something in them stays here.
 
@@ -43,8 +43,11 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   class Delegate {
    public:
     virtual ~Delegate() = default;
-    // The packet shows use; it is handed to the program after this returns.
+    // The packet shows use; it is handed to the program's network after this
+    // returns, with the others of its batch.
     virtual void OnInboundUse(Use use, const IpView& packet) = 0;
+    // That is done for all packets of a batch of which OnInboundUse was called.
+    virtual void OnInboundDelivered() = 0;
     virtual void OnOutboundUse(const IpView& packet) = 0;
     // After the packets of the same batch were delivered.
     virtual void OnControl(std::span<const uint8_t> payload) = 0;
@@ -113,6 +116,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   PacketTap* tap_ = nullptr;
   std::optional<tunnel::PublicKey> only_by_;  // the gateway, once the program ended
   std::vector<std::vector<uint8_t>> controls_;  // of the batch in work
+  bool used_ = false;                           // by it
   Traffic traffic_;
   DropCounters drops_;
   uint64_t rx_bytes_ = 0;

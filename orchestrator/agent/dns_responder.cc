@@ -156,11 +156,11 @@ std::optional<absl::string_view> DnsResponder::HostPart(absl::string_view name) 
 DnsResponder::Reply DnsResponder::Resolve(const Question& question) {
   if (absl::EndsWith(question.name, ".arpa")) {
     const std::optional<IpAddress> address = ParseReverse(question.name);
-    const absl::string_view host = address ? names_.FindName(*address) : absl::string_view();
+    const std::string host = address ? names_.FindName(*address) : std::string();
     if (host.empty()) return {.code = kNameError};
     if (question.type != kTypePtr && question.type != kTypeAny) return {};
     Reply reply{.type = kTypePtr};
-    PutName(reply.data, domain_.empty() ? std::string(host) : absl::StrCat(host, ".", domain_));
+    PutName(reply.data, domain_.empty() ? host : absl::StrCat(host, ".", domain_));
     return reply;
   }
   const std::optional<absl::string_view> host = HostPart(question.name);

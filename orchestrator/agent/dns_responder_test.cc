@@ -182,6 +182,37 @@ TEST(NameIndexTest, TenThousandNamesAreFoundBothWays) {
   EXPECT_FALSE(index.Find("host-10000").has_value());
 }
 
+TEST(NameIndexTest, NamesOfReplicasAreComputed) {
+  proto::NameTable table;
+  const auto add = [&](const char* prefix, uint32_t first, const char* address, uint32_t count) {
+    proto::ReplicaNames& replicas = *table.add_replicas();
+    replicas.set_prefix(prefix);
+    replicas.set_first(first);
+    const IpAddress parsed = *IpAddress::Parse(address);
+    replicas.set_first_address(std::string(parsed.bytes().begin(), parsed.bytes().end()));
+    replicas.set_count(count);
+  };
+  add("zk", 1, "10.64.0.2", 7);
+  add("zk", 8, "10.64.0.10", 99'993);  // 10.64.0.9 is somebody else's
+  add("zk-a", 1, "10.80.0.1", 1);
+  add("", 1, "10.90.0.1", 1);
+  add("wraps", 2, "10.91.0.1", UINT32_MAX);
+  NameIndex index(Encoded({{"fixed", "10.64.0.9"}, {"zk", "10.64.0.2"}}) + table.SerializeAsString());
+  EXPECT_EQ(index.size(), 100'003u);
+  const std::pair<const char*, const char*> kFound[] = {
+      {"zk-1", "10.64.0.2"},  {"zk-7", "10.64.0.8"},    {"zk-8", "10.64.0.10"},
+      {"fixed", "10.64.0.9"}, {"zk-a-1", "10.80.0.1"}, {"zk-100000", "10.65.134.162"}};
+  for (const auto& [name, address] : kFound) {
+    EXPECT_EQ(index.Find(name), IpAddress::Parse(address)) << name;
+    EXPECT_EQ(index.FindName(*IpAddress::Parse(address)), name);
+  }
+  EXPECT_EQ(index.Find("zk"), IpAddress::Parse("10.64.0.2")) << "the service is its first replica";
+  for (const char* name : {"zk-0", "zk-01", "zk-100001", "zk-", "-1", "zk-a-2", "zk-b-1", "wraps-2",
+                           "zk-4294967297"})
+    EXPECT_EQ(index.Find(name), std::nullopt) << name;
+  EXPECT_EQ(index.FindName(*IpAddress::Parse("10.65.134.163")), "");
+}
+
 TEST(NameIndexTest, WhatCannotBeDecodedIsLeftOut) {
   std::string encoded = Encoded({{"a", "10.0.0.1"}, {"", "10.0.0.2"}, {"b", "10.0.0.3"}});
   NameIndex whole(encoded);

@@ -3,7 +3,8 @@
 // The start request carries them encoded (proto::NameTable). Most programs ask
 // for a few names or none, so the table is decoded when the first question
 // comes, record by record, into one string of names and two sorted arrays:
-// about 40 bytes a host and no allocation for each.
+// about 40 bytes a host and no allocation for each. The names of replicas are
+// computed (proto::ReplicaNames).
 
 #ifndef IM_ORCHESTRATOR_AGENT_NAME_INDEX_H_
 #define IM_ORCHESTRATOR_AGENT_NAME_INDEX_H_
@@ -30,8 +31,9 @@ class NameIndex {
 
   // Precondition: `name` is in lower case.
   std::optional<IpAddress> Find(absl::string_view name);
-  // Empty if no host has the address. Valid as long as the index.
-  absl::string_view FindName(const IpAddress& address);
+  // Empty if no host has the address.
+  std::string FindName(const IpAddress& address);
+  // Names that can be found.
   size_t size();
 
  private:
@@ -40,7 +42,18 @@ class NameIndex {
     uint32_t name_size;
     IpAddress address;
   };
+  struct Replicas {
+    std::string prefix;
+    uint32_t first = 0;
+    uint32_t first_address = 0;
+    uint32_t count = 0;
+  };
   void DecodeOnce();
+  void AddHost(absl::string_view name, absl::string_view address);
+  void AddReplicas(absl::string_view prefix, uint32_t first, absl::string_view address,
+                   uint32_t count);
+  void Sort();
+  std::optional<IpAddress> FindReplica(absl::string_view name) const;
   absl::string_view NameOf(const Entry& entry) const;
 
   std::string encoded_;
@@ -48,6 +61,7 @@ class NameIndex {
   std::string names_;
   std::vector<Entry> by_name_;
   std::vector<uint32_t> by_address_;  // indices into by_name_
+  std::vector<Replicas> replicas_;    // by prefix, then first
 };
 
 }  // namespace im::agent

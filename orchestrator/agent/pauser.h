@@ -2,7 +2,8 @@
 //
 // Running → Paused   the idle detector says so, or `im suspend`
 // Paused → Running   a packet that shows use, an exec session, `im wake`, a
-//                    stop; always before the packet is delivered. And shortly
+//                    stop. The packet is with the host's kernel by then, so
+//                    that the program is woken once, and finds it. And shortly
 //                    before a timer of the program expires (host_timers.h)
 //
 // What comes while it is paused is seen by the agent, which is never frozen. A

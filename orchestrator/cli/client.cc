@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -21,9 +22,11 @@ constexpr auto kAnswerTimeout = std::chrono::seconds(10);
 constexpr auto kPingInterval = std::chrono::seconds(5);
 constexpr auto kPingTimeout = std::chrono::seconds(10);
 
-// Of the largest answer, the list of all hosts: 20,000 of 3 KB each, mostly
-// paths and the texts of errors.
+// Of the largest answer, a list of hosts: of 3 KB each, mostly paths and the texts of
+// errors, if all have run.
 constexpr int kAnswerBytesMax = 64 << 20;
+// Hosts of one answer: what imd writes in a few milliseconds, in which it does nothing else.
+constexpr uint32_t kHostsPerAnswer = 2000;
 
 int Milliseconds(std::chrono::milliseconds duration) { return static_cast<int>(duration.count()); }
 
@@ -82,15 +85,23 @@ absl::StatusOr<proto::Cluster> Client::GetCluster() {
 
 absl::StatusOr<std::vector<proto::HostInfo>> Client::ListHosts(
     const std::vector<std::string>& names, bool fresh) {
-  grpc::ClientContext call;
-  call.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);
   proto::ListHostsRequest request;
   for (const std::string& name : names) request.add_names(name);
   request.set_fresh(fresh);
-  proto::ListHostsReply reply;
-  const grpc::Status status = stub_->ListHosts(&call, request, &reply);
-  if (!status.ok()) return FromGrpc(status);
-  return std::vector<proto::HostInfo>(reply.hosts().begin(), reply.hosts().end());
+  request.set_limit(kHostsPerAnswer);
+  std::vector<proto::HostInfo> hosts;
+  do {
+    grpc::ClientContext call;
+    call.set_deadline(std::chrono::system_clock::now() + kAnswerTimeout);
+    proto::ListHostsReply reply;
+    const grpc::Status status = stub_->ListHosts(&call, request, &reply);
+    if (!status.ok()) return FromGrpc(status);
+    hosts.insert(hosts.end(), std::make_move_iterator(reply.mutable_hosts()->begin()),
+                 std::make_move_iterator(reply.mutable_hosts()->end()));
+    request.set_from(reply.next());
+    request.set_fresh(false);  // all were asked
+  } while (request.from() > 0);
+  return hosts;
 }
 
 absl::StatusOr<proto::HostInfo> Client::WakeForExec(const std::string& host,

@@ -40,7 +40,7 @@ class CycleFinder {
     size_t next = 0;  // reference to follow
   };
 
-  // With a stack of its own: 20,000 hosts may depend on one another in a row.
+  // With a stack of its own: 100,000 hosts may depend on one another in a row.
   void Visit(size_t root) {
     std::vector<Step> path{{root}};
     marks_[root] = Mark::kOpen;

@@ -11,7 +11,7 @@ import unittest
 from cluster import BIN, DEADLINE_S, wait_until
 
 SCENARIOS = {"tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr", "udp_rr", "cold_start",
-             "thaw", "storm", "idle_cost", "hosts", "tunnel", "hub", "netstack"}
+             "thaw", "timers", "storm", "idle_cost", "hosts", "tunnel", "hub", "netstack"}
 # What may well be zero: nothing was lost, nothing failed, nothing was done.
 MAY_BE_ZERO = ("lost", "failures", "processor time", "a quiet connection")
 

@@ -23,6 +23,11 @@
 //       resolve HOST           address, us
 //       sleep MILLISECONDS
 //
+//   im-peer ticks sleep|poll|select PERIOD_MS COUNT
+//     Waits so often for that long, by nanosleep, poll or select; each time tells
+//     by how much it was served late, one JSON object a line: late_us. Then waits
+//     for ever.
+//
 // C without libraries, so that its own start is a fraction of a millisecond.
 
 #define _GNU_SOURCE
@@ -398,7 +403,9 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   if (argc >= 2 && strcmp(argv[1], "serve") == 0) return Serve(argc - 2, argv + 2);
   if (argc == 2 && strcmp(argv[1], "drive") == 0) return Drive();
+  if (argc == 5 && strcmp(argv[1], "ticks") == 0) return Ticks(argc - 2, argv + 2);
   fprintf(stderr, "usage: im-peer serve [--echo PORT] [--sink PORT] [--udp PORT] "
-                  "[--listen-after-ms N] [--exit-after-ms N] | drive\n");
+                  "[--listen-after-ms N] [--exit-after-ms N] | drive\n"
+                  "       im-peer ticks sleep|poll|select PERIOD_MS COUNT\n");
   return 2;
 }

@@ -27,4 +27,7 @@ void UdpTrips(const char* host, int port, long count);
 void ConnectRequestClose(const char* host, int port, long count);
 void Storm(const char* name, long count, int port);
 
+// im_peer_ticks.c: a program that waits for nothing but the time.
+int Ticks(int argc, char** argv);
+
 #endif  // IM_TESTS_PROGRAMS_IM_PEER_H_

@@ -1,0 +1,43 @@
+// Agent: packets that show use of the host.
+
+#include <utility>
+
+#include "orchestrator/agent/agent.h"
+#include "orchestrator/agent/wake_cause.h"
+
+namespace im::agent {
+
+void Agent::OnInboundUse(Use use, const IpView& packet) {
+  const Instant now = loop_->now();
+  if (pauser_->IsHeartbeat(packet.source, /*inbound=*/true, packet.total_size, now)) return;
+  const bool counts = use_meter_.CountsInbound(packet, now);
+  if (counts) pauser_->detector().OnUse(now);
+  if (!pauser_->may_be_woken() || (!counts && !pauser_->paused())) return;
+  // A group has its own order.
+  if (pauser_->group() != nullptr) return pauser_->Wake(CauseOf(use, packet));
+  if (!thaw_cause_ || (counts && !thaw_used_)) thaw_cause_ = CauseOf(use, packet);
+  thaw_used_ |= counts;
+}
+
+// A frozen program's kernel has what came, so the program wakes up once and finds it.
+// Thawed before, it would look, find nothing, and be woken again.
+void Agent::OnInboundDelivered() {
+  if (!thaw_cause_) return;
+  const proto::WakeCause cause = *std::exchange(thaw_cause_, std::nullopt);
+  if (std::exchange(thaw_used_, false)) {
+    pauser_->Wake(cause);
+  } else {
+    pauser_->ThawBriefly(cause);
+  }
+}
+
+void Agent::OnOutboundUse(const IpView& packet) {
+  const Instant now = loop_->now();
+  if (pauser_->IsHeartbeat(packet.destination, /*inbound=*/false, packet.total_size, now)) return;
+  if (!use_meter_.CountsOutbound(packet, now)) return;
+  pauser_->detector().OnUse(now);
+  // What it sends of itself wakes it only from being about to be paused.
+  if (pauser_->may_be_woken() && !pauser_->paused()) pauser_->Wake({});
+}
+
+}  // namespace im::agent

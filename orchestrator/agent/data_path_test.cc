@@ -1,0 +1,90 @@
+#include "orchestrator/agent/data_path.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/ip_build.h"
+
+namespace im::agent {
+namespace {
+
+using testing::ElementsAre;
+
+const IpAddress kHost = IpAddress::V4(0x0a4d0003), kGateway = IpAddress::V4(0x0a4d0001);
+const Endpoint kServer{kHost, 80}, kCaller{IpAddress::V4(0x0a4d0009), 40000};
+
+// What happens to a batch from the tunnel, in order.
+class DataPathTest : public testing::Test, public DataPath::Delegate, public Attachment {
+ protected:
+  DataPathTest() { path_.SetAttachment(*this); }
+
+  PacketBatch Batch(std::initializer_list<std::vector<uint8_t>> packets) {
+    PacketBatch batch;
+    for (const std::vector<uint8_t>& packet : packets) batch.AppendCopy(packet);
+    return batch;
+  }
+  std::vector<uint8_t> Tcp(uint8_t flags, size_t payload) {
+    return BuildTcp(kCaller, kServer, {.sequence = 1, .flags = flags},
+                    std::vector<uint8_t>(payload));
+  }
+
+  void OnInboundUse(Use, const IpView&) override { happened_.push_back("use"); }
+  void OnInboundDelivered() override { happened_.push_back("delivered"); }
+  void OnOutboundUse(const IpView&) override {}
+  void OnControl(std::span<const uint8_t>) override { happened_.push_back("control"); }
+
+  absl::Status Adopt(FileDescriptor) override { return absl::OkStatus(); }
+  void OnProgramStart(Instant) override {}
+  void OnProgramEnd() override {}
+  void OnProcessesGone() override {}
+  void OnPausedOrThawed(bool) override {}
+  void Write(PacketBatch batch) override {
+    happened_.push_back("write " + std::to_string(batch.size()));
+  }
+  bool LetIn(const Packet&, const IpView&) override { return let_in_; }
+  bool LetOut(const Packet&, const IpView&) override { return true; }
+  size_t held() const override { return 0; }
+  Instant NextDeadline() const override { return kNever; }
+  void OnTimer() override {}
+  int CountConnections() const override { return 0; }
+  int CountWaitingCalls() const override { return 0; }
+  const DropCounters& drops() const override { return drops_; }
+
+  RealClock clock_;
+  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(clock_);
+  NameIndex names_{""};
+  DnsResponder dns_{names_, "t.im"};
+  DropCounters drops_;
+  DataPath path_{{.host = kHost, .gateway = kGateway, .started_at = clock_.Now()}, *loop_, dns_, *this};
+  std::vector<std::string> happened_;
+  bool let_in_ = true;
+};
+
+// So a paused program wakes up once, and finds it.
+TEST_F(DataPathTest, WhatShowsUseIsWithTheProgramsKernelBeforeThatIsSaid) {
+  path_.Write(Batch({Tcp(kTcpAck, 0), Tcp(kTcpAck, 9), Tcp(kTcpAck, 9)}));
+  EXPECT_THAT(happened_, ElementsAre("use", "use", "write 3", "delivered"));
+}
+
+TEST_F(DataPathTest, WhatShowsNoUseDeliversNothingToSpeakOf) {
+  path_.Write(Batch({Tcp(kTcpAck, 0)}));
+  EXPECT_THAT(happened_, ElementsAre("write 1"));
+}
+
+TEST_F(DataPathTest, WhatIsKeptForAProgramThatDoesNotListenYetWakesItAllTheSame) {
+  let_in_ = false;
+  path_.Write(Batch({Tcp(kTcpSyn, 0)}));
+  EXPECT_THAT(happened_, ElementsAre("use", "delivered"));
+}
+
+TEST_F(DataPathTest, ControlMessagesComeAfterThePacketsOfTheirBatch) {
+  const uint8_t message[] = {1};
+  path_.Write(Batch({BuildUdp({kGateway, kControlPort}, {kHost, kControlPort}, message),
+                     Tcp(kTcpAck, 9)}));
+  EXPECT_THAT(happened_, ElementsAre("use", "write 1", "delivered", "control"));
+}
+
+}  // namespace
+}  // namespace im::agent
