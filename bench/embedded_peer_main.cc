@@ -26,6 +26,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "netstack/net.h"
+#include "tunnel/constants.h"
 #include "tunnel/driver.h"
 
 namespace im::bench {
@@ -115,6 +116,7 @@ class Peer {
       : options_(options), loop_(EventLoop::Create(clock_).value()), stack_(*loop_) {}
 
   absl::Status Start() {
+    loop_->SetBusyPoll(tunnel::kBusyPollWindow);  // as im-tunnel does
     tunnel::Driver::Options tunnel_options;
     tunnel_options.listen = {IpAddress(), options_.port};
     IM_ASSIGN_OR_RETURN(driver_, tunnel::Driver::Create(options_.key, tunnel_options, *loop_,

@@ -71,6 +71,8 @@ void TrimBlocks() {
     }
   }
   kept_bytes = 0;
+  // Free pages between blocks that live are only given back when asked for.
+  malloc_trim(0);
 }
 
 size_t PooledBytes() { return kept_bytes; }

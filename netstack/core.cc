@@ -23,9 +23,10 @@ namespace {
 // Members served in one turn before the loop gets a look at its descriptors.
 constexpr int kDeferredPerTurn = 10'000;
 
-// Bytes of output that may pile up before they are let out in mid-turn: some
-// super-packets, as many as keep a tunnel busy.
-constexpr size_t kMuchOutputBytes = 1 << 20;
+// Bytes of output that may pile up before they are let out in mid-turn: two
+// super-packets, which a tunnel seals and sends in one go. With more, the first
+// of them have left the cache when they are sealed, and the peer idles.
+constexpr size_t kMuchOutputBytes = 128 << 10;
 
 // How often lwIP's reassembly counts down the age of fragments.
 constexpr Duration kReassemblyInterval = std::chrono::seconds(1);

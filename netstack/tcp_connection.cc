@@ -368,6 +368,7 @@ size_t TcpConnectionImpl::Write(std::span<const uint8_t> bytes) {
     Defer();
   } else {
     Output(*pcb_);
+    core()->FlushIfMuch();  // all that the program has may be written in one turn
   }
   return done;
 }

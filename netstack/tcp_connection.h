@@ -49,9 +49,9 @@ inline constexpr int kTcpConnectionsMax = 50'000;
 // still fills a path inside a machine: a hundred busy connections do not take a
 // hundred times the memory. Beyond the maximum even a long path gets no more.
 inline constexpr int kSendBufferTrips = 3;
-inline constexpr size_t kSendBufferFirstBytes = 2 << 20;
-inline constexpr size_t kSendBufferLeastBytes = 192 << 10;
-inline constexpr size_t kQueuedBytesMuch = 16 << 20;
+inline constexpr size_t kSendBufferFirstBytes = 1 << 20;
+inline constexpr size_t kSendBufferLeastBytes = 128 << 10;
+inline constexpr size_t kQueuedBytesMuch = 4 << 20;
 inline constexpr size_t kQueuedBytesMax = 128 << 20;
 
 class TcpConnectionImpl final : public TcpConnection, public Core::Member {

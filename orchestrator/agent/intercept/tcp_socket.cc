@@ -160,7 +160,9 @@ void TcpSocket::ConnectInside(PendingCall call, const Endpoint& to) {
 
 void TcpSocket::ConnectOutside(PendingCall call, int program_end, const Endpoint& to) {
   const bool blocking = !IsNonBlocking(program_end);
-  const int error = blocking ? TcpPump::PutSentinel(program_end) : TcpPump::PutFiller(program_end);
+  // With a timeout the call may end before the attempt does.
+  const bool waits = blocking && options_.send_timeout() == Duration::zero();
+  const int error = waits ? TcpPump::PutSentinel(program_end) : TcpPump::PutFiller(program_end);
   if (error != 0) {
     call.Fail(ENOBUFS);
     return;
@@ -178,8 +180,6 @@ void TcpSocket::ConnectOutside(PendingCall call, int program_end, const Endpoint
       options.local->address = to.address.is_v4() ? IpAddress::V4(0) : IpAddress();
   }
   options.timeout = options_.dial_timeout().value_or(options.timeout);
-  if (blocking && options_.send_timeout() > Duration::zero())
-    options.timeout = std::min(options.timeout, options_.send_timeout());
   auto connection = context_.stack().Dial(options, pump_.get());
   if (!connection.ok()) {
     end_ = pump_->TakeEnd();
@@ -195,7 +195,7 @@ void TcpSocket::ConnectOutside(PendingCall call, int program_end, const Endpoint
   pump_->SetConnection(*std::move(connection), /*connected=*/false);
   ApplyOptions();
   if (blocking) {
-    Wait(std::move(call), Duration::zero());
+    Wait(std::move(call), options_.send_timeout());
   } else {
     call.Fail(EINPROGRESS);
   }

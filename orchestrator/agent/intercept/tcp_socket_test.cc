@@ -33,12 +33,13 @@ info = settled(s, lambda i: i['acked'] == len(big))
 expect((info['state'], info['acked'], info['received']), (1, len(big), len(big)))
 expect(info['rtt'] > 0 and info['rto'] >= 200_000, True)
 expect(info['cwnd'] >= 10 and 500 < info['snd_mss'] < 65_536, True)
-expect((info['unacked'], info['notsent'], info['retrans']), (0, 0, 0))
+expect((info['unacked'], info['notsent']), (0, 0))
+expect(info['retrans'] <= 1, True)    # a tail may be probed where the processors are busy
 idle = socket.create_connection((PEER, 21))   # takes and never reads
 idle.setblocking(False)
-while error_of(idle.send, big) == 'none': pass
-info = settled(idle, lambda i: i['notsent'] > 0)
+info = settled(idle, lambda i: error_of(idle.send, big) == 'EAGAIN' and i['notsent'] > 0)
 expect(info['notsent'] > 0, True)
+idle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))   # what waits is given up
 s.shutdown(socket.SHUT_WR)
 while s.recv(100): pass
 expect(settled(s, lambda i: i['state'] == 7)['state'], 7)
@@ -68,6 +69,69 @@ expect([s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for s in (quiet, talks)
 n = socket.socket()
 n.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 300)
 expect(error_of(n.connect, ('10.0.0.77', 7)), 'ETIMEDOUT')
+)"), 0);
+}
+
+TEST(TcpSocketTest, a_send_that_finds_no_room_ends_after_its_timeout) {
+  EXPECT_EQ(RunPython(R"(
+o = socket.SOL_SOCKET
+def with_timeout(us):
+    s = socket.socket()
+    s.setsockopt(o, socket.SO_SNDTIMEO, struct.pack('ll', 0, us))
+    expect(s.getsockopt(o, socket.SO_SNDTIMEO, 16), struct.pack('ll', 0, us))
+    return s
+s = with_timeout(200_000)
+s.connect((PEER, 21))                 # takes and never reads
+before = time.monotonic()
+sent = 0
+try:
+    while True: sent += s.send(b's' * 1_000_000)   # a part of the last one was taken
+except BlockingIOError as e:
+    expect(e.errno, errno.EAGAIN)
+expect(time.monotonic() - before >= 0.2 and sent > 0, True)
+expect(s.getsockopt(o, socket.SO_ERROR), 0)        # it goes on living
+s.setsockopt(o, socket.SO_LINGER, struct.pack('ii', 1, 0))
+# Of a connect, as in Linux: it goes on by itself.
+s = with_timeout(200_000)
+expect(error_of(s.connect, ('10.0.0.77', 7)), 'EINPROGRESS')
+expect(select.select([], [s], [], 0), ([], [], []))
+expect(error_of(s.connect, ('10.0.0.77', 7)), 'EINPROGRESS')
+)"), 0);
+}
+
+TEST(TcpSocketTest, what_no_route_leads_to_is_unreachable) {
+  EXPECT_EQ(RunPython(R"(
+six = socket.socket(socket.AF_INET6)
+expect(error_of(six.connect, ('2001:db8::1', 7)), 'ENETUNREACH')   # the host has no IPv6
+six.setblocking(False)
+expect(error_of(six.connect, ('2001:db8::1', 7)), 'ENETUNREACH')
+expect(error_of(socket.socket().connect, ('224.0.0.1', 7)), 'ENETUNREACH')
+u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+expect(error_of(u.sendto, b'x', ('2001:db8::1', 7)), 'ENETUNREACH')
+)"), 0);
+}
+
+TEST(TcpSocketTest, files_and_pipes_flow_through_the_kernels_own_calls) {
+  EXPECT_EQ(RunPython(R"(
+import tempfile
+big = os.urandom(300_000)
+file = tempfile.TemporaryFile()
+file.write(big); file.flush()
+s = socket.create_connection((PEER, 7))
+def feed():
+    at = 0
+    while at < len(big): at += os.sendfile(s.fileno(), file.fileno(), at, len(big) - at)
+    s.shutdown(socket.SHUT_WR)
+threading.Thread(target=feed).start()
+# The answer by way of a pipe.
+out, into = os.pipe()
+got = b''
+while (n := os.splice(s.fileno(), into, 60_000)) > 0:
+    while n > 0:
+        piece = os.read(out, n)
+        got += piece
+        n -= len(piece)
+expect(got == big, True)
 )"), 0);
 }
 
