@@ -54,6 +54,8 @@ Scenario TcpRr();
 Scenario TcpRrUnderLoad();
 Scenario TcpCrr();
 Scenario UdpRr();
+Scenario AppRedis();
+Scenario AppHttp();
 Scenario ColdStart();
 Scenario Thaw();
 Scenario Storm();
