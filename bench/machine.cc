@@ -40,6 +40,7 @@ Machine LookAtMachine(const std::string& bin) {
       FirstLineOrNothing(absl::StrCat("git -C '", bin, "' describe --always --dirty"));
   for (const auto& [name, command] : std::map<std::string, std::string>{
            {"im", absl::StrCat("'", bin, "/im' --version")},
+           {"congestion control", "cat /proc/sys/net/ipv4/tcp_congestion_control"},
            {"iperf3", "iperf3 --version"},
            {"redis", "redis-server --version"},
            {"nginx", "nginx -v 2>&1"},

@@ -8,10 +8,10 @@ namespace im::bench {
 
 const std::vector<Scenario>& AllScenarios() {
   static const auto* const scenarios =
-      new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),     TcpRrUnderLoad(), TcpCrr(),
-                                UdpRr(),     AppRedis(),  AppHttp(),   ColdStart(),      Thaw(),
-                                Storm(),     IdleCost(),  Hosts(),     Tunnel(),
-                                HubOfPeers(), Netstack()};
+      new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),      TcpRrUnderLoad(), TcpCrr(),
+                                UdpRr(),     Mtu(),       LossRtt(),    AppRedis(),       AppHttp(),
+                                ColdStart(), Thaw(),      Storm(),      IdleCost(),       Hosts(),
+                                Tunnel(),    HubOfPeers(), Netstack()};
   return *scenarios;
 }
 

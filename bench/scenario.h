@@ -54,6 +54,8 @@ Scenario TcpRr();
 Scenario TcpRrUnderLoad();
 Scenario TcpCrr();
 Scenario UdpRr();
+Scenario Mtu();
+Scenario LossRtt();
 Scenario AppRedis();
 Scenario AppHttp();
 Scenario ColdStart();

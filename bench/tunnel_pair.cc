@@ -64,10 +64,25 @@ absl::StatusOr<std::unique_ptr<TunnelPair>> TunnelPair::Up(const std::string& pr
                                                            const std::string& peer) {
   std::unique_ptr<TunnelPair> pair(new TunnelPair());
   IM_RETURN_IF_ERROR(pair->MakeNamespaces(peer));
-  IM_RETURN_IF_ERROR(pair->Join(number));
-  pair->server_ = program.empty() ? kOuter[1] : kInner[1];
-  if (!program.empty()) IM_RETURN_IF_ERROR(pair->StartTunnels(program, number));
+  IM_RETURN_IF_ERROR(pair->JoinByVeth(number));
+  IM_RETURN_IF_ERROR(pair->Finish(program, number));
   return pair;
+}
+
+absl::StatusOr<std::unique_ptr<TunnelPair>> TunnelPair::UpOverPath(const std::string& program,
+                                                                   int number,
+                                                                   const std::string& bin) {
+  std::unique_ptr<TunnelPair> pair(new TunnelPair());
+  IM_RETURN_IF_ERROR(pair->MakeNamespaces(bin + "/im-peer"));
+  IM_RETURN_IF_ERROR(pair->JoinByPath(number, bin + "/im-path"));
+  IM_RETURN_IF_ERROR(pair->Finish(program, number));
+  return pair;
+}
+
+absl::Status TunnelPair::Finish(const std::string& program, int number) {
+  IM_RETURN_IF_ERROR(AddAddresses());
+  server_ = program.empty() ? kOuter[1] : kInner[1];
+  return program.empty() ? absl::OkStatus() : StartTunnels(program, number);
 }
 
 TunnelPair::~TunnelPair() {
@@ -76,19 +91,58 @@ TunnelPair::~TunnelPair() {
   for (const std::string& socket : sockets_) std::filesystem::remove(socket, ignored);
 }
 
-absl::Status TunnelPair::Join(int number) {
-  const std::string near = absl::StrCat("imp", number, "a");
-  const std::string far = absl::StrCat("imp", number, "b");
-  const pid_t pids[] = {ends_[0].pid(), ends_[1].pid()};
-  IM_RETURN_IF_ERROR(RunAll({{"ip", "link", "add", near, "netns", absl::StrCat(pids[0]), "type",
-                              "veth", "peer", "name", far, "netns", absl::StrCat(pids[1])}}));
+absl::Status TunnelPair::JoinByVeth(int number) {
+  for (int end = 0; end < 2; ++end) outer_[end] = absl::StrCat("imp", number, end == 0 ? "a" : "b");
+  return RunCommand({"ip", "link", "add", outer_[0], "netns", absl::StrCat(near_pid()), "type",
+                     "veth", "peer", "name", outer_[1], "netns", absl::StrCat(far_pid())})
+      .status();
+}
+
+absl::Status TunnelPair::JoinByPath(int number, const std::string& im_path) {
+  for (int end = 0; end < 2; ++end) outer_[end] = absl::StrCat("imp", number, end == 0 ? "a" : "b");
+  IM_ASSIGN_OR_RETURN(Process path,
+                      Process::Start({.argv = {im_path, absl::StrCat(near_pid()),
+                                               absl::StrCat(far_pid()), outer_[0], outer_[1]}}));
+  path_ = std::make_unique<Process>(std::move(path));
+  return Annotate(path_->ReadLine().status(), "im-path");
+}
+
+absl::Status TunnelPair::AddAddresses() {
+  const pid_t pids[] = {near_pid(), far_pid()};
   for (int end = 0; end < 2; ++end) {
-    const std::string& name = end == 0 ? near : far;
-    const pid_t pid = pids[end];
+    // What waits in the device's queue must not be lost there: a path has its own.
     IM_RETURN_IF_ERROR(RunAll({
-        InNamespaceOf(pid, {"ip", "addr", "add", absl::StrCat(kOuter[end], "/24"), "dev", name}),
-        InNamespaceOf(pid, {"ip", "link", "set", name, "up"}),
+        InNamespaceOf(pids[end], {"ip", "addr", "add", absl::StrCat(kOuter[end], "/24"), "dev",
+                                  outer_[end]}),
+        InNamespaceOf(pids[end], {"ip", "link", "set", outer_[end], "txqueuelen", "5000", "up"}),
     }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TunnelPair::SetPath(const Path& path) {
+  const std::string command = absl::StrCat(
+      "path ", std::chrono::duration_cast<std::chrono::microseconds>(path.round_trip).count() / 2,
+      " ", path.lost_per_million, " ", path.megabits_per_second);
+  IM_ASSIGN_OR_RETURN(const std::string answer, path_->Ask(command));
+  if (answer != "{\"ok\": true}") return absl::InternalError(absl::StrCat("im-path: ", answer));
+  return absl::OkStatus();
+}
+
+absl::Status TunnelPair::SetMtu(int mtu) {
+  // WireGuard over IPv4 adds 60 bytes, and pads to 16.
+  constexpr int kTunnelBytes = 80;
+  const pid_t pids[] = {near_pid(), far_pid()};
+  for (int end = 0; end < 2; ++end) {
+    const bool tunnel = !inner_[end].empty();
+    IM_RETURN_IF_ERROR(
+        RunCommand(InNamespaceOf(pids[end], {"ip", "link", "set", outer_[end], "mtu",
+                                             absl::StrCat(mtu + (tunnel ? kTunnelBytes : 0))}))
+            .status());
+    if (!tunnel) continue;
+    IM_RETURN_IF_ERROR(RunCommand(InNamespaceOf(pids[end], {"ip", "link", "set", inner_[end],
+                                                            "mtu", absl::StrCat(mtu)}))
+                           .status());
   }
   return absl::OkStatus();
 }
@@ -102,7 +156,8 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
   }
   for (int end = 0; end < 2; ++end) {
     const std::string name = absl::StrCat("imb", getpid(), "n", number, end == 0 ? "a" : "b");
-    const pid_t pid = ends_[end].pid();
+    inner_[end] = name;
+    const pid_t pid = end == 0 ? near_pid() : far_pid();
     IM_RETURN_IF_ERROR(StartTunnel(program, end, name));
     IM_RETURN_IF_ERROR(RunAll({
         InNamespaceOf(
@@ -119,7 +174,7 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
 }
 
 absl::Status TunnelPair::StartTunnel(const std::string& program, int end, const std::string& name) {
-  const pid_t pid = ends_[static_cast<size_t>(end)].pid();
+  const pid_t pid = end == 0 ? near_pid() : far_pid();
   if (program == kKernelWireguard) {
     return RunCommand(InNamespaceOf(pid, {"ip", "link", "add", name, "type", "wireguard"})).status();
   }

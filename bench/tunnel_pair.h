@@ -32,18 +32,40 @@ class TunnelPair : public NamespacePair {
   // `peer`: im-peer. Needs `wg`.
   static absl::StatusOr<std::unique_ptr<TunnelPair>> Up(const std::string& program, int number,
                                                         const std::string& peer);
+  // The same over an emulated path instead of a veth pair (path_main.cc).
+  // `bin`: the folder of im-path and im-peer.
+  static absl::StatusOr<std::unique_ptr<TunnelPair>> UpOverPath(const std::string& program,
+                                                                int number, const std::string& bin);
   ~TunnelPair() override;
+
+  struct Path {
+    Duration round_trip{0};
+    int lost_per_million = 0;  // in each direction
+    int megabits_per_second = 0;
+  };
+  // From now on. Preconditions: UpOverPath made it.
+  absl::Status SetPath(const Path& path);
+  // The MTU of the tunnel's devices, or of the veth pair if there is none; the
+  // veth pair carries the tunnel's datagrams whole.
+  absl::Status SetMtu(int mtu);
 
   // The near end, outside of any tunnel.
   static const char* client();
 
  private:
   TunnelPair() = default;
-  absl::Status Join(int number);
+  absl::Status Finish(const std::string& program, int number);
+  absl::Status JoinByVeth(int number);
+  absl::Status JoinByPath(int number, const std::string& im_path);
+  // Addresses of the devices that join.
+  absl::Status AddAddresses();
   absl::Status StartTunnels(const std::string& program, int number);
   // One end's device. `name`: of the device, in all namespaces of the run.
   absl::Status StartTunnel(const std::string& program, int end, const std::string& name);
 
+  std::string outer_[2];  // devices that join, near and far
+  std::string inner_[2];  // of the tunnel; empty: there is none
+  std::unique_ptr<Process> path_;
   std::vector<std::string> sockets_;  // that the programs leave behind
 };
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "bench/iperf3.h"
 #include "bench/process_figures.h"
 #include "bench/tunnel_pair.h"
 #include "bench/user_network.h"

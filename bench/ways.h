@@ -36,7 +36,6 @@ namespace im::bench {
 inline constexpr int kEchoPort = 7001;
 inline constexpr int kSinkPort = 7002;
 inline constexpr int kUdpPort = 7003;
-inline constexpr int kIperf3Port = 5201;
 
 class Way {
  public:
