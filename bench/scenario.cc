@@ -11,7 +11,7 @@ const std::vector<Scenario>& AllScenarios() {
       new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),      TcpRrUnderLoad(), TcpCrr(),
                                 UdpRr(),     Mtu(),       LossRtt(),    AppRedis(),       AppHttp(),
                                 ColdStart(), Thaw(),      Storm(),      IdleCost(),       Hosts(),
-                                Tunnel(),    HubOfPeers(), Netstack()};
+                                Tunnel(),    HubOfPeers(), Netstack(),  Crypto()};
   return *scenarios;
 }
 

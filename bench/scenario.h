@@ -56,6 +56,7 @@ Scenario TcpCrr();
 Scenario UdpRr();
 Scenario Mtu();
 Scenario LossRtt();
+Scenario Crypto();
 Scenario AppRedis();
 Scenario AppHttp();
 Scenario ColdStart();
