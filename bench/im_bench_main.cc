@@ -213,6 +213,16 @@ int CompareFiles(const CompareArguments& arguments) {
   return worse ? kExitFailed : 0;
 }
 
+// Becomes im-microbench, beside us.
+int Micro(const std::string& filter) {
+  const std::string program =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path() / "im-microbench";
+  const std::string argument = "--benchmark_filter=" + filter;
+  execl(program.c_str(), program.c_str(), argument.c_str(), nullptr);
+  return Complain(kExitFailed,
+                  ErrnoStatus(program + " (it is built where libbenchmark-dev is installed)"));
+}
+
 int List() {
   for (const Scenario& s : AllScenarios()) {
     std::printf("%-18s %s\n", s.name.c_str(), s.description.c_str());
@@ -251,8 +261,13 @@ int Main(int argc, char** argv) {
   compare->add_option("--bound", to_compare.bound_percent, "Percent that a figure may be worse")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
+  std::string filter = ".";
+  CLI::App* micro = app.add_subcommand(
+      "micro", "Micro-benchmarks of inner parts, by Google Benchmark; its own options: im-microbench");
+  micro->add_option("filter", filter, "A regular expression of their names (default: all)");
   CLI11_PARSE(app, argc, argv);
   if (list->parsed()) return List();
+  if (micro->parsed()) return Micro(filter);
   if (compare->parsed()) return CompareFiles(to_compare);
   return Run(to_run);
 }

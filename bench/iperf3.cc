@@ -7,15 +7,23 @@
 
 namespace im::bench {
 
-absl::StatusOr<Throughput> MeasureThroughput(const Way& way, double duration_s,
-                                             const std::vector<std::string>& arguments) {
-  // It knows whole seconds only.
-  std::vector<std::string> argv = {"iperf3", "-J", "-c", way.server(), "-t",
+namespace {
+
+// It knows whole seconds only.
+std::vector<std::string> Client(const std::string& server, double duration_s,
+                                const std::vector<std::string>& arguments) {
+  std::vector<std::string> argv = {"iperf3", "-J", "-c", server, "-t",
                                    absl::StrCat(std::max(1, static_cast<int>(duration_s)))};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
-  const auto timeout = std::chrono::duration_cast<Duration>(
-      std::chrono::duration<double>(duration_s) + kAnswerTimeout);
-  IM_ASSIGN_OR_RETURN(const std::string text, way.Run(argv, timeout));
+  return argv;
+}
+
+Duration Timeout(double duration_s) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(duration_s) +
+                                              kAnswerTimeout);
+}
+
+absl::StatusOr<Throughput> Parse(const std::string& text) {
   const auto report = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!report.is_object()) {
     return absl::InternalError(absl::StrCat("iperf3: ", text.substr(0, 200)));
@@ -34,6 +42,23 @@ absl::StatusOr<Throughput> MeasureThroughput(const Way& way, double duration_s,
         absl::StrCat("iperf3: ", report.value("error", text.substr(0, 200))));
   }
   return result;
+}
+
+}  // namespace
+
+absl::StatusOr<Throughput> MeasureThroughput(const Way& way, double duration_s,
+                                             const std::vector<std::string>& arguments) {
+  IM_ASSIGN_OR_RETURN(const std::string text, way.Run(Client(way.server(), duration_s, arguments),
+                                                      Timeout(duration_s)));
+  return Parse(text);
+}
+
+absl::StatusOr<Throughput> MeasureThroughput(const NamespacePair& pair, double duration_s,
+                                             const std::vector<std::string>& arguments) {
+  IM_ASSIGN_OR_RETURN(const std::string text,
+                      RunCommand(pair.AtNear(Client(pair.server(), duration_s, arguments)), {},
+                                 Timeout(duration_s)));
+  return Parse(text);
 }
 
 }  // namespace im::bench

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "bench/namespace_pair.h"
 #include "bench/ways.h"
 
 namespace im::bench {
@@ -17,8 +18,13 @@ struct Throughput {
   double lost_percent = 0;  // of datagrams
 };
 
+inline constexpr int kIperf3Port = 5201;  // its default
+
 // `arguments`: further ones of iperf3's client.
 absl::StatusOr<Throughput> MeasureThroughput(const Way& way, double duration_s,
+                                             const std::vector<std::string>& arguments);
+// From the near end to a server at the far one.
+absl::StatusOr<Throughput> MeasureThroughput(const NamespacePair& pair, double duration_s,
                                              const std::vector<std::string>& arguments);
 
 }  // namespace im::bench

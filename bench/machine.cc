@@ -40,8 +40,17 @@ Machine LookAtMachine(const std::string& bin) {
       FirstLineOrNothing(absl::StrCat("git -C '", bin, "' describe --always --dirty"));
   for (const auto& [name, command] : std::map<std::string, std::string>{
            {"im", absl::StrCat("'", bin, "/im' --version")},
+           {"congestion control", "cat /proc/sys/net/ipv4/tcp_congestion_control"},
            {"iperf3", "iperf3 --version"},
            {"redis", "redis-server --version"},
+           {"nginx", "nginx -v 2>&1"},
+           {"wrk", "wrk -v 2>&1; true"},
+           {"slirp4netns", "slirp4netns --version"},
+           {"pasta", "pasta --version"},
+           {"boringtun", "${IM_BENCH_BORINGTUN:-boringtun-cli} --version"},
+           {"gotatun", "${IM_BENCH_GOTATUN:-gotatun} --version"},
+           {"runc", "runc --version"},
+           {"crun", "crun --version"},
            {"wireguard-go", "${IM_BENCH_WIREGUARD_GO:-wireguard-go} --version"},
        }) {
     const std::string version = FirstLineOrNothing(command);

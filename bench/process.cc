@@ -48,6 +48,7 @@ absl::StatusOr<Pipe> MakePipe() {
 
 [[noreturn]] void RunChild(const Process::Options& options, int input, int output, int go) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  signal(SIGPIPE, SIG_DFL);  // im-bench ignores it; pasta does not start so
   dup2(input, STDIN_FILENO);
   dup2(output, STDOUT_FILENO);
   if (options.new_network && unshare(CLONE_NEWNET) != 0) _exit(126);

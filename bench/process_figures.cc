@@ -68,6 +68,10 @@ std::vector<std::string> InNamespaceOf(pid_t pid, const std::vector<std::string>
   return all;
 }
 
+bool IsInstalled(const std::string& program) {
+  return RunCommand({"sh", "-c", "command -v -- \"$0\"", program}).ok();
+}
+
 absl::StatusOr<std::string> FirstLine(const std::string& shell_command) {
   IM_ASSIGN_OR_RETURN(const std::string text, RunCommand({"sh", "-c", shell_command}));
   return text.substr(0, text.find('\n'));

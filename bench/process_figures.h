@@ -24,6 +24,9 @@ absl::Status Await(const std::string& what, const std::function<bool()>& conditi
 // The command, run in the network namespace of a process.
 std::vector<std::string> InNamespaceOf(pid_t pid, const std::vector<std::string>& argv);
 
+// Whether there is such a program in $PATH, or at that place.
+bool IsInstalled(const std::string& program);
+
 // The first line of what the shell prints for the command.
 absl::StatusOr<std::string> FirstLine(const std::string& shell_command);
 

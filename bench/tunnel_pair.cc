@@ -2,11 +2,9 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "bench/process_figures.h"
@@ -21,36 +19,41 @@ constexpr char kPort[] = "51820";
 // What WireGuard has by default.
 constexpr char kMtu[] = "1420";
 
-absl::Status RunAll(const std::vector<std::vector<std::string>>& commands) {
-  for (const auto& command : commands) IM_RETURN_IF_ERROR(RunCommand(command).status());
-  return absl::OkStatus();
-}
-
-// In a table of sockets as proc(5) has it.
-bool HasListener(const std::string& table, int tcp_port) {
-  constexpr char kListen[] = "0A";
-  std::ifstream file(table);
-  std::string line;
-  std::getline(file, line);  // the heading
-  std::string number, local, remote, state;
-  while (std::getline(file, line)) {
-    if (!(std::istringstream(line) >> number >> local >> remote >> state)) continue;
-    const int port = std::stoi(local.substr(local.rfind(':') + 1), nullptr, 16);
-    if (state == kListen && port == tcp_port) return true;
+// Tries it in our own network namespace, which is the run's.
+bool KernelHasWireguard() {
+  constexpr char kName[] = "imwg0";
+  if (!RunCommand({"sh", "-c", absl::StrCat("ip link add ", kName, " type wireguard 2>&1")}).ok()) {
+    return false;
   }
-  return false;
+  return RunCommand({"ip", "link", "delete", kName}).ok();
 }
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> TunnelPrograms(const RunOptions& options) {
-  std::vector<std::pair<std::string, std::string>> programs = {
-      {"im-tunnel", options.bin + "/im-tunnel"}};
-  if (!options.WantsPeer("wireguard-go")) return programs;
-  const char* const named = std::getenv("IM_BENCH_WIREGUARD_GO");
-  const std::string other = named == nullptr ? "wireguard-go" : named;
-  if (RunCommand({"sh", "-c", absl::StrCat("command -v ", other)}).ok()) {
-    programs.push_back({"wireguard-go", other});
+std::vector<TunnelProgram> TunnelPrograms(const RunOptions& options) {
+  std::vector<TunnelProgram> programs = {{"im-tunnel", options.bin + "/im-tunnel"}};
+  const auto missing = [&](const std::string& name, const std::string& why) {
+    options.skip(name, why, /*failed=*/false);
+  };
+  for (const auto& [name, variable, usual] :
+       {std::tuple("wireguard-go", "IM_BENCH_WIREGUARD_GO", "wireguard-go"),
+        {"boringtun", "IM_BENCH_BORINGTUN", "boringtun-cli"},
+        {"gotatun", "IM_BENCH_GOTATUN", "gotatun"}}) {
+    if (!options.WantsPeer(name)) continue;
+    const char* const named = std::getenv(variable);
+    const std::string program = named == nullptr ? usual : named;
+    if (IsInstalled(program)) {
+      programs.push_back({name, program});
+    } else {
+      missing(name, "it is not installed (bench/peers/README.md)");
+    }
+  }
+  if (const std::string name = "kernel WireGuard"; options.WantsPeer(name)) {
+    if (KernelHasWireguard()) {
+      programs.push_back({name, kKernelWireguard});
+    } else {
+      missing(name, "this kernel has none");
+    }
   }
   return programs;
 }
@@ -60,40 +63,86 @@ const char* TunnelPair::client() { return kOuter[0]; }
 absl::StatusOr<std::unique_ptr<TunnelPair>> TunnelPair::Up(const std::string& program, int number,
                                                            const std::string& peer) {
   std::unique_ptr<TunnelPair> pair(new TunnelPair());
-  for (int end = 0; end < 2; ++end) {
-    // im-peer without a command to come: sleeps for as long as we live.
-    IM_ASSIGN_OR_RETURN(Process holder, Process::Start({.argv = {peer, "drive"},
-                                                        .new_network = true,
-                                                        .wait_for_go = true}));
-    holder.Go();
-    pair->ends_.push_back(std::move(holder));
-  }
-  IM_RETURN_IF_ERROR(pair->Join(number));
-  pair->server_ = program.empty() ? kOuter[1] : kInner[1];
-  if (!program.empty()) IM_RETURN_IF_ERROR(pair->StartTunnels(program, number));
+  IM_RETURN_IF_ERROR(pair->MakeNamespaces(peer));
+  IM_RETURN_IF_ERROR(pair->JoinByVeth(number));
+  IM_RETURN_IF_ERROR(pair->Finish(program, number));
   return pair;
 }
 
+absl::StatusOr<std::unique_ptr<TunnelPair>> TunnelPair::UpOverPath(const std::string& program,
+                                                                   int number,
+                                                                   const std::string& bin) {
+  std::unique_ptr<TunnelPair> pair(new TunnelPair());
+  IM_RETURN_IF_ERROR(pair->MakeNamespaces(bin + "/im-peer"));
+  IM_RETURN_IF_ERROR(pair->JoinByPath(number, bin + "/im-path"));
+  IM_RETURN_IF_ERROR(pair->Finish(program, number));
+  return pair;
+}
+
+absl::Status TunnelPair::Finish(const std::string& program, int number) {
+  IM_RETURN_IF_ERROR(AddAddresses());
+  server_ = program.empty() ? kOuter[1] : kInner[1];
+  return program.empty() ? absl::OkStatus() : StartTunnels(program, number);
+}
+
 TunnelPair::~TunnelPair() {
-  tunnels_.clear();
+  carriers_.clear();
   std::error_code ignored;
   for (const std::string& socket : sockets_) std::filesystem::remove(socket, ignored);
 }
 
-absl::Status TunnelPair::Join(int number) {
-  const std::string near = absl::StrCat("imp", number, "a");
-  const std::string far = absl::StrCat("imp", number, "b");
-  const pid_t pids[] = {ends_[0].pid(), ends_[1].pid()};
-  IM_RETURN_IF_ERROR(RunAll({{"ip", "link", "add", near, "netns", absl::StrCat(pids[0]), "type",
-                              "veth", "peer", "name", far, "netns", absl::StrCat(pids[1])}}));
+absl::Status TunnelPair::JoinByVeth(int number) {
+  for (int end = 0; end < 2; ++end) outer_[end] = absl::StrCat("imp", number, end == 0 ? "a" : "b");
+  return RunCommand({"ip", "link", "add", outer_[0], "netns", absl::StrCat(near_pid()), "type",
+                     "veth", "peer", "name", outer_[1], "netns", absl::StrCat(far_pid())})
+      .status();
+}
+
+absl::Status TunnelPair::JoinByPath(int number, const std::string& im_path) {
+  for (int end = 0; end < 2; ++end) outer_[end] = absl::StrCat("imp", number, end == 0 ? "a" : "b");
+  IM_ASSIGN_OR_RETURN(Process path,
+                      Process::Start({.argv = {im_path, absl::StrCat(near_pid()),
+                                               absl::StrCat(far_pid()), outer_[0], outer_[1]}}));
+  path_ = std::make_unique<Process>(std::move(path));
+  return Annotate(path_->ReadLine().status(), "im-path");
+}
+
+absl::Status TunnelPair::AddAddresses() {
+  const pid_t pids[] = {near_pid(), far_pid()};
   for (int end = 0; end < 2; ++end) {
-    const std::string& name = end == 0 ? near : far;
-    const pid_t pid = pids[end];
+    // What waits in the device's queue must not be lost there: a path has its own.
     IM_RETURN_IF_ERROR(RunAll({
-        InNamespaceOf(pid, {"ip", "link", "set", "lo", "up"}),
-        InNamespaceOf(pid, {"ip", "addr", "add", absl::StrCat(kOuter[end], "/24"), "dev", name}),
-        InNamespaceOf(pid, {"ip", "link", "set", name, "up"}),
+        InNamespaceOf(pids[end], {"ip", "addr", "add", absl::StrCat(kOuter[end], "/24"), "dev",
+                                  outer_[end]}),
+        InNamespaceOf(pids[end], {"ip", "link", "set", outer_[end], "txqueuelen", "5000", "up"}),
     }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TunnelPair::SetPath(const Path& path) {
+  const std::string command = absl::StrCat(
+      "path ", std::chrono::duration_cast<std::chrono::microseconds>(path.round_trip).count() / 2,
+      " ", path.lost_per_million, " ", path.megabits_per_second);
+  IM_ASSIGN_OR_RETURN(const std::string answer, path_->Ask(command));
+  if (answer != "{\"ok\": true}") return absl::InternalError(absl::StrCat("im-path: ", answer));
+  return absl::OkStatus();
+}
+
+absl::Status TunnelPair::SetMtu(int mtu) {
+  // WireGuard over IPv4 adds 60 bytes, and pads to 16.
+  constexpr int kTunnelBytes = 80;
+  const pid_t pids[] = {near_pid(), far_pid()};
+  for (int end = 0; end < 2; ++end) {
+    const bool tunnel = !inner_[end].empty();
+    IM_RETURN_IF_ERROR(
+        RunCommand(InNamespaceOf(pids[end], {"ip", "link", "set", outer_[end], "mtu",
+                                             absl::StrCat(mtu + (tunnel ? kTunnelBytes : 0))}))
+            .status());
+    if (!tunnel) continue;
+    IM_RETURN_IF_ERROR(RunCommand(InNamespaceOf(pids[end], {"ip", "link", "set", inner_[end],
+                                                            "mtu", absl::StrCat(mtu)}))
+                           .status());
   }
   return absl::OkStatus();
 }
@@ -107,20 +156,16 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
   }
   for (int end = 0; end < 2; ++end) {
     const std::string name = absl::StrCat("imb", getpid(), "n", number, end == 0 ? "a" : "b");
-    const pid_t pid = ends_[end].pid();
-    IM_ASSIGN_OR_RETURN(Process tunnel,
-                        Process::Start({.argv = InNamespaceOf(pid, {program, "-f", name}),
-                                        .environment = {"LOG_LEVEL=error"},
-                                        .discard_output = true}));
-    tunnels_.push_back(std::move(tunnel));
-    sockets_.push_back(absl::StrCat("/var/run/wireguard/", name, ".sock"));
-    IM_RETURN_IF_ERROR(
-        Await(sockets_.back(), [&] { return std::filesystem::exists(sockets_.back()); }));
+    inner_[end] = name;
+    const pid_t pid = end == 0 ? near_pid() : far_pid();
+    IM_RETURN_IF_ERROR(StartTunnel(program, end, name));
     IM_RETURN_IF_ERROR(RunAll({
-        {"sh", "-c",
-         absl::StrCat("echo ", private_keys[end], " | wg set ", name, " listen-port ", kPort,
-                      " private-key /dev/stdin peer ", public_keys[1 - end], " endpoint ",
-                      kOuter[1 - end], ":", kPort, " allowed-ips ", kInner[1 - end], "/32")},
+        InNamespaceOf(
+            pid, {"sh", "-c",
+                  absl::StrCat("echo ", private_keys[end], " | wg set ", name, " listen-port ",
+                               kPort, " private-key /dev/stdin peer ", public_keys[1 - end],
+                               " endpoint ", kOuter[1 - end], ":", kPort, " allowed-ips ",
+                               kInner[1 - end], "/32")}),
         InNamespaceOf(pid, {"ip", "addr", "add", absl::StrCat(kInner[end], "/24"), "dev", name}),
         InNamespaceOf(pid, {"ip", "link", "set", name, "mtu", kMtu, "up"}),
     }));
@@ -128,42 +173,23 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
   return absl::OkStatus();
 }
 
-std::vector<std::string> TunnelPair::AtNear(const std::vector<std::string>& argv) const {
-  return InNamespaceOf(ends_[0].pid(), argv);
-}
-
-std::vector<std::string> TunnelPair::AtFar(const std::vector<std::string>& argv) const {
-  return InNamespaceOf(ends_[1].pid(), argv);
-}
-
-absl::StatusOr<Process> TunnelPair::StartFar(const std::vector<std::string>& argv) const {
-  return Process::Start(
-      {.argv = InNamespaceOf(ends_[1].pid(), argv), .discard_output = true});
-}
-
-absl::Status TunnelPair::AwaitListener(int tcp_port) const {
-  const std::string folder = absl::StrCat("/proc/", ends_[1].pid(), "/net/");
-  return Await(absl::StrCat("a listener on port ", tcp_port), [&] {
-    return HasListener(folder + "tcp", tcp_port) || HasListener(folder + "tcp6", tcp_port);
+absl::Status TunnelPair::StartTunnel(const std::string& program, int end, const std::string& name) {
+  const pid_t pid = end == 0 ? near_pid() : far_pid();
+  if (program == kKernelWireguard) {
+    return RunCommand(InNamespaceOf(pid, {"ip", "link", "add", name, "type", "wireguard"})).status();
+  }
+  // boringtun's kind would give up root without being told.
+  IM_ASSIGN_OR_RETURN(Process tunnel,
+                      Process::Start({.argv = InNamespaceOf(pid, {program, "-f", name}),
+                                      .environment = {"LOG_LEVEL=error", "WG_SUDO=true"},
+                                      .discard_output = true}));
+  carriers_.push_back(std::move(tunnel));
+  sockets_.push_back(absl::StrCat("/var/run/wireguard/", name, ".sock"));
+  // An answer, not the socket alone: wg(8) removes one that does not listen yet.
+  return Await(absl::StrCat(program, " to answer wg"), [&] {
+    return std::filesystem::exists(sockets_.back()) &&
+           RunCommand({"sh", "-c", absl::StrCat("wg show ", name, " > /dev/null 2>&1")}).ok();
   });
-}
-
-std::vector<pid_t> TunnelPair::TunnelPids() const {
-  std::vector<pid_t> pids;
-  for (const Process& tunnel : tunnels_) pids.push_back(tunnel.pid());
-  return pids;
-}
-
-double TunnelPair::CpuSeconds() const {
-  double sum_s = 0;
-  for (const Process& tunnel : tunnels_) sum_s += CpuSecondsOf(tunnel.pid());
-  return sum_s;
-}
-
-double TunnelPair::ResidentMegabytes() const {
-  double most = 0;
-  for (const Process& tunnel : tunnels_) most = std::max(most, ResidentMegabytesOf(tunnel.pid()));
-  return most;
 }
 
 }  // namespace im::bench

@@ -10,51 +10,62 @@
 #include <vector>
 
 #include "base/status.h"
-#include "bench/process.h"
+#include "bench/namespace_pair.h"
 #include "bench/scenario.h"
 
 namespace im::bench {
 
-// Name and path: im-tunnel, and what it is compared with: wireguard-go, or what
-// IM_BENCH_WIREGUARD_GO names; it is left out where it cannot be found, or is
-// not wanted.
-std::vector<std::pair<std::string, std::string>> TunnelPrograms(const RunOptions& options);
+// What carries a tunnel: its name, and a program with wireguard-go's command
+// line, or kKernelWireguard.
+using TunnelProgram = std::pair<std::string, std::string>;
+inline constexpr char kKernelWireguard[] = "(kernel)";
 
-class TunnelPair {
+// im-tunnel, and what it is compared with: wireguard-go, boringtun, gotatun (in
+// $PATH, or where IM_BENCH_WIREGUARD_GO, IM_BENCH_BORINGTUN and IM_BENCH_GOTATUN
+// say), and the kernel's WireGuard. What is wanted and cannot be had is said to
+// options.skip.
+std::vector<TunnelProgram> TunnelPrograms(const RunOptions& options);
+
+class TunnelPair : public NamespacePair {
  public:
-  // `program`: a userspace WireGuard with wireguard-go's command line; empty:
-  // the plain veth pair. `number`: of this pair, among those of one run.
+  // `program`: as in TunnelProgram; empty: the plain veth pair. `number`: of this pair, among those of one run.
   // `peer`: im-peer. Needs `wg`.
   static absl::StatusOr<std::unique_ptr<TunnelPair>> Up(const std::string& program, int number,
                                                         const std::string& peer);
-  ~TunnelPair();
+  // The same over an emulated path instead of a veth pair (path_main.cc).
+  // `bin`: the folder of im-path and im-peer.
+  static absl::StatusOr<std::unique_ptr<TunnelPair>> UpOverPath(const std::string& program,
+                                                                int number, const std::string& bin);
+  ~TunnelPair() override;
 
-  // Where the other end is, seen from the near one.
-  const std::string& server() const { return server_; }
+  struct Path {
+    Duration round_trip{0};
+    int lost_per_million = 0;  // in each direction
+    int megabits_per_second = 0;
+  };
+  // From now on. Preconditions: UpOverPath made it.
+  absl::Status SetPath(const Path& path);
+  // The MTU of the tunnel's devices, or of the veth pair if there is none; the
+  // veth pair carries the tunnel's datagrams whole.
+  absl::Status SetMtu(int mtu);
+
   // The near end, outside of any tunnel.
   static const char* client();
-  // `argv` run at an end; what a server at the far one writes is not kept.
-  std::vector<std::string> AtNear(const std::vector<std::string>& argv) const;
-  std::vector<std::string> AtFar(const std::vector<std::string>& argv) const;
-  absl::StatusOr<Process> StartFar(const std::vector<std::string>& argv) const;
-  // Until a server at the far end listens.
-  absl::Status AwaitListener(int tcp_port) const;
-
-  bool has_tunnels() const { return !tunnels_.empty(); }
-  std::vector<pid_t> TunnelPids() const;
-  // Processor time of both tunnels' programs so far.
-  double CpuSeconds() const;
-  // The larger one's resident memory.
-  double ResidentMegabytes() const;
 
  private:
   TunnelPair() = default;
-  absl::Status Join(int number);
+  absl::Status Finish(const std::string& program, int number);
+  absl::Status JoinByVeth(int number);
+  absl::Status JoinByPath(int number, const std::string& im_path);
+  // Addresses of the devices that join.
+  absl::Status AddAddresses();
   absl::Status StartTunnels(const std::string& program, int number);
+  // One end's device. `name`: of the device, in all namespaces of the run.
+  absl::Status StartTunnel(const std::string& program, int end, const std::string& name);
 
-  std::string server_;
-  std::vector<Process> ends_;  // hold the namespaces: near, far
-  std::vector<Process> tunnels_;
+  std::string outer_[2];  // devices that join, near and far
+  std::string inner_[2];  // of the tunnel; empty: there is none
+  std::unique_ptr<Process> path_;
   std::vector<std::string> sockets_;  // that the programs leave behind
 };
 

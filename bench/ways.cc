@@ -7,8 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "bench/iperf3.h"
 #include "bench/process_figures.h"
-#include "bench/veth_pair.h"
+#include "bench/tunnel_pair.h"
+#include "bench/user_network.h"
 
 namespace im::bench {
 namespace {
@@ -18,12 +20,6 @@ std::vector<std::string> EchoServer(const std::string& peer) {
           "--echo", absl::StrCat(kEchoPort),
           "--sink", absl::StrCat(kSinkPort),
           "--udp",  absl::StrCat(kUdpPort)};
-}
-
-// Both servers as the program of one host.
-std::string HostCommand(const std::string& peer) {
-  return absl::StrCat("[sh, -c, \"iperf3 -s > /dev/null & exec ",
-                      absl::StrJoin(EchoServer(peer), " "), "\"]");
 }
 
 }  // namespace
@@ -56,17 +52,27 @@ double MachineCpuSeconds() {
   return (user + nice + system + irq + softirq) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
-absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options) {
-  std::unique_ptr<Ways> ways(new Ways());
+absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options,
+                                               const std::vector<Server>& servers) {
+  std::unique_ptr<Ways> ways(new Ways(servers));
   const auto attempt = [&](const std::string& what, absl::Status status) {
     if (!status.ok()) options.skip(what, std::string(status.message()), /*failed=*/true);
   };
   attempt("im", ways->AddCluster(options, "", "", /*all=*/true));
   attempt("im, MTU 1420", ways->AddCluster(options, ", mtu: 1420", ", MTU 1420", /*all=*/false));
-  attempt("wireguard-go", ways->AddTunnels(options));
-  attempt("veth", ways->AddVeth(options));
+  ways->AddTunnels(options);
+  ways->AddUserNetworks(options);
+  ways->AddVeth(options);
   if (ways->ways_.empty()) return absl::UnavailableError("no way works");
   return ways;
+}
+
+std::string Ways::HostCommand(const std::string& peer) const {
+  std::string commands = "iperf3 -s > /dev/null & ";
+  for (const Server& server : extra_servers_) {
+    absl::StrAppend(&commands, server.command, " > /dev/null 2>&1 & ");
+  }
+  return absl::StrCat("[sh, -c, \"", commands, "exec ", absl::StrJoin(EchoServer(peer), " "), "\"]");
 }
 
 void Ways::Add(const RunOptions& options, Way way) {
@@ -76,6 +82,10 @@ void Ways::Add(const RunOptions& options, Way way) {
     status = driver.status();
   } else {
     status = AskUntilOk(*driver, absl::StrCat("connect 1 ", way.server_, " ", kEchoPort));
+    for (const Server& server : extra_servers_) {
+      if (!status.ok()) break;
+      status = AskUntilOk(*driver, absl::StrCat("connect 2 ", way.server_, " ", server.port));
+    }
   }
   if (status.ok()) {
     ways_.push_back(std::move(way));
@@ -89,9 +99,14 @@ absl::Status Ways::AddCluster(const RunOptions& options, const std::string& netw
   const std::string command = HostCommand(options.bin + "/im-peer");
   std::string hosts = absl::StrCat("  tun: {command: ", command, ", attach: tun");
   if (all) {
-    absl::StrAppend(&hosts, ", ports: [\"127.0.0.1:", kEchoPort, ":", kEchoPort, "\", \"127.0.0.1:",
-                    kSinkPort, ":", kSinkPort, "\", \"127.0.0.1:", kIperf3Port, ":", kIperf3Port,
-                    "\"]");
+    std::vector<int> ports = {kEchoPort, kSinkPort, kIperf3Port};
+    for (const Server& server : extra_servers_) ports.push_back(server.port);
+    absl::StrAppend(&hosts, ", ports: [",
+                    absl::StrJoin(ports, ", ",
+                                  [](std::string* out, int port) {
+                                    absl::StrAppend(out, "\"127.0.0.1:", port, ":", port, "\"");
+                                  }),
+                    "]");
   }
   absl::StrAppend(&hosts, "}\n");
   if (all) absl::StrAppend(&hosts, "  net: {command: ", command, ", attach: netstack}\n");
@@ -132,45 +147,59 @@ absl::Status Ways::AddCluster(const RunOptions& options, const std::string& netw
   return absl::OkStatus();
 }
 
-absl::Status Ways::AddTunnels(const RunOptions& options) {
-  const std::string peer = options.bin + "/im-peer";
-  bool found = false;
+void Ways::AddTunnels(const RunOptions& options) {
   for (const auto& [name, program] : TunnelPrograms(options)) {
     if (name == "im-tunnel") continue;
-    found = true;
-    IM_ASSIGN_OR_RETURN(
-        auto made, TunnelPair::Up(program, static_cast<int>(pairs_.size()), peer));
-    IM_RETURN_IF_ERROR(AddPair(options, name + ", MTU 1420", std::move(made)));
+    AddPair(options, name + ", MTU 1420",
+            TunnelPair::Up(program, static_cast<int>(pairs_.size()), options.bin + "/im-peer"));
   }
-  if (!found && options.WantsPeer("wireguard-go")) {
-    options.skip("wireguard-go", "it is not installed (bench/peers/README.md)", /*failed=*/false);
-  }
-  return absl::OkStatus();
 }
 
-absl::Status Ways::AddVeth(const RunOptions& options) {
-  IM_ASSIGN_OR_RETURN(auto made, TunnelPair::Up("", static_cast<int>(pairs_.size()),
-                                                options.bin + "/im-peer"));
-  return AddPair(options, "veth, not encrypted", std::move(made));
+void Ways::AddUserNetworks(const RunOptions& options) {
+  for (const std::string& program : UserNetwork::Programs()) {
+    if (!options.WantsPeer(program)) continue;
+    if (!IsInstalled(program)) {
+      options.skip(program, "it is not installed (bench/peers/README.md)", /*failed=*/false);
+      continue;
+    }
+    AddPair(options, program + ", not encrypted",
+            UserNetwork::Up(program, options.bin + "/im-peer"));
+  }
 }
 
-absl::Status Ways::AddPair(const RunOptions& options, const std::string& name,
-                           std::unique_ptr<TunnelPair> made) {
-  TunnelPair* const pair = made.get();
-  pairs_.push_back(std::move(made));
-  for (const auto& argv :
-       {std::vector<std::string>{"iperf3", "-s"}, EchoServer(options.bin + "/im-peer")}) {
-    IM_ASSIGN_OR_RETURN(Process server, pair->StartFar(argv));
+void Ways::AddVeth(const RunOptions& options) {
+  AddPair(options, "veth, not encrypted",
+          TunnelPair::Up("", static_cast<int>(pairs_.size()), options.bin + "/im-peer"));
+}
+
+absl::Status Ways::StartServers(const NamespacePair& pair, const std::string& peer) {
+  std::vector<std::vector<std::string>> programs = {{"iperf3", "-s"}, EchoServer(peer)};
+  for (const Server& server : extra_servers_) {
+    programs.push_back({"sh", "-c", "exec " + server.command});
+  }
+  for (const auto& argv : programs) {
+    IM_ASSIGN_OR_RETURN(Process server, pair.StartFar(argv));
     servers_.push_back(std::move(server));
   }
-  IM_RETURN_IF_ERROR(pair->AwaitListener(kIperf3Port));
+  return pair.AwaitListener(kIperf3Port);
+}
+
+void Ways::AddPair(const RunOptions& options, const std::string& name,
+                   absl::StatusOr<std::unique_ptr<NamespacePair>> made) {
+  absl::Status status = made.status();
+  if (status.ok()) status = StartServers(**made, options.bin + "/im-peer");
+  if (!status.ok()) {
+    options.skip(name, std::string(status.message()), /*failed=*/true);
+    return;
+  }
+  NamespacePair* const pair = made->get();
+  pairs_.push_back(*std::move(made));
   Way way;
   way.name_ = name;
   way.server_ = pair->server();
   way.place_ = pair->AtNear({});
-  way.network_ = [pair] { return pair->TunnelPids(); };
+  way.network_ = [pair] { return pair->CarrierPids(); };
   Add(options, std::move(way));
-  return absl::OkStatus();
 }
 
 void Ways::Measure(const RunOptions& options, Table& table,

@@ -7,7 +7,10 @@
 //   im tun-netstack         the server without privileges, on lwIP
 //   im netstack-netstack    both
 //   im published port       a client outside, through imd (TCP only)
-//   wireguard-go, MTU 1420  where it is installed
+//   wireguard-go, boringtun, gotatun, kernel WireGuard, MTU 1420
+//                           where they are installed
+//   slirp4netns, pasta      rootless containers' networks, where they are
+//                           installed: not encrypted, MTU 65,520
 //   veth, not encrypted     the ceiling of all between two namespaces
 //
 // At the server: iperf3's, and im-peer's echo, sink and UDP echo.
@@ -23,17 +26,16 @@
 #include <vector>
 
 #include "base/status.h"
+#include "bench/namespace_pair.h"
 #include "bench/process.h"
 #include "bench/scenario.h"
 #include "bench/test_cluster.h"
-#include "bench/tunnel_pair.h"
 
 namespace im::bench {
 
 inline constexpr int kEchoPort = 7001;
 inline constexpr int kSinkPort = 7002;
 inline constexpr int kUdpPort = 7003;
-inline constexpr int kIperf3Port = 5201;
 
 class Way {
  public:
@@ -63,8 +65,14 @@ class Way {
 
 class Ways {
  public:
+  // A further server at each far end.
+  struct Server {
+    std::string command;  // for sh, without double quotes
+    int port;             // TCP
+  };
   // Brings all up that can be; says to options.skip which cannot, and why.
-  static absl::StatusOr<std::unique_ptr<Ways>> Up(const RunOptions& options);
+  static absl::StatusOr<std::unique_ptr<Ways>> Up(const RunOptions& options,
+                                                  const std::vector<Server>& servers = {});
 
   // Each measurement of each way in turn, options.repeat times. A way whose
   // measurement fails is left out from then on, and options.skip told.
@@ -72,20 +80,25 @@ class Ways {
                const std::function<absl::Status(const Way&, Table&)>& measure);
 
  private:
-  Ways() = default;
+  explicit Ways(const std::vector<Server>& servers) : extra_servers_(servers) {}
+  // All servers as the program of one host.
+  std::string HostCommand(const std::string& peer) const;
   absl::Status AddCluster(const RunOptions& options, const std::string& network,
                           const std::string& suffix, bool all);
-  absl::Status AddTunnels(const RunOptions& options);
-  absl::Status AddVeth(const RunOptions& options);
-  // Starts the servers at the far end of `pair`.
-  absl::Status AddPair(const RunOptions& options, const std::string& name,
-                       std::unique_ptr<TunnelPair> pair);
+  void AddTunnels(const RunOptions& options);
+  void AddUserNetworks(const RunOptions& options);
+  void AddVeth(const RunOptions& options);
+  // Starts the servers at the far end. What fails is said.
+  void AddPair(const RunOptions& options, const std::string& name,
+               absl::StatusOr<std::unique_ptr<NamespacePair>> made);
+  absl::Status StartServers(const NamespacePair& pair, const std::string& peer);
   // Until the server answers over it.
   void Add(const RunOptions& options, Way way);
 
+  const std::vector<Server> extra_servers_;
   std::vector<Way> ways_;
   std::vector<std::unique_ptr<TestCluster>> clusters_;
-  std::vector<std::unique_ptr<TunnelPair>> pairs_;
+  std::vector<std::unique_ptr<NamespacePair>> pairs_;
   std::vector<Process> servers_;
 };
 

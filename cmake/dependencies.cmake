@@ -5,6 +5,8 @@ find_package(Protobuf REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(GTest REQUIRED)
+# For micro-benchmarks; without it they are left out.
+find_package(benchmark QUIET)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(GRPCPP REQUIRED IMPORTED_TARGET grpc++)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)

@@ -11,17 +11,12 @@
 // IM_BENCH_EMBEDDED_OTHER names another im-embedded-peer (of an older build, for
 // a comparison within one run).
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "bench/process_figures.h"
+#include "bench/embedded_pair.h"
 #include "bench/scenario.h"
 #include "bench/tunnel_pair.h"
 
@@ -29,9 +24,6 @@ namespace im::bench {
 namespace {
 
 constexpr int kFlows[] = {1, 8, 128};
-constexpr char kAddresses[2][12] = {"10.98.0.1", "10.98.0.2"};
-constexpr char kOuterEndpoints[2][18] = {"192.0.2.1:51820", "192.0.2.2:51820"};
-constexpr char kPort[] = "51820";
 constexpr int kQuietConnections[] = {1000, 10'000};
 constexpr int kChurn = 2000;  // connections of one measurement
 
@@ -50,57 +42,6 @@ class Table {
   std::map<std::string, size_t> places_;
   std::vector<Row> rows_;
 };
-
-absl::StatusOr<std::string> Line(const std::string& shell_command) {
-  IM_ASSIGN_OR_RETURN(const std::string text, RunCommand({"sh", "-c", shell_command}));
-  return std::string(absl::StripAsciiWhitespace(text));
-}
-
-// Two embedding programs.
-struct Embedded {
-  std::string name;
-  std::unique_ptr<TunnelPair> pair;
-  std::vector<Process> peers;  // near, far
-
-  double CpuSeconds() const { return CpuSecondsOf(peers[0].pid()) + CpuSecondsOf(peers[1].pid()); }
-  double ResidentMegabytes() const {
-    return std::max(ResidentMegabytesOf(peers[0].pid()), ResidentMegabytesOf(peers[1].pid()));
-  }
-};
-
-absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::string& program,
-                                       int number, const std::string& peer) {
-  Embedded way;
-  way.name = name;
-  IM_ASSIGN_OR_RETURN(way.pair, TunnelPair::Up("", number, peer));
-  std::string keys[2], public_keys[2];
-  for (int end = 0; end < 2; ++end) {
-    IM_ASSIGN_OR_RETURN(keys[end], Line("wg genkey"));
-    IM_ASSIGN_OR_RETURN(public_keys[end], Line(absl::StrCat("echo ", keys[end], " | wg pubkey")));
-  }
-  for (int end = 0; end < 2; ++end) {
-    const int other = 1 - end;
-    const std::vector<std::string> argv = {program, keys[end], public_keys[other], kPort,
-                                           kOuterEndpoints[other], kAddresses[end],
-                                           kAddresses[other]};
-    if (end == 0) {
-      IM_ASSIGN_OR_RETURN(Process process, Process::Start({.argv = way.pair->AtNear(argv)}));
-      way.peers.push_back(std::move(process));
-    } else {
-      IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(argv));
-      way.peers.push_back(std::move(process));
-    }
-  }
-  return way;
-}
-
-absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command) {
-  IM_ASSIGN_OR_RETURN(const std::string line, peer.Ask(command));
-  auto answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!answer.is_object() || !answer.value("ok", false))
-    return absl::InternalError(absl::StrCat(command, ": ", line));
-  return answer;
-}
 
 absl::Status MeasureEmbedded(Embedded& way, const RunOptions& options, Table& table) {
   const bool quick = options.duration_s < 1;
@@ -220,25 +161,6 @@ absl::Status MeasureCrowd(Embedded& way, const RunOptions& options, Table& table
   return absl::OkStatus();
 }
 
-// Names and paths of what speaks im-embedded-peer's language.
-std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const RunOptions& options) {
-  const std::string& bin = options.bin;
-  std::vector<std::pair<std::string, std::string>> programs = {
-      {"embedded", bin + "/im-embedded-peer"}};
-  if (const char* other = std::getenv("IM_BENCH_EMBEDDED_OTHER"))
-    programs.push_back({"embedded, other", other});
-  const char* const named = std::getenv("IM_BENCH_NETSTACK_GO");
-  const std::string go_netstack = named == nullptr ? bin + "/netstack-go" : named;
-  if (!options.WantsPeer("wireguard-go netstack")) return programs;
-  if (access(go_netstack.c_str(), X_OK) == 0) {
-    programs.push_back({"wireguard-go netstack", go_netstack});
-  } else {
-    options.skip("wireguard-go netstack",
-                 absl::StrCat("no program ", go_netstack, " (bench/peers/build builds it)"), false);
-  }
-  return programs;
-}
-
 absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const std::string peer = options.bin + "/im-peer";
   Table table;
@@ -246,7 +168,8 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const std::vector<std::pair<std::string, std::string>> programs = EmbeddedPrograms(options);
   int number = 0;
   for (const auto& [name, program] : programs) {
-    IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, number++, peer));
+    IM_ASSIGN_OR_RETURN(auto pair, TunnelPair::Up("", number++, peer));
+    IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, std::move(pair)));
     ways.push_back(std::move(way));
   }
   std::vector<Kernel> kernels;
@@ -266,7 +189,8 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
     }
   }
   for (const auto& [name, program] : programs) {
-    IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, ++number, peer));
+    IM_ASSIGN_OR_RETURN(auto pair, TunnelPair::Up("", ++number, peer));
+    IM_ASSIGN_OR_RETURN(Embedded way, StartEmbedded(name, program, std::move(pair)));
     options.Progress(options.repeat, absl::StrCat("quiet connections, ", name));
     IM_RETURN_IF_ERROR(MeasureCrowd(way, options, table));
   }

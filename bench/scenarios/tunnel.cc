@@ -71,7 +71,7 @@ absl::Status Bulk(const Way& way, const std::string& what, std::vector<std::stri
   const double gigabytes = sum.value("bytes", 0.0) / 1e9;
   if (gigabytes <= 0) return absl::InternalError(absl::StrCat("iperf3: ", text.substr(0, 200)));
   table.Add(what, way.name, "Gb/s", gigabytes * 8 / sum.value("seconds", 1.0));
-  if (way.pair->has_tunnels()) {
+  if (way.pair->has_carriers()) {
     table.Add(what + " processor time", way.name, "s/GB",
               (way.pair->CpuSeconds() - cpu_before_s) / gigabytes);
   }
@@ -106,7 +106,7 @@ absl::Status MeasureOnce(const Way& way, const RunOptions& options, Table& table
     IM_RETURN_IF_ERROR(
         Bulk(way, absl::StrCat("TCP x", flows), {"-P", absl::StrCat(flows)}, options, table));
   }
-  if (way.pair->has_tunnels())
+  if (way.pair->has_carriers())
     table.Add("memory under load", way.name, "MB", way.pair->ResidentMegabytes());
   IM_RETURN_IF_ERROR(RoundTrips(way, "round trip", options, table));
   if (quick) return absl::OkStatus();
@@ -121,22 +121,29 @@ absl::Status MeasureOnce(const Way& way, const RunOptions& options, Table& table
 
 absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const std::string peer = options.bin + "/im-peer";
-  std::vector<std::pair<std::string, std::string>> programs = TunnelPrograms(options);
+  std::vector<TunnelProgram> programs = TunnelPrograms(options);
   programs.push_back({"without cipher", options.bin + "/im-null-tunnel"});
   programs.push_back({"plain veth", ""});
 
   Table table("tunnel");
   std::vector<Way> ways;
+  int number = 0;
   for (const auto& [name, program] : programs) {
-    IM_ASSIGN_OR_RETURN(Way way, Start(name, program, static_cast<int>(ways.size()), peer));
-    if (way.pair->has_tunnels())
-      table.Add("memory at start", way.name, "MB", way.pair->ResidentMegabytes());
-    ways.push_back(std::move(way));
+    auto way = Start(name, program, number++, peer);
+    if (!way.ok()) {
+      options.skip(name, std::string(way.status().message()), /*failed=*/true);
+      continue;
+    }
+    if (way->pair->has_carriers())
+      table.Add("memory at start", name, "MB", way->pair->ResidentMegabytes());
+    ways.push_back(*std::move(way));
   }
   for (int i = 0; i < options.repeat; ++i) {
-    for (const Way& way : ways) {
-      options.Progress(i, way.name);
-      IM_RETURN_IF_ERROR(MeasureOnce(way, options, table));
+    for (auto way = ways.begin(); way != ways.end();) {
+      options.Progress(i, way->name);
+      const absl::Status status = MeasureOnce(*way, options, table);
+      if (!status.ok()) options.skip(way->name, std::string(status.message()), /*failed=*/true);
+      way = status.ok() ? way + 1 : ways.erase(way);
     }
   }
   return table.Take();

@@ -1,0 +1,47 @@
+// Two programs with a TCP/IP stack and a tunnel linked in, at the ends of a pair
+// of namespaces: im-embedded-peer, and what speaks its language.
+
+#ifndef IM_BENCH_EMBEDDED_PAIR_H_
+#define IM_BENCH_EMBEDDED_PAIR_H_
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "bench/process.h"
+#include "bench/scenario.h"
+#include "bench/tunnel_pair.h"
+
+namespace im::bench {
+
+struct Embedded {
+  std::string name;
+  std::unique_ptr<TunnelPair> pair;
+  std::vector<Process> peers;  // near, far
+
+  // Of both.
+  double CpuSeconds() const;
+  // The larger one's.
+  double ResidentMegabytes() const;
+};
+
+// Their names and paths: ours; the one that IM_BENCH_EMBEDDED_OTHER names (of an
+// older build, for a comparison within one run); wireguard-go's netstack mode,
+// where bench/peers/build has built netstack-go beside im-bench or
+// IM_BENCH_NETSTACK_GO names it. What is wanted and missing is said to
+// options.skip.
+std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const RunOptions& options);
+
+// `pair`: without a tunnel of its own.
+absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::string& program,
+                                       std::unique_ptr<TunnelPair> pair);
+
+// A command and its answer (embedded_peer_main.cc); an error if it is one.
+absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command);
+
+}  // namespace im::bench
+
+#endif  // IM_BENCH_EMBEDDED_PAIR_H_
