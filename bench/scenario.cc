@@ -8,18 +8,10 @@ namespace im::bench {
 
 const std::vector<Scenario>& AllScenarios() {
   static const auto* const scenarios =
-<<<<<<< HEAD
-      new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),   TcpRrUnderLoad(),
-                                TcpCrr(),    UdpRr(),     ColdStart(), Thaw(),
-                                Timers(),
-                                Storm(),     IdleCost(),  Hosts(),
-                                Tunnel(),    HubOfPeers(), Netstack()};
-=======
-      new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),      TcpRrUnderLoad(), TcpCrr(),
-                                UdpRr(),     Mtu(),       LossRtt(),    AppRedis(),       AppHttp(),
-                                ColdStart(), Thaw(),      Storm(),      IdleCost(),       Hosts(),
-                                Tunnel(),    HubOfPeers(), Netstack(),  Crypto()};
->>>>>>> bench
+      new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),    TcpRrUnderLoad(), TcpCrr(),
+                                UdpRr(),     Mtu(),       LossRtt(),  AppRedis(),       AppHttp(),
+                                ColdStart(), Thaw(),      Timers(),   Storm(),          IdleCost(),
+                                Hosts(),     Tunnel(),    HubOfPeers(), Netstack(),     Crypto()};
   return *scenarios;
 }
 
