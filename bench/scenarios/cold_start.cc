@@ -117,6 +117,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
       table.Add("start to connected", absl::StrCat("bare program, ", program.host), "us", bare_us);
     }
   }
+  through_im.Finish();
   return table.Take();
 }
 

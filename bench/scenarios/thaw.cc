@@ -42,6 +42,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
     IM_ASSIGN_OR_RETURN(const double native_us, AskNumber(native, "ping 1 1", "us"));
     veth.samples.Add(native_us);
   }
+  through_im.Finish();
   return std::vector<Row>{paused, quiet, running, veth};
 }
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import unittest
 
-from cluster import BIN, DEADLINE_S, LONG, PEER, ClusterTest, agents_of, cgroups_of, wait_until
+from cluster import BIN, DEADLINE_S, LONG, PEER, SLOW_FACTOR, ClusterTest, agents_of, cgroups_of, wait_until
 
 CYCLES = int(os.environ.get("IM_SOAK_CYCLES") or (2000 if LONG else 300))
 LEAK_CYCLES = int(os.environ.get("IM_LEAK_CYCLES") or (400 if LONG else 100))
@@ -221,7 +221,8 @@ hosts:
         print(f"{LEAK_CYCLES} cycles: memory grew by {grown} KB of {memory_before}")
         # The events that are kept (10,000) are still being gathered: five of them, 3 KB, a cycle.
         bound = 1024 + LEAK_CYCLES * 4
-        self.assertLess(max(grown.values()), bound, grown)
+        if SLOW_FACTOR == 1:  # sanitizers keep what is freed
+            self.assertLess(max(grown.values()), bound, grown)
 
 
 if __name__ == "__main__":
