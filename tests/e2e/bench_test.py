@@ -12,7 +12,8 @@ import unittest
 from cluster import BIN, DEADLINE_S, wait_until
 
 SCENARIOS = {"tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr", "udp_rr", "cold_start",
-             "mtu", "loss_rtt", "app_redis", "thaw", "storm", "idle_cost", "hosts", "tunnel", "hub", "netstack", "crypto"}
+             "mtu", "loss_rtt", "app_redis", "thaw", "storm", "idle_cost", "hosts", "tunnel", "peers", "handshakes", "netstack", "crypto",
+             "starts"}
 # Left out where their programs are not installed.
 OPTIONAL = {"app_http": ("nginx", "wrk")}
 # What may well be zero: nothing was lost, nothing failed, nothing was done.
