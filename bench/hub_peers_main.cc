@@ -1,5 +1,5 @@
-// im-hub-peers: many WireGuard peers in one process, the load of the scenario
-// `hub`.
+// im-hub-peers: many WireGuard peers in one process, the load of the scenarios
+// `peers` and `handshakes`.
 //
 //   im-hub-peers HUB_ENDPOINT HUB_KEY COUNT FIRST_SOURCE FIRST_INNER DESTINATION
 //     Peer i sends from the address FIRST_SOURCE + i, which must be ours, and

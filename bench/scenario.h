@@ -66,7 +66,9 @@ Scenario Storm();
 Scenario IdleCost();
 Scenario Hosts();
 Scenario Tunnel();
-Scenario HubOfPeers();
+Scenario Peers();
+Scenario Handshakes();
+Scenario Starts();
 Scenario Netstack();
 
 // The number `key` of an answer of im-peer; an error if the answer is one.

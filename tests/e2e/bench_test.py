@@ -1,5 +1,6 @@
 """im-bench: every scenario works and says what it measured. No timing is asserted."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -12,16 +13,16 @@ import unittest
 from cluster import BIN, DEADLINE_S, wait_until
 
 SCENARIOS = {"tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr", "udp_rr", "cold_start",
-             "mtu", "loss_rtt", "app_redis", "thaw", "timers", "storm", "idle_cost", "hosts", "tunnel", "hub", "netstack",
-             "crypto"}
+             "mtu", "loss_rtt", "app_redis", "starts", "thaw", "timers", "storm", "idle_cost", "hosts", "tunnel", "peers",
+             "handshakes", "netstack", "crypto"}
 # Left out where their programs are not installed.
 OPTIONAL = {"app_http": ("nginx", "wrk")}
 # What may well be zero: nothing was lost, nothing failed, nothing was done.
 MAY_BE_ZERO = ("lost", "failures", "processor time", "a quiet connection")
 
 
-def bench(*arguments, **more):
-    return subprocess.run([str(BIN / "im-bench"), *map(str, arguments)], stdout=subprocess.PIPE,
+def bench(*arguments, prefix=(), **more):
+    return subprocess.run([*prefix, str(BIN / "im-bench"), *map(str, arguments)], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=8 * DEADLINE_S, **more)
 
 
@@ -45,6 +46,19 @@ def processes_with(marker):
         except OSError:
             pass  # it has ended
     return found
+
+
+def names_of(pids):
+    """Names of those that still live."""
+    names = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            names.add(pathlib.Path(f"/proc/{pid}/comm").read_text().strip())
+    return names
+
+
+def folders_of_benches():
+    return set(pathlib.Path(tempfile.gettempdir()).glob("im-bench-*"))
 
 
 class Bench(unittest.TestCase):
@@ -103,20 +117,21 @@ class Bench(unittest.TestCase):
         self.assertIn("WORSE", worse.stdout)
         self.assertIn("not a report", broken.stderr)
 
-    def killed(self, signal_number):
-        """Starts a run, ends it in the middle by a signal; all that it started must be gone."""
-        marker = f"IM_BENCH_TEST={os.getpid()}.{signal_number}"
+    def killed(self, signal_number, scenario, began):
+        """Starts a run, ends it by a signal when `began(pids, cgroups)` of it; all that it started must be gone."""
+        marker = f"IM_BENCH_TEST={os.getpid()}.{signal_number}.{scenario}"
         name, value = marker.split("=")
-        before = cgroups_of_benches()
-        run = subprocess.Popen([str(BIN / "im-bench"), "run", "thaw", "--repeat", "100000"],
+        before = cgroups_of_benches(), folders_of_benches()
+        run = subprocess.Popen([str(BIN / "im-bench"), "run", scenario, "--repeat", "100000"],
                                env={**os.environ, name: value}, stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL)
         try:
-            wait_until(lambda: cgroups_of_benches() - before, "an agent of the run")
+            wait_until(lambda: began(processes_with(marker.encode()), cgroups_of_benches() - before[0]),
+                       f"{scenario} to begin")
             run.send_signal(signal_number)
             run.wait(DEADLINE_S)
             wait_until(lambda: not processes_with(marker.encode()) and
-                       not cgroups_of_benches() - before, "nothing of the run")
+                       (cgroups_of_benches(), folders_of_benches()) == before, "nothing of the run")
         finally:
             run.kill()
         return run.returncode
@@ -124,8 +139,29 @@ class Bench(unittest.TestCase):
     def test_nothing_is_left_when_it_is_ended(self):
         for number in (signal.SIGTERM, signal.SIGKILL):
             with self.subTest(signal=number):
-                code = self.killed(number)
+                code = self.killed(number, "thaw", lambda pids, cgroups: cgroups)
                 self.assertEqual(code, 128 + number if number == signal.SIGTERM else -number)
+
+    def test_nothing_is_left_of_any_kind_of_scenario_when_it_is_killed(self):
+        # A program of each: emulated paths, other programs' servers, many peers, containers or their like.
+        for scenario, program in (("loss_rtt", "im-path"), ("app_redis", "redis-server"),
+                                  ("peers", "im-hub-peers"), ("starts", "im-peer")):
+            with self.subTest(scenario=scenario):
+                code = self.killed(signal.SIGKILL, scenario,
+                                   lambda pids, cgroups, program=program: program in names_of(pids))
+                self.assertEqual(code, -signal.SIGKILL)
+
+    def test_without_root_and_devices_it_says_what_is_left_out(self):
+        """In a user namespace of one who is nobody."""
+        if os.geteuid() != 0 or not shutil.which("setpriv"):
+            self.skipTest("needs root, to become somebody else")
+        result = bench("run", "crypto", "tcp_rr", "--quick",
+                       prefix=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
+        if "user namespaces" in result.stderr:
+            self.skipTest("user namespaces are not allowed here")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertIn("Curve25519", result.stdout, result.stderr)
+        self.assertIn("veth, not encrypted", result.stdout, result.stderr)
 
 
 if __name__ == "__main__":
