@@ -33,6 +33,7 @@ void Controller::Restore(const proto::SavedState& saved) {
       KillStray(instance);
     }
   }
+  provider_->EndOthers(requests_.DirectoryOf(""));
   // Guests whose agent was never heard from have no instance to wait for.
   std::vector<HostId> lost;
   guests_.ForEach([&](HostId host) {

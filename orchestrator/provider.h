@@ -76,9 +76,15 @@ class Provider {
   virtual ~Provider() = default;
 
   virtual void Start(const proto::StartRequest& request, const StartOptions& options) = 0;
-  // Takes back an instance that an earlier orchestrator started.
+  // Takes back an instance that an earlier orchestrator started. It may have
+  // died before it saved the handle: then the provider finds it by itself.
   virtual void Adopt(const InstanceId& id, const InstanceHandle& handle,
                      const std::string& instance_dir) = 0;
+  // After the Adopt()s: ends all other instances whose directory lies under
+  // `directory`: an earlier orchestrator started them and did not live to save
+  // it. Nothing of them is left when this returns, so that no second instance
+  // of a host is started beside one.
+  virtual void EndOthers(const std::string& directory) = 0;
   // Ends the instance: its program gets its stop signal, and `grace` later the
   // instance is destroyed. With `force` it is destroyed now; this may follow a
   // release without it.

@@ -96,6 +96,7 @@ class VirtualCluster::FakeProvider final : public Provider {
     const proto::ExitReport report = cluster_.ended_[id];
     cluster_.loop_->Post([&cluster = cluster_, id, report] { cluster.EndInstance(id, report); });
   }
+  void EndOthers(const std::string&) override {}
   void Release(const InstanceId& id, Duration, bool force) override {
     if (!known_.contains(id)) return;
     if (force) {

@@ -38,8 +38,10 @@ void Beats::OnPayload(const IpAddress& fellow, bool inbound, Instant now) {
 }
 
 void Beats::OnThaw(Instant now) {
+  const Duration paused = paused_at_ == kNever ? Duration(0) : now - paused_at_;
+  paused_at_ = kNever;
   for (auto& [fellow, pair] : pairs_) {
-    pair.last = now;
+    pair.last += paused;
     pair.fresh = true;
   }
 }

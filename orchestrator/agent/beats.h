@@ -15,7 +15,9 @@
 // told alike. A pair that was silent for much longer than its beats were apart
 // is forgotten until it speaks again.
 //
-// Times across a pause say nothing: OnThaw counts the silence anew.
+// Times across a pause say nothing, and the silence does not grow meanwhile. But
+// it does not begin anew either: two members that spoke once would else be taken
+// for a pair with beats as long as the group is awake for moments only.
 
 #ifndef IM_ORCHESTRATOR_AGENT_BEATS_H_
 #define IM_ORCHESTRATOR_AGENT_BEATS_H_
@@ -39,6 +41,7 @@ class Beats {
 
   // A packet with payload to (`inbound`: from) the fellow.
   void OnPayload(const IpAddress& fellow, bool inbound, Instant now);
+  void OnPause(Instant now) { paused_at_ = now; }
   void OnThaw(Instant now);
   // The fellow is gone.
   void Forget(const IpAddress& fellow) { pairs_.erase(fellow); }
@@ -65,6 +68,7 @@ class Beats {
   static Duration SilentAfter(const Pair& pair);
 
   absl::flat_hash_map<IpAddress, Pair> pairs_;
+  Instant paused_at_ = kNever;
 };
 
 }  // namespace im::agent

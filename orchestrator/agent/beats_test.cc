@@ -67,8 +67,21 @@ TEST_F(BeatsTest, APairThatFellSilentIsForgotten) {
   EXPECT_EQ(role(), Beats::Role::kLeads);
 }
 
+// Seed 1329 of the cluster simulation: a group that was awake for moments only
+// went on to wait for beats of a pair that had spoken once.
+TEST_F(BeatsTest, SilenceGoesOnAfterAPause) {
+  for (int i = 0; i < 4; ++i) Beat(true, milliseconds(5), seconds(1));
+  for (int i = 0; i < 2; ++i) {
+    now += seconds(3);
+    beats.OnPause(now);
+    beats.OnThaw(now += seconds(40));
+  }
+  EXPECT_EQ(role(), Beats::Role::kNone);
+}
+
 TEST_F(BeatsTest, APauseIsNoSilence) {
   for (int i = 0; i < 4; ++i) Beat(true, milliseconds(5), seconds(1));
+  beats.OnPause(now);
   now += seconds(600);
   beats.OnThaw(now);
   EXPECT_EQ(role(), Beats::Role::kLeads);

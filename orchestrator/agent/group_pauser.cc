@@ -95,6 +95,7 @@ void GroupPauser::OnPausedOrThawed(bool paused, Instant now) {
       answer_ = beats_.Fellows({Beats::Role::kLeads}, now);
     }
     state_ = State::kPaused;
+    beats_.OnPause(now);
   } else {
     state_ = State::kBusy;
     beats_.OnThaw(now);
@@ -127,7 +128,8 @@ void GroupPauser::OnFellowGone(const IpAddress& fellow, Instant now) {
   if (!fellows_.contains(fellow)) return;
   beats_.Forget(fellow);
   std::erase(expected_, fellow);
-  std::erase(answer_, fellow);
+  // Its release may still be called off, and then it is woken as we are.
+  if (state_ != State::kPaused) std::erase(answer_, fellow);
   if (state_ == State::kWaking && Answered()) deadline_ = now;
   if (state_ == State::kFalling && expected_.empty()) Fall();
 }

@@ -206,6 +206,24 @@ TEST_F(GroupPauserTest, NorFromAFellowThatIsGone) {
   EXPECT_FALSE(frozen);
 }
 
+// Seed 107 of the cluster simulation: the members were being released when a
+// wake called it off; the leader, who had heard of the withdrawals, did not wait
+// for its followers any more.
+TEST_F(GroupPauserTest, AReleaseThatMayBeCalledOffChangesNoOrder) {
+  Beats(kLeader, /*theirs=*/false);
+  pauser->OnQuiet();
+  Ask();
+  ASSERT_TRUE(frozen);
+  now += seconds(60);
+  pauser->OnFellowGone(kLeader, now);
+  Wake("release cancelled");
+  EXPECT_TRUE(frozen);
+  EXPECT_TRUE(Status().waking());
+  pauser->OnFellow(kLeader, true, 50, now);
+  pauser->OnTimer(now);
+  EXPECT_FALSE(frozen);
+}
+
 TEST_F(GroupPauserTest, RefusesWhatIsNotQuiet) {
   Ask();
   EXPECT_FALSE(frozen);

@@ -11,8 +11,12 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -21,6 +25,9 @@ namespace im::orchestrator {
 namespace {
 
 constexpr int kStartFd = 3;
+
+// "IM_INSTANCE=DIRECTORY#INCARNATION", the first of an agent's environment.
+constexpr char kInstanceVariable[] = "IM_INSTANCE=";
 
 // glibc's structures with a destructor.
 class SpawnPlan {
@@ -51,6 +58,23 @@ std::string ReadSmallFile(const std::string& path) {
   char buffer[4096];
   const ssize_t n = read(fd.get(), buffer, sizeof buffer);
   return n > 0 ? std::string(buffer, static_cast<size_t>(n)) : std::string();
+}
+
+// Fields of /proc/PID/stat, as proc(5) counts them.
+constexpr size_t kParentField = 4;
+constexpr size_t kStartTimeField = 22;
+
+std::optional<uint64_t> StatField(pid_t pid, size_t number) {
+  const std::string text = ReadSmallFile(absl::StrCat("/proc/", pid, "/stat"));
+  // The second field, the program's name in parentheses, may hold anything.
+  const size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos) return std::nullopt;
+  const std::vector<std::string> fields =
+      absl::StrSplit(text.substr(name_end + 1), ' ', absl::SkipEmpty());
+  const size_t index = number - 3;  // the first one here is field 3
+  uint64_t value = 0;
+  if (fields.size() <= index || !absl::SimpleAtoi(fields[index], &value)) return std::nullopt;
+  return value;
 }
 
 }  // namespace
@@ -92,31 +116,51 @@ absl::StatusOr<pid_t> SpawnAgent(const AgentCommand& command) {
   posix_spawnattr_setflags(plan.attributes(), POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK |
                                                   POSIX_SPAWN_SETSIGDEF);
 
+  std::string instance =
+      absl::StrCat(kInstanceVariable, command.instance_dir, "#", command.incarnation);
+  std::vector<char*> environment = {instance.data()};
+  for (char** variable = environ; *variable != nullptr; ++variable) environment.push_back(*variable);
+  environment.push_back(nullptr);
   std::string argument0 = command.agent_path;
   std::string argument1 = "--start-fd";
   std::string argument2 = absl::StrCat(kStartFd);
   char* const argv[] = {argument0.data(), argument1.data(), argument2.data(), nullptr};
   pid_t pid = 0;
   const int error = posix_spawn(&pid, command.agent_path.c_str(), plan.actions(),
-                                plan.attributes(), argv, environ);
+                                plan.attributes(), argv, environment.data());
   if (error != 0) return ErrnoStatus(absl::StrCat("start ", command.agent_path), error);
   return pid;
 }
 
-std::optional<uint64_t> StartTicks(pid_t pid) {
-  const std::string text = ReadSmallFile(absl::StrCat("/proc/", pid, "/stat"));
-  // The second field, the program's name in parentheses, may hold anything.
-  const size_t name_end = text.rfind(')');
-  if (name_end == std::string::npos) return std::nullopt;
-  const std::vector<std::string> fields =
-      absl::StrSplit(text.substr(name_end + 1), ' ', absl::SkipEmpty());
-  constexpr size_t kStartTime = 22 - 3;  // the first one here is field 3
-  uint64_t ticks = 0;
-  if (fields.size() <= kStartTime || !absl::SimpleAtoi(fields[kStartTime], &ticks)) {
-    return std::nullopt;
+std::vector<FoundAgent> FindAgents(absl::string_view directory) {
+  const std::string begin = absl::StrCat(kInstanceVariable, directory);
+  std::vector<FoundAgent> found;
+  absl::flat_hash_set<pid_t> pids;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end;
+       it.increment(error)) {
+    pid_t pid = 0;
+    if (!absl::SimpleAtoi(it->path().filename().string(), &pid)) continue;
+    const std::string environment = ReadSmallFile(absl::StrCat("/proc/", pid, "/environ"));
+    const absl::string_view first = absl::string_view(environment).substr(0, environment.find('\0'));
+    const size_t hash = first.rfind('#');
+    FoundAgent agent{.pid = pid};
+    if (!absl::StartsWith(first, begin) || hash == absl::string_view::npos ||
+        !absl::SimpleAtoi(first.substr(hash + 1), &agent.incarnation))
+      continue;
+    agent.instance_dir =
+        std::string(first.substr(0, hash).substr(sizeof(kInstanceVariable) - 1));
+    pids.insert(pid);
+    found.push_back(std::move(agent));
   }
-  return ticks;
+  // Its sandbox's first process has the agent's environment, too.
+  std::erase_if(found, [&pids](const FoundAgent& agent) {
+    return pids.contains(static_cast<pid_t>(StatField(agent.pid, kParentField).value_or(0)));
+  });
+  return found;
 }
+
+std::optional<uint64_t> StartTicks(pid_t pid) { return StatField(pid, kStartTimeField); }
 
 absl::StatusOr<FileDescriptor> OpenPidfd(pid_t pid) {
   // By number: glibc 2.36 has the function, the header of older ones has not.

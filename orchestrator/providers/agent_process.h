@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "base/file_descriptor.h"
@@ -19,6 +20,8 @@ struct AgentCommand {
   std::string agent_path;
   FileDescriptor start_request;  // becomes descriptor 3
   std::string log_path;          // takes the agent's stdout and stderr
+  std::string instance_dir;      // these two for FindAgents
+  uint64_t incarnation = 0;
 };
 
 // An anonymous file that holds `first` and then `second`, at offset 0.
@@ -29,6 +32,15 @@ absl::StatusOr<FileDescriptor> MakeRequestFile(absl::string_view first, absl::st
 // (posix_spawn shares it until the exec), so that the cost does not grow with
 // our size. An exec that fails is reported here.
 absl::StatusOr<pid_t> SpawnAgent(const AgentCommand& command);
+
+// Agents by SpawnAgent that run now and whose instance_dir begins with
+// `directory`, whoever started them.
+struct FoundAgent {
+  std::string instance_dir;
+  uint64_t incarnation = 0;
+  pid_t pid = 0;
+};
+std::vector<FoundAgent> FindAgents(absl::string_view directory);
 
 // Field 22 of /proc/PID/stat: when the process began, in clock ticks since
 // boot. nullopt: there is no such process.

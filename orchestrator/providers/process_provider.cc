@@ -2,15 +2,18 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "orchestrator/providers/agent_process.h"
@@ -98,6 +101,8 @@ absl::Status ProcessProvider::Spawn(const proto::StartRequest& request,
   AgentCommand command;
   command.agent_path = agent_path_;
   command.log_path = instance.instance_dir + "/agent.log";
+  command.instance_dir = instance.instance_dir;
+  command.incarnation = request.incarnation();
   IM_ASSIGN_OR_RETURN(command.start_request, MakeRequestFile(bytes, options.name_table));
   IM_ASSIGN_OR_RETURN(const pid_t pid, SpawnAgent(command));
   // Our child, and nobody else waits for it: the pid is still its own.
@@ -128,12 +133,17 @@ void ProcessProvider::Adopt(const InstanceId& id, const InstanceHandle& handle,
   Instance& instance = *it->second;
   instance.handle = handle;
   instance.instance_dir = instance_dir;
-  const pid_t pid = static_cast<pid_t>(handle.agent_pid);
+  if (handle.agent_pid == 0) {
+    for (const FoundAgent& agent : FindAgents(instance_dir))
+      if (agent.incarnation == id.incarnation && agent.instance_dir == instance_dir)
+        instance.handle = HandleOf(static_cast<uint32_t>(agent.pid));
+  }
+  const pid_t pid = static_cast<pid_t>(instance.handle.agent_pid);
   // First the descriptor, then the look at who it is: what the descriptor
   // stands for cannot change any more.
   absl::StatusOr<FileDescriptor> pidfd =
       pid > 0 ? OpenPidfd(pid) : absl::NotFoundError("no pid was recorded");
-  if (pidfd.ok() && StartTicks(pid) == handle.agent_start_ticks) {
+  if (pidfd.ok() && StartTicks(pid) == instance.handle.agent_start_ticks) {
     instance.pidfd = *std::move(pidfd);
     Watch(id, instance);
     return;
@@ -143,6 +153,29 @@ void ProcessProvider::Adopt(const InstanceId& id, const InstanceHandle& handle,
     report.set_message("ended while nobody watched it");
   }
   PostEnded(id, std::move(report));
+}
+
+void ProcessProvider::EndOthers(const std::string& directory) {
+  absl::flat_hash_set<uint64_t> known;  // incarnations are the cluster's
+  for (const auto& [id, instance] : instances_) known.insert(id.incarnation);
+  std::vector<FileDescriptor> ending;
+  for (const FoundAgent& agent : FindAgents(directory)) {
+    if (known.contains(agent.incarnation)) continue;
+    absl::StatusOr<FileDescriptor> pidfd = OpenPidfd(agent.pid);
+    // What the descriptor stands for cannot change any more: is it still that?
+    const std::vector<FoundAgent> again = FindAgents(agent.instance_dir);
+    if (!pidfd.ok() || std::none_of(again.begin(), again.end(), [&](const FoundAgent& other) {
+          return other.pid == agent.pid && other.incarnation == agent.incarnation;
+        }))
+      continue;
+    IM_LOG(kWarning, "an instance in ", agent.instance_dir, " was started and not saved; ended");
+    if (SignalPidfd(pidfd->get(), SIGKILL).ok()) ending.push_back(*std::move(pidfd));
+  }
+  for (const FileDescriptor& pidfd : ending) {
+    pollfd ended{.fd = pidfd.get(), .events = POLLIN, .revents = 0};
+    constexpr int kWaitMs = std::chrono::duration_cast<std::chrono::milliseconds>(kKillWait).count();
+    while (poll(&ended, 1, kWaitMs) < 0 && errno == EINTR) continue;
+  }
 }
 
 void ProcessProvider::Release(const InstanceId& id, Duration grace, bool force) {

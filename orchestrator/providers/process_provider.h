@@ -9,6 +9,10 @@
 // instance_dir/exit behind (proto::ExitReport); if it could not, the way it
 // died is the report.
 //
+// Restart: an agent's environment names its instance, so that one is found in
+// /proc whose pid was not saved. It costs nothing while all goes well, and needs
+// no disk.
+//
 // Release: SIGTERM (the agent stops the program and gives it its grace), then,
 // kReleaseMargin after the grace has passed, SIGKILL. The sandbox dies with
 // the agent.
@@ -28,6 +32,9 @@ namespace im::orchestrator {
 // How long an agent may take to end beyond its program's grace.
 inline constexpr Duration kReleaseMargin = std::chrono::seconds(2);
 
+// How long EndOthers waits for those it killed.
+inline constexpr Duration kKillWait = std::chrono::seconds(2);
+
 // Largest exit report that is read, in bytes; more is cut off.
 inline constexpr size_t kExitReportBytesMax = 64 << 10;
 
@@ -40,6 +47,7 @@ class ProcessProvider final : public Provider {
   void Start(const proto::StartRequest& request, const StartOptions& options) override;
   void Adopt(const InstanceId& id, const InstanceHandle& handle,
              const std::string& instance_dir) override;
+  void EndOthers(const std::string& directory) override;
   void Release(const InstanceId& id, Duration grace, bool force) override;
   void Forget(const InstanceId& id) override;
   std::optional<InstanceHandle> Describe(const InstanceId& id) const override;

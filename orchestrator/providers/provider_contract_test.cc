@@ -365,6 +365,44 @@ TEST_P(ProviderContractTest, InstancesOutliveTheProviderAndAreTakenBack) {
   EXPECT_THAT(LastReport().message(), HasSubstr("names:")) << "its own report";
 }
 
+// Seed 37 of the cluster simulation: an orchestrator that died between a start
+// and its saving was followed by one that started a second instance.
+TEST_P(ProviderContractTest, OneWhoseHandleWasNotSavedIsTakenBack) {
+  const InstanceId id = Start("web", "waits");
+  ASSERT_TRUE(AwaitReady("web"));
+  const InstanceHandle handle = HandleOf(id);
+  Renew();
+  Call([&] { provider_->Adopt(id, {}, DirectoryOf("web")); });
+  Settle();
+  EXPECT_TRUE(recorder_.ended.empty());
+  ASSERT_TRUE(provider_->Describe(id).has_value());
+  EXPECT_EQ(provider_->Describe(id)->agent_pid, handle.agent_pid);
+  Release(id, seconds(10));
+  ASSERT_TRUE(AwaitEnds(1));
+}
+
+TEST_P(ProviderContractTest, OnesThatNobodySavedAreEndedAndOthersLeftAlone) {
+  const InstanceId saved = Start("web", "waits", 1);
+  ASSERT_TRUE(AwaitReady("web"));
+  const InstanceHandle handle = HandleOf(saved);
+  Start("db", "stubborn", 2);
+  ASSERT_TRUE(AwaitReady("db"));
+  Settle();
+  ASSERT_EQ(recorder_.started.size(), 2u);
+  const pid_t lost = static_cast<pid_t>(recorder_.started[1].second.agent_pid);
+  Renew();
+  Call([&] { provider_->Adopt(saved, handle, DirectoryOf("web")); });
+  Call([&] { provider_->EndOthers(directory_ + "/else"); });
+  EXPECT_EQ(waitpid(lost, nullptr, WNOHANG), 0) << "of another cluster";
+  Call([&] { provider_->EndOthers(directory_); });
+  int status = 0;
+  EXPECT_EQ(waitpid(lost, &status, WNOHANG), lost);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  Settle();
+  EXPECT_TRUE(recorder_.ended.empty());
+  EXPECT_TRUE(provider_->Describe(saved).has_value());
+}
+
 TEST_P(ProviderContractTest, OneThatEndedMeanwhileIsReportedWhenItIsAdopted) {
   const InstanceId id = Start("web", "waits");
   ASSERT_TRUE(AwaitReady("web"));
