@@ -28,8 +28,13 @@ struct Activator::Activation {
   uint64_t thaws = 0;       // reported by this instance
   Instant up_since;
   bool kept = false;        // Paused, due for release, but a leader is up
-  std::optional<Instant> timer_at;  // Paused: when it thaws by itself
+  std::optional<Instant> timer_at;  // Paused: when it thaws by itself; Checkpointed: is to run
   bool unasked = false;     // Releasing, because it ends by itself
+  bool discard = false;     // Releasing, and not to be Checkpointed
+
+  // The checkpoint, until it is used up.
+  Instant made_at = kNever;
+  Instant expires_at = kNever;  // Checkpointed: it is forgotten then
 
   Backoff backoff;
   uint32_t restarts = 0;    // in a row, by the restart policy

@@ -42,6 +42,9 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
   PacketUse use = UseOfPacket(view);
   if (use == PacketUse::kWakes && FromSleepingFellow(host, view.source))
     use = PacketUse::kLeftover;
+  if (view.is_tcp() &&
+      (row.state == HostState::kCheckpointed || row.state == HostState::kRestoring))
+    use = PacketUse::kWakes;
   if (use == PacketUse::kUseless) {
     ++counters_.useless;
     return Verdict::kDropped;
@@ -60,6 +63,8 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
     return refuse("the program of im run has ended");
   if (row.state == HostState::kImaginary) {
     if (use == PacketUse::kLeftover) return refuse("the connection is gone");
+  }
+  if (!HasInstance(row.state)) {
     const auto it = activations_.find(host);
     if (it != activations_.end() && it->second->backoff.waiting(now) &&
         it->second->backoff.retry_at() - now >= bound)
@@ -89,7 +94,7 @@ absl::Status Activator::Wake(HostId host, const Cause& cause, Instant now) {
   Scope scope(*this, now);
   const HostTable::Host& row = table_[host];
   if (!shutdown_reason_.empty()) return absl::UnavailableError(shutdown_reason_);
-  if (row.state == HostState::kImaginary && !row.guest) {
+  if (!HasInstance(row.state) && !row.guest) {
     Activation& activation = Get(host);
     if (cause.kind == Cause::Kind::kUser) activation.backoff.EndWait(now);
     if (activation.backoff.waiting(now) &&
@@ -110,6 +115,7 @@ absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
     return absl::FailedPreconditionError("the program of im run has ended");
   switch (row.state) {
     case HostState::kImaginary:
+    case HostState::kCheckpointed:
       Want(host, cause);
       break;
     case HostState::kReleasing: {
@@ -128,11 +134,9 @@ absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
       SetGoal(host, Goal::kRun, cause);
       break;
     case HostState::kStarting:
+    case HostState::kRestoring:
     case HostState::kRunning:
       break;
-    case HostState::kCheckpointed:
-    case HostState::kRestoring:
-      IM_CHECK(false);  // no provider can checkpoint yet, so nothing leads here
   }
   Settle(host);
   return absl::OkStatus();
@@ -151,7 +155,7 @@ void Activator::Want(HostId host, const Cause& cause, bool for_ever) {
   } else {
     activation.want_until = std::min(activation.want_until, until);
   }
-  if (table_[host].state == HostState::kImaginary) TryStart(host);
+  if (!HasInstance(table_[host].state)) TryStart(host);
 }
 
 // After an end: hosts that must run are wanted without anybody's asking.
@@ -189,6 +193,7 @@ void Activator::TryStart(HostId host) {
   activation.holds_slot = true;
   ++starting_;
   ++counters_.starts;
+  if (table_[host].state == HostState::kCheckpointed) ++counters_.restores;
   AwaitInstance(host, incarnation, cause);
   effects_.push_back({Effect::Start{host, incarnation, cause}});
   WakeFollowers(host, /*thawed=*/false);
@@ -207,7 +212,7 @@ void Activator::GiveUp(HostId host, absl::string_view reason) {
   activation.wanted = false;
   activation.want_until = kNever;
   Dequeue(activation);
-  if (table_[host].state == HostState::kImaginary) activation.stage_deadline = kNever;
+  if (!HasInstance(table_[host].state)) activation.stage_deadline = kNever;
   RefuseHeld(host, reason, /*wake_over=*/true);
   WantAgain(host);
 }
@@ -216,6 +221,7 @@ std::string Activator::WaitReason(HostId host) const {
   const std::string bound = DurationText(table_.policy(host).start_timeout);
   switch (table_[host].state) {
     case HostState::kStarting:
+    case HostState::kRestoring:
       return absl::StrCat("not up within ", bound);
     case HostState::kReleasing:
       return absl::StrCat("its last instance has not ended within ", bound);
@@ -279,9 +285,11 @@ void Activator::OnDeadline(HostId host) {
           activation.backoff.Reset();
         }
         break;
-      case HostState::kStarting: {
+      case HostState::kStarting:
+      case HostState::kRestoring: {
         const std::string reason = absl::StrCat(
-            "start timed out after ", DurationText(table_.policy(host).start_timeout));
+            table_[host].state == HostState::kStarting ? "start" : "restore",
+            " timed out after ", DurationText(table_.policy(host).start_timeout));
         activation.backoff.Fail(limits_.backoff, reason, now_);
         BeginRelease(host, Goal::kKill, reason, /*error=*/true);
         RefuseHeld(host, reason, /*wake_over=*/true);
@@ -291,12 +299,14 @@ void Activator::OnDeadline(HostId host) {
       case HostState::kReleasing:
         OnReleaseDeadline(host);
         break;
-      case HostState::kRunning:
       case HostState::kCheckpointed:
-      case HostState::kRestoring:
+        if (activation.wanted) TryStart(host);
+        break;
+      case HostState::kRunning:
         break;
     }
   }
+  OnCheckpointDeadline(host);
   Settle(host);
 }
 

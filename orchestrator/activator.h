@@ -18,6 +18,10 @@
 //                           timer, which would be lost
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
+//   Checkpointed            a timer of its program: restored; the end of
+//                           checkpoint_expires: forgotten; a wake that waits
+//                           is as in Imaginary
+//   Restoring               as Starting
 //
 // A program that ends by itself: its agent says so and waits, and we let the
 // host be Releasing until it is gone, so that no packet is sent to nobody.
@@ -30,7 +34,11 @@
 // Packets wake a host only where they can be of use to a fresh instance: SYNs,
 // datagrams, pings, data. What belongs to a connection that cannot exist any
 // more (a keepalive, a FIN) is refused without waking; RSTs and ICMP errors
-// are dropped.
+// are dropped. A checkpointed host knows its connections: all of TCP wakes it.
+//
+// A checkpoint is restored at most once (activator_checkpoint.cc). If that fails
+// after it was begun, the host is Imaginary and what was in it is lost; if it was
+// not begun, the host stays Checkpointed, closed for a while.
 //
 // Instances are told apart by their incarnation, a number never used twice.
 // Events of another incarnation than the current one are counted and ignored.
@@ -78,7 +86,8 @@ class Activator {
   class Delegate {
    public:
     virtual ~Delegate() = default;
-    // Start an instance. Exactly one OnInstanceEnded must follow some day.
+    // Start an instance; of a host that is Restoring, out of its checkpoint.
+    // Exactly one OnInstanceEnded must follow some day.
     virtual void StartInstance(HostId host, uint64_t incarnation, const Cause& cause) = 0;
     // `cause.detail` says why: "idle for 10m0s", "start timed out after 30s".
     virtual void SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cause& cause) = 0;
@@ -89,6 +98,7 @@ class Activator {
     // `reason`; `packets` may be empty then.
     virtual void Refuse(HostId host, PacketBatch packets, absl::string_view reason,
                         bool wake_over) = 0;
+    // A host that becomes Imaginary has no checkpoint any more.
     virtual void OnTransition(const Transition& transition) = 0;
   };
 
@@ -121,7 +131,8 @@ class Activator {
     uint64_t refused = 0;
     uint64_t held_too_long = 0;   // of `refused`: by age
     uint64_t stale_events = 0;    // of another incarnation
-    uint64_t starts = 0;
+    uint64_t starts = 0;          // restores included
+    uint64_t restores = 0;
     uint64_t thaws = 0;           // by the agents themselves, as they report
   };
 
@@ -153,6 +164,9 @@ class Activator {
   // Preconditions: Imaginary; `incarnation` was used before (Adopt) or comes
   // from here (Expect). The host is Starting until the first status.
   void Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now);
+  // A checkpoint that an earlier orchestrator left, `age` ago. `timer_in`: as of
+  // End, from now on. Preconditions: Imaginary, no guest.
+  void AdoptCheckpoint(HostId host, Duration age, std::optional<Duration> timer_in, Instant now);
   uint64_t Expect(HostId host, const Cause& cause, Instant now);
 
   // The newest status of the instance, as authenticated by the tunnel. May be
@@ -175,11 +189,16 @@ class Activator {
   struct End {
     enum class Kind : uint8_t {
       kReleased,  // as it was asked to
+      kCheckpointed,  // the same, and its processes are on disk
       kExited,    // the program ended by itself, with exit code 0
       kFailed,    // anything else: never began, exit code, signal, lost
     };
     Kind kind = Kind::kFailed;
     std::string message;  // "exec nginxx: No such file or directory"
+    // kCheckpointed, checkpoint_kept: in that time its program has a timer.
+    std::optional<Duration> timer_in = std::nullopt;
+    // It was started out of a checkpoint, which it has not touched.
+    bool checkpoint_kept = false;
   };
   // Nothing of the instance is left.
   void OnInstanceEnded(HostId host, uint64_t incarnation, const End& end, Instant now);
@@ -210,6 +229,7 @@ class Activator {
     bool wake_waits = false;               // for a start slot, a back-off, or an end
     std::optional<HostId> kept_by;         // Paused, due for release, but this leader is up
     std::optional<Instant> timer_at;       // Paused, and not released before that
+    std::optional<Instant> expires_at;     // Checkpointed: when it is forgotten
     std::optional<HostId> kept_by_fellow;  // the same, by a member of its group
   };
   Outlook outlook(HostId host, Instant now) const;
@@ -249,6 +269,11 @@ class Activator {
   void AwaitInstance(HostId host, uint64_t incarnation, const Cause& cause);
   void BecomeUp(HostId host, const Cause& cause, absl::string_view reason, Duration duration);
   void BecomePaused(HostId host, const Report& report);
+  void BecomeCheckpointed(HostId host, Duration age, std::optional<Duration> timer_in,
+                          absl::string_view reason, bool error);
+  void OnRestoreFailed(HostId host, const End& end);
+  void ForgetCheckpoint(HostId host, absl::string_view reason);
+  void OnCheckpointDeadline(HostId host);
   void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error);
   void SetGoal(HostId host, Goal goal, const Cause& cause);
   void LeaveStarting(Activation& activation);

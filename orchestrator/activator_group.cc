@@ -13,8 +13,7 @@ void Activator::WakeFellows(HostId host, const Cause& cause) {
   if (!group.has_value() || cause.kind == Cause::Kind::kGroup) return;
   for (const HostId fellow : table_.groups()[*group].members) {
     const HostState state = table_[fellow].state;
-    if (fellow == host || (state != HostState::kImaginary && state != HostState::kReleasing))
-      continue;
+    if (fellow == host || (HasInstance(state) && state != HostState::kReleasing)) continue;
     effects_.push_back(
         {Effect::Follow{fellow, MakeCause(Cause::Kind::kGroup, table_[host].name)}});
   }
@@ -27,7 +26,9 @@ std::optional<HostId> Activator::FellowUp(HostId host) const {
   for (const HostId fellow : table_.groups()[*group].members) {
     if (fellow == host) continue;
     const HostState state = table_[fellow].state;
-    if (state == HostState::kStarting || state == HostState::kRunning) return fellow;
+    if (state == HostState::kStarting || state == HostState::kRestoring ||
+        state == HostState::kRunning)
+      return fellow;
     if (state != HostState::kPaused) continue;
     const auto it = activations_.find(fellow);
     const bool due = it->second->kept || it->second->stage_deadline <= now_;
@@ -56,7 +57,8 @@ bool Activator::FromSleepingFellow(HostId host, const IpAddress& source) const {
   const std::optional<HostId> sender = table_.FindByAddress(source);
   if (!sender.has_value() || table_.GroupOf(*sender) != group) return false;
   const HostState state = table_[*sender].state;
-  return state != HostState::kRunning && state != HostState::kStarting;
+  return state != HostState::kRunning && state != HostState::kStarting &&
+         state != HostState::kRestoring;
 }
 
 }  // namespace im::orchestrator

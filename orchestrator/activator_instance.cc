@@ -46,10 +46,14 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.thaws = 0;
   activation.kept = false;
   activation.unasked = false;
+  activation.discard = false;
+  activation.timer_at.reset();
+  activation.expires_at = kNever;
   activation.stage_deadline = now_ + table_.policy(host).start_timeout;
   Transition transition;
   transition.host = host;
-  transition.to = HostState::kStarting;
+  transition.to = table_[host].state == HostState::kCheckpointed ? HostState::kRestoring
+                                                                 : HostState::kStarting;
   transition.incarnation = incarnation;
   transition.cause = cause;
   transition.at = now_;
@@ -67,6 +71,8 @@ void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reas
                          Duration duration) {
   Activation& activation = Get(host);
   LeaveStarting(activation);
+  activation.made_at = kNever;  // a checkpoint is used up
+  activation.discard = false;
   activation.wanted = false;
   activation.want_until = kNever;
   activation.kept = false;
@@ -95,6 +101,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   if (stale(host, incarnation)) return;
   Activation& activation = Get(host);
   const HostState state = table_[host].state;
+  const bool coming_up = state == HostState::kStarting || state == HostState::kRestoring;
   const bool thawed = report.thaws > activation.thaws;
   if (thawed) {
     table_.AddThaws(host, report.thaws - activation.thaws);
@@ -103,8 +110,8 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   }
   if (report.state == State::kReleasing &&
       (state == HostState::kRunning || state == HostState::kPaused ||
-       (state == HostState::kStarting && report.program_ended))) {
-    if (state == HostState::kStarting) {
+       (coming_up && report.program_ended))) {
+    if (coming_up) {
       // It was so short that we hear of both at once. What is held it refuses.
       activation.up_since = now;
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
@@ -116,6 +123,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   }
   switch (state) {
     case HostState::kStarting:
+    case HostState::kRestoring:
       // An adopted instance may be on its way out: its end will tell.
       if (report.state == State::kReleasing) break;
       activation.up_since = now;
@@ -150,8 +158,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
     }
     case HostState::kImaginary:
     case HostState::kCheckpointed:
-    case HostState::kRestoring:
-      IM_CHECK(false);  // stale() sorted these out, or nothing leads here yet
+      IM_CHECK(false);  // stale() sorted these out
   }
   Settle(host);
 }
@@ -169,13 +176,29 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
   activation.kept = false;
 
   if (from == HostState::kReleasing && !activation.unasked) {
-    Move(host, HostState::kImaginary, Cause(), end.message);
+    const bool on_disk = (end.kind == End::Kind::kCheckpointed || end.checkpoint_kept) &&
+                         !activation.discard && !row.guest;
+    if (on_disk) {
+      BecomeCheckpointed(host, Duration(0), end.timer_in, end.message, /*error=*/false);
+    } else {
+      activation.made_at = kNever;
+      Move(host, HostState::kImaginary, Cause(), end.message);
+    }
     if (activation.wanted) {
       TryStart(host);
+    } else if (on_disk && held_.Has(host)) {
+      // Of connections that it still has.
+      Want(host, MakeCause(Cause::Kind::kData));
     } else {
       RefuseHeld(host, "the connection is gone", /*wake_over=*/false);
       WantAgain(host);
     }
+    Settle(host);
+    return;
+  }
+
+  if (from == HostState::kRestoring) {
+    OnRestoreFailed(host, end);
     Settle(host);
     return;
   }

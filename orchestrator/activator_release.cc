@@ -70,21 +70,25 @@ absl::Status Activator::Release(HostId host, absl::string_view reason, Instant n
         GiveUp(host, reason);
       break;
     case HostState::kStarting:
+    case HostState::kRestoring:
+      Get(host).discard = true;
       BeginRelease(host, Goal::kKill, reason, /*error=*/false);
       RefuseHeld(host, reason, /*wake_over=*/true);
       break;
     case HostState::kRunning:
     case HostState::kPaused:
+      Get(host).discard = true;
       BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
       break;
     case HostState::kReleasing:
       Get(host).unasked = false;
+      Get(host).discard = true;
       if (Get(host).goal == Goal::kReleaseIfIdle || Get(host).goal == Goal::kRun)
         BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
       break;
     case HostState::kCheckpointed:
-    case HostState::kRestoring:
-      return absl::UnimplementedError("checkpoints cannot be released yet");
+      ForgetCheckpoint(host, reason);
+      break;
   }
   Settle(host);
   return absl::OkStatus();
@@ -99,15 +103,18 @@ void Activator::Shutdown(absl::string_view reason, bool force, Instant now) {
   const Goal goal = force ? Goal::kKill : Goal::kRelease;
   for (const HostId host : hosts) {
     const HostState state = table_[host].state;
-    if (state == HostState::kStarting) {
+    Get(host).discard = true;
+    if (state == HostState::kStarting || state == HostState::kRestoring) {
       BeginRelease(host, Goal::kKill, reason, /*error=*/false);
     } else if (state == HostState::kRunning || state == HostState::kPaused) {
       BeginRelease(host, goal, reason, /*error=*/false);
     } else if (state == HostState::kReleasing && Get(host).goal < goal) {
       BeginRelease(host, goal, reason, /*error=*/false);
     }
-    if (state == HostState::kStarting || Get(host).wanted || held_.Has(host))
+    if (state == HostState::kStarting || state == HostState::kRestoring || Get(host).wanted ||
+        held_.Has(host))
       GiveUp(host, reason);
+    if (state == HostState::kCheckpointed) ForgetCheckpoint(host, reason);
     Settle(host);
   }
 }
@@ -127,7 +134,9 @@ void Activator::RemoveGuest(HostId host) {
 std::optional<HostId> Activator::LeaderUp(HostId host) const {
   for (const HostId leader : table_.leaders(host)) {
     const HostState state = table_[leader].state;
-    if (state == HostState::kStarting || state == HostState::kRunning) return leader;
+    if (state == HostState::kStarting || state == HostState::kRestoring ||
+        state == HostState::kRunning)
+      return leader;
   }
   return std::nullopt;
 }

@@ -23,6 +23,10 @@ void Activator::Settle(HostId host) {
   const bool nothing_left = at_rest && activation.backoff.failures() == 0;
   Instant deadline = activation.stage_deadline;
   if (activation.wanted) deadline = std::min(deadline, activation.want_until);
+  if (table_[host].state == HostState::kCheckpointed) {
+    deadline = std::min(deadline, activation.timer_at.value_or(kNever));
+    if (!activation.wanted) deadline = std::min(deadline, activation.expires_at);
+  }
   if (nothing_left) deadline = kNever;
   if (deadline != activation.deadline) {
     if (activation.deadline != kNever) deadlines_.erase({activation.deadline, host});
@@ -45,7 +49,8 @@ void Activator::Move(HostId host, HostState to, const Cause& cause, absl::string
   table_.Apply(transition);
   effects_.push_back({std::move(transition)});
   // A follower that is due for release was kept by this host.
-  if (to == HostState::kRunning || to == HostState::kStarting) return;
+  if (to == HostState::kRunning || to == HostState::kStarting || to == HostState::kRestoring)
+    return;
   LookAgainAtFellows(host);
   for (const HostTable::Follower& follower : table_.followers(host)) {
     const auto it = activations_.find(follower.host);
@@ -107,9 +112,13 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
   if (it == activations_.end()) return outlook;
   const Activation& activation = *it->second;
   outlook.failures = activation.backoff.failures();
-  if (table_[host].state == HostState::kImaginary && activation.backoff.waiting(now))
+  if (!HasInstance(table_[host].state) && activation.backoff.waiting(now))
     outlook.retry_at = activation.backoff.retry_at();
   outlook.wake_waits = activation.wanted;
+  if (table_[host].state == HostState::kCheckpointed) {
+    outlook.timer_at = activation.timer_at;
+    if (activation.expires_at != kNever) outlook.expires_at = activation.expires_at;
+  }
   if (table_[host].state == HostState::kPaused) {
     if (activation.kept) outlook.kept_by = LeaderUp(host);
     outlook.timer_at = activation.timer_at;

@@ -26,7 +26,7 @@ bool TransitionAllowed(HostState from, HostState to) {
   using enum HostState;
   switch (from) {
     case kImaginary:
-      return to == kStarting;
+      return to == kStarting || to == kCheckpointed;
     case kStarting:
       return to == kRunning || to == kImaginary || to == kReleasing;
     case kRunning:

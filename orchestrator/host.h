@@ -27,15 +27,17 @@ inline constexpr HostId kNoHost = UINT32_MAX;
 //               wake (packet,      idle or release     instance's          instance ended,
 //               user, wake_with)   asked               status              failed, timed out
 //  Imaginary    Starting           –                   –                   –
+//                                  (an imd that was restarted takes a checkpoint back: Checkpointed)
 //  Starting     hold               Releasing (user)    Running; deliver    Imaginary, back-off;
 //                                                                          timed out: Releasing
 //  Running      forward            Releasing (user)    Paused              Imaginary, or restart
 //  Paused       forward: the       Releasing           Running (thawed)    Imaginary, or restart
 //               agent thaws
-//  Releasing    hold; cancel if    –                   Running if refused  Imaginary; Starting at
-//               the agent may                          or cancelled        once if a wake waits
-//               still refuse
-//  Checkpointed Restoring          Imaginary (expired) –                   Imaginary
+//  Releasing    hold; cancel if    –                   Running if refused  Imaginary, or Checkpointed;
+//               the agent may                          or cancelled        Starting or Restoring at
+//               still refuse                                               once if a wake waits
+//  Checkpointed Restoring          Imaginary (asked,   –                   –
+//                                  or expired)
 //  Restoring    hold               Releasing (user)    Running; deliver    Checkpointed or
 //                                                                          Imaginary, back-off
 //
@@ -82,6 +84,8 @@ struct HostPolicy {
   uint32_t restart_attempts_max = 0;
   // Started with the cluster, started again whenever it ended, never released.
   bool always_running = false;  // min_running: 1
+  // From the checkpoint to its being forgotten; nullopt: never.
+  std::optional<Duration> checkpoint_expires;
 
   friend bool operator==(const HostPolicy&, const HostPolicy&) = default;
 };

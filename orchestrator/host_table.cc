@@ -141,6 +141,8 @@ void HostTable::Apply(Transition& transition) {
   history.wake_duration = transition.duration;
   if (transition.from == HostState::kStarting) {
     history.wake_kind = History::WakeKind::kCold;
+  } else if (transition.from == HostState::kRestoring) {
+    history.wake_kind = History::WakeKind::kRestore;
   } else if (transition.from == HostState::kPaused) {
     history.wake_kind = History::WakeKind::kThaw;
     SetCause(transition.host, transition.cause);

@@ -37,7 +37,7 @@ struct HostConfig {
 struct History {
   Cause cause;             // of the last wake
   std::string cause_text;  // in words, while its sender still had a name
-  enum class WakeKind : uint8_t { kNone, kCold, kThaw };
+  enum class WakeKind : uint8_t { kNone, kCold, kThaw, kRestore };
   WakeKind wake_kind = WakeKind::kNone;
   Duration wake_duration{0};  // of the last wake
   uint64_t starts = 0;        // cold ones, failed ones too

@@ -8,7 +8,7 @@ namespace {
 TEST(HostState, TheTableOfEdgesCellByCell) {
   // Rows: from; columns: to. I S R P L(releasing) C E(restoring).
   const char* const table[kHostStates] = {
-      /* imaginary    */ ".S.....",
+      /* imaginary    */ ".S...C.",
       /* starting     */ "I.R.L..",
       /* running      */ "I..PL..",
       /* paused       */ "I.R.L..",

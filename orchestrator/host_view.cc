@@ -34,6 +34,8 @@ absl::string_view WakeKindName(History::WakeKind kind) {
       return "cold";
     case History::WakeKind::kThaw:
       return "thaw";
+    case History::WakeKind::kRestore:
+      return "restore";
   }
   return "";
 }

@@ -35,12 +35,14 @@ void LifecycleMeter::OnTransition(const Transition& transition, bool wakes) {
     ++wakes_[static_cast<size_t>(kind)][cause < kCauseKinds ? cause : 0];
     durations_[static_cast<size_t>(kind)].Add(transition.duration);
   }
+  const bool from_start =
+      transition.from == HostState::kStarting || transition.from == HostState::kRestoring;
   if (transition.to != HostState::kImaginary) {
     // Its instance may still live, but the start is over.
-    if (transition.error && transition.from == HostState::kStarting) ++failed_starts_;
+    if (transition.error && from_start) ++failed_starts_;
     return;
   }
-  if (transition.from == HostState::kStarting) {
+  if (from_start) {
     if (transition.error) ++failed_starts_;
   } else if (transition.error) {
     ++failed_programs_;

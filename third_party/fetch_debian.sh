@@ -5,6 +5,7 @@
 # without root.
 #
 #   fetch_debian.sh source  SUITE PACKAGE VERSION SHA256 DEST   -> DEST/src
+#   fetch_debian.sh tarball SUITE PACKAGE VERSION SHA256 DEST   -> DEST/src, without Debian's patches
 #   fetch_debian.sh package PACKAGE DEST                        -> DEST/root
 #
 # SHA256 is that of the upstream tarball (*.orig.tar.*). When VERSION has left
@@ -60,8 +61,11 @@ retry() {
   return 1
 }
 
+# $6: "patched", or "plain": the upstream tarball alone.
 fetch_source() {
-  suite=$1 package=$2 version=$3 sha256=$4 dest=$5
+  suite=$1 package=$2 version=$3 sha256=$4 dest=$5 kind=$6
+  only=''
+  [ "$kind" = patched ] || only=--tar-only
   [ -e "$dest/.done-$version" ] && return 0
   need apt-get dpkg-deb tar xz patch sha256sum
   uri=$(mirror)
@@ -78,10 +82,11 @@ fetch_source() {
   retry private_apt "$dest" apt-get update >&2 ||
     die "the list of Debian $suite's sources cannot be read from $uri: is the network up?"
   cd "$dest/download"
-  if ! retry private_apt "$dest" apt-get source --download-only "$package=$version" >&2; then
-    say "$package $version is not to be had from $suite (any more); trying the newest there"
+  if [ "$kind" = plain ] ||
+    ! retry private_apt "$dest" apt-get source --download-only "$package=$version" >&2; then
+    [ "$kind" = plain ] || say "$package $version is not to be had from $suite (any more); trying the newest there"
     rm -rf "$dest/download" && mkdir "$dest/download" && cd "$dest/download"
-    retry private_apt "$dest" apt-get source --download-only "$package" >&2 ||
+    retry private_apt "$dest" apt-get source --download-only $only "$package" >&2 ||
       die "$package cannot be fetched from $suite at $uri"
   fi
   tarball=$(ls "$dest"/download/"$package"_*.orig.tar.* | grep -v '\.asc$' | head -n 1)
@@ -90,6 +95,13 @@ fetch_source() {
   rm -rf "$dest/src" && mkdir -p "$dest/src"
   tar -xf "$tarball" -C "$dest/src" --strip-components=1
   # Debian's patches carry the security fixes: they are part of the version.
+  [ "$kind" = plain ] || apply_patches
+  cd "$dest"
+  rm -rf "$dest/apt" "$dest/download"
+  touch "$dest/.done-$version"
+}
+
+apply_patches() {
   debian=$(ls "$dest"/download/"$package"_*.debian.tar.* | head -n 1)
   tar -xf "$debian" -C "$dest/src"
   if [ -s "$dest/src/debian/patches/series" ]; then
@@ -98,9 +110,6 @@ fetch_source() {
       patch -d "$dest/src" -p1 -s < "$dest/src/debian/patches/$patch" || die "the patch $patch does not apply"
     done < "$dest/src/debian/patches/series"
   fi
-  cd "$dest"
-  rm -rf "$dest/apt" "$dest/download"
-  touch "$dest/.done-$version"
 }
 
 fetch_package() {
@@ -122,7 +131,8 @@ fetch_package() {
 }
 
 case ${1:-} in
-  source) [ $# -eq 6 ] || die "usage: source SUITE PACKAGE VERSION SHA256 DEST"; shift; fetch_source "$@" ;;
+  source) [ $# -eq 6 ] || die "usage: source SUITE PACKAGE VERSION SHA256 DEST"; shift; fetch_source "$@" patched ;;
+  tarball) [ $# -eq 6 ] || die "usage: tarball SUITE PACKAGE VERSION SHA256 DEST"; shift; fetch_source "$@" plain ;;
   package) [ $# -eq 3 ] || die "usage: package PACKAGE DEST"; shift; fetch_package "$@" ;;
-  *) die "usage: source … | package …" ;;
+  *) die "usage: source … | tarball … | package …" ;;
 esac

@@ -20,9 +20,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -269,17 +271,22 @@ int TryPidfdGetfd() {
 // ---- checkpoints ------------------------------------------------------------
 
 void ExamineCriu(Machine& machine) {
+  // ./setup puts one beside us where the machine's does not work (scripts/criu).
   // sbin is not in every user's PATH.
-  const char* const kPlaces = "PATH=\"$PATH:/usr/local/sbin:/usr/sbin:/sbin\"; ";
-  const CommandResult version =
-      RunBounded({"/bin/sh", "-c", absl::StrCat(kPlaces, "exec criu --version")}, kCriuBound);
+  std::error_code unknown;
+  const std::string own =
+      std::filesystem::read_symlink("/proc/self/exe", unknown).parent_path().string();
+  constexpr char kCriu[] = "PATH=\"$0:$PATH:/usr/local/sbin:/usr/sbin:/sbin\"; exec criu ";
+  const auto run = [&](absl::string_view argument) {
+    return RunBounded({"/bin/sh", "-c", absl::StrCat(kCriu, argument), own}, kCriuBound);
+  };
+  const CommandResult version = run("--version");
   if (version.exit_code != 0) return;
   for (absl::string_view line : absl::StrSplit(version.output, '\n')) {
     if (absl::StartsWith(line, "Version: ")) machine.criu_version = std::string(line.substr(9));
   }
   if (!machine.preflight.root) return;
-  const CommandResult check =
-      RunBounded({"/bin/sh", "-c", absl::StrCat(kPlaces, "exec criu check")}, kCriuBound);
+  const CommandResult check = run("check");
   machine.criu_check = check.exit_code == 0;
   for (absl::string_view line : absl::StrSplit(check.output, '\n', absl::SkipEmpty())) {
     machine.criu_says = std::string(line);
