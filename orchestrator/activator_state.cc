@@ -87,6 +87,7 @@ void Activator::Run(Effect& effect) {
     void operator()(Effect::Refusal& r) {
       self.delegate_.Refuse(r.host, std::move(r.packets), r.reason, r.wake_over);
     }
+    void operator()(Effect::Wait& w) { self.delegate_.OnWait(w.host, w.reason); }
     void operator()(Effect::Follow& f) {
       if (!self.shutdown_reason_.empty() || !self.table_.Contains(f.host)) return;
       // A follower that cannot be woken says so itself, by its transitions.
@@ -110,6 +111,7 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
   if (table_[host].state == HostState::kImaginary && activation.backoff.waiting(now))
     outlook.retry_at = activation.backoff.retry_at();
   outlook.wake_waits = activation.wanted;
+  if (activation.wanted) outlook.memory_wait = activation.not_admitted;
   if (table_[host].state == HostState::kPaused) {
     if (activation.kept) outlook.kept_by = LeaderUp(host);
     outlook.timer_at = activation.timer_at;
