@@ -83,7 +83,7 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
   EXPECT_GT(reached.group_sleeps, seeds / 10);
   // What groups do not promise, but nearly always do.
   EXPECT_LE(reached.missed_beats, reached.group_sleeps / 200 + 1);
-  EXPECT_LE(reached.restless_groups, seeds / 500 + 1);
+  EXPECT_LE(reached.restless_groups, seeds / 100 + 1);
 }
 
 }  // namespace
