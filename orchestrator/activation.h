@@ -20,6 +20,7 @@ struct Activator::Activation {
   Instant woken_at;             // when it came
   Instant want_until = kNever;  // refused then
   uint64_t queue_place = 0;     // in start_queue_; 0: not queued
+  std::string not_admitted;     // why it was not started at the last try
 
   // The instance.
   bool holds_slot = false;  // counts against Limits::starting_max
@@ -69,11 +70,15 @@ struct Activator::Effect {
     std::string reason;
     bool wake_over;
   };
+  struct Wait {
+    HostId host;
+    std::string reason;
+  };
   struct Follow {
     HostId host;
     Cause cause;
   };
-  std::variant<Transition, Start, NewGoal, Delivery, Refusal, Follow> what;
+  std::variant<Transition, Start, NewGoal, Delivery, Refusal, Wait, Follow> what;
 };
 
 // Wraps every public call: the time, and the delivery of effects when the

@@ -188,6 +188,7 @@ void Activator::TryStart(HostId host) {
     }
     return;
   }
+  if (!Admitted(host)) return;
   const Cause cause = activation.cause;
   const uint64_t incarnation = next_incarnation_++;
   activation.holds_slot = true;
@@ -198,6 +199,17 @@ void Activator::TryStart(HostId host) {
   effects_.push_back({Effect::Start{host, incarnation, cause}});
   WakeFollowers(host, /*thawed=*/false);
   WakeFellows(host, cause);
+}
+
+bool Activator::Admitted(HostId host) {
+  if (admission_ == nullptr) return true;
+  Activation& activation = Get(host);
+  const bool waited = !activation.not_admitted.empty();
+  activation.not_admitted = admission_->Start(host, now_).value_or("");
+  if (activation.not_admitted.empty()) return true;
+  activation.stage_deadline = now_ + limits_.admission_retry;
+  if (!waited) effects_.push_back({Effect::Wait{host, activation.not_admitted}});
+  return false;
 }
 
 void Activator::Dequeue(Activation& activation) {
@@ -211,6 +223,7 @@ void Activator::GiveUp(HostId host, absl::string_view reason) {
   Activation& activation = Get(host);
   activation.wanted = false;
   activation.want_until = kNever;
+  activation.not_admitted.clear();
   Dequeue(activation);
   if (!HasInstance(table_[host].state)) activation.stage_deadline = kNever;
   RefuseHeld(host, reason, /*wake_over=*/true);
@@ -231,6 +244,8 @@ std::string Activator::WaitReason(HostId host) const {
   const auto it = activations_.find(host);
   if (it != activations_.end() && it->second->backoff.waiting(now_))
     return it->second->backoff.Reason(now_);
+  if (it != activations_.end() && !it->second->not_admitted.empty())
+    return absl::StrCat("no memory within ", bound, ": ", it->second->not_admitted);
   return absl::StrCat("no start slot was free within ", bound);
 }
 

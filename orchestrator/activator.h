@@ -9,7 +9,8 @@
 // Imaginary has an Activation here, which knows its instance, the wake that
 // waits for it, its failures and its one deadline:
 //   Imaginary, wake waits   the end of the back-off, a free slot of
-//                           Limits::starting_max, or the wake's own bound
+//                           Limits::starting_max, memory (Admission), or the
+//                           wake's own bound
 //   Imaginary after failure when the failures are forgotten
 //   Starting                start_timeout: killed, held packets refused
 //   Paused                  release_after: released, unless a leader by
@@ -100,6 +101,16 @@ class Activator {
                         bool wake_over) = 0;
     // A host that becomes Imaginary has no checkpoint any more.
     virtual void OnTransition(const Transition& transition) = 0;
+    // The host is wanted, but not started yet, since Admission says so.
+    virtual void OnWait(HostId, absl::string_view) {}
+  };
+
+  // Whether the machine can bear a start now (memory_admission.h).
+  class Admission {
+   public:
+    virtual ~Admission() = default;
+    // nullopt: it can, and the start follows. Else why not. Must not call back.
+    virtual std::optional<std::string> Start(HostId host, Instant now) = 0;
   };
 
   struct Limits {
@@ -109,6 +120,8 @@ class Activator {
     Backoff::Limits backoff;
     // A program that ran so long was not a failed start.
     Duration stable_after = std::chrono::seconds(10);
+    // Who was not admitted asks again then.
+    Duration admission_retry = std::chrono::milliseconds(250);
     // Between kills of an instance that does not end: first, doubling up to.
     Duration kill_retry_first = std::chrono::seconds(1);
     Duration kill_retry_max = std::chrono::seconds(60);
@@ -143,6 +156,9 @@ class Activator {
   ~Activator();
   Activator(const Activator&) = delete;
   Activator& operator=(const Activator&) = delete;
+
+  // nullptr, as at the beginning: all are admitted. Must outlive it.
+  void SetAdmission(Admission* admission) { admission_ = admission; }
 
   // Starts the hosts that are to run always. Call once, after Adopt()s.
   void Begin(Instant now);
@@ -228,6 +244,7 @@ class Activator {
     std::optional<Instant> release_at;     // Paused: when it will be released
     bool wake_waits = false;               // for a start slot, a back-off, or an end
     std::optional<HostId> kept_by;         // Paused, due for release, but this leader is up
+    std::string memory_wait;               // not empty: what Admission said
     std::optional<Instant> timer_at;       // Paused, and not released before that
     std::optional<Instant> expires_at;     // Checkpointed: when it is forgotten
     std::optional<HostId> kept_by_fellow;  // the same, by a member of its group
@@ -257,6 +274,7 @@ class Activator {
   void Want(HostId host, const Cause& cause, bool for_ever = false);
   void WantAgain(HostId host);
   void TryStart(HostId host);
+  bool Admitted(HostId host);
   void GiveUp(HostId host, absl::string_view reason);
   void Dequeue(Activation& activation);
   absl::Status WakeOne(HostId host, const Cause& cause);
@@ -292,6 +310,7 @@ class Activator {
   HostTable& table_;
   const Limits limits_;
   Delegate& delegate_;
+  Admission* admission_ = nullptr;
   HeldPackets held_;
   Counters counters_;
   absl::flat_hash_map<HostId, std::unique_ptr<Activation>> activations_;

@@ -36,6 +36,9 @@ class ActivatorRecorder final : public Activator::Delegate {
     calls.push_back(absl::StrCat("refuse ", name(host), " ", packets.size(),
                                  over ? " over: " : ": ", reason));
   }
+  void OnWait(HostId host, absl::string_view reason) override {
+    calls.push_back(absl::StrCat("wait ", name(host), ": ", reason));
+  }
   void OnTransition(const Transition& t) override {
     calls.push_back(absl::StrCat(name(t.host), " ", Text(HostStateName(t.from)), " > ",
                                  Text(HostStateName(t.to))));

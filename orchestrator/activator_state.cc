@@ -92,6 +92,7 @@ void Activator::Run(Effect& effect) {
     void operator()(Effect::Refusal& r) {
       self.delegate_.Refuse(r.host, std::move(r.packets), r.reason, r.wake_over);
     }
+    void operator()(Effect::Wait& w) { self.delegate_.OnWait(w.host, w.reason); }
     void operator()(Effect::Follow& f) {
       if (!self.shutdown_reason_.empty() || !self.table_.Contains(f.host)) return;
       // A follower that cannot be woken says so itself, by its transitions.
@@ -119,6 +120,7 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
     outlook.timer_at = activation.timer_at;
     if (activation.expires_at != kNever) outlook.expires_at = activation.expires_at;
   }
+  if (activation.wanted) outlook.memory_wait = activation.not_admitted;
   if (table_[host].state == HostState::kPaused) {
     if (activation.kept) outlook.kept_by = LeaderUp(host);
     outlook.timer_at = activation.timer_at;

@@ -233,6 +233,7 @@ class SpecParser {
     if (auto count = limits.Integer("max_starting", 1, kStartingMax)) {
       spec_.limits.max_starting = static_cast<uint32_t>(*count);
     }
+    if (auto size = limits.Size("min_free_memory")) spec_.limits.min_free_memory_bytes = *size;
     limits.Finish();
   }
 

@@ -225,6 +225,8 @@ struct GroupSpec {
 
 struct LimitsSpec {
   uint32_t max_starting = 32;  // starts in flight at once; further ones queue
+  // Of the machine's available memory; a start that would take of it waits.
+  uint64_t min_free_memory_bytes = 64 << 20;
 };
 
 // MTU of hosts' interfaces, in bytes. The most: what the largest datagram

@@ -39,6 +39,7 @@ TEST(ClusterSpec, TheLeastFileGetsEveryDefault) {
   EXPECT_EQ(spec.mtu, 65475u);
   EXPECT_EQ(spec.provider, "process");
   EXPECT_EQ(spec.limits.max_starting, 32u);
+  EXPECT_EQ(spec.limits.min_free_memory_bytes, 64u << 20);
   ASSERT_EQ(spec.hosts.size(), 1u);
   const HostSpec& web = spec.hosts[0];
   EXPECT_EQ(web.name, "web");
@@ -88,7 +89,7 @@ TEST(ClusterSpec, EveryFieldIsRead) {
 name: shop
 network: {cidr: 10.9.0.0/24, domain: shop.test, attach: tun, mtu: 1500}
 provider: process
-limits: {max_starting: 4}
+limits: {max_starting: 4, min_free_memory: 1g}
 groups: {pair: {suspend: apart}}
 hosts:
   web:
@@ -127,6 +128,7 @@ hosts:
   EXPECT_EQ(spec.attach, AttachMode::kTun);
   EXPECT_EQ(spec.mtu, 1500u);
   EXPECT_EQ(spec.limits.max_starting, 4u);
+  EXPECT_EQ(spec.limits.min_free_memory_bytes, 1u << 30);
   ASSERT_EQ(spec.groups.size(), 1u);
   EXPECT_THAT(spec.groups[0].hosts, ElementsAre("web", "db"));
   ASSERT_EQ(spec.hosts.size(), 2u);

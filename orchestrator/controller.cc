@@ -96,6 +96,7 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
       tunnel_(tunnel),
       requests_(spec, options.state_dir, options.gateway_key, options.gateway_endpoint),
       gateway_(spec.network, spec.gateway, tunnel, *this),
+      memory_(spec.limits.min_free_memory_bytes, options.available_memory),
       activator_(hosts, options.limits, options.first_incarnation, *this),
       introductions_(options.introduction_times, FirstVersion(options.first_incarnation)),
       control_(spec.gateway, options.control_times, FirstVersion(options.first_incarnation),
@@ -103,7 +104,12 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
       groups_(hosts),
       guests_(spec),
       meter_(spec.hosts.size(), loop.now()),
-      self_(std::make_shared<Controller*>(this)) {}
+      self_(std::make_shared<Controller*>(this)) {
+  if (options.available_memory == nullptr) return;
+  for (HostId host = 0; host < spec.hosts.size(); ++host)
+    memory_.SetLimit(host, spec.hosts[host].mem_limit_bytes);
+  activator_.SetAdmission(this);
+}
 
 Controller::~Controller() { *self_ = nullptr; }
 
@@ -302,6 +308,7 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   Instance& instance = *it->second;
   instance.status = status;
   instance.status_at = now();
+  if (!hosts_[*host].guest) memory_.OnUse(*host, status.memory_bytes());
   if (!instance.provided && instance.handle.agent_pid != status.agent_pid()) {
     instance.handle = provider_->HandleOf(status.agent_pid());
     dirty_ = true;
@@ -385,6 +392,14 @@ void Controller::OnTransition(const Transition& transition) {
   }
   dirty_ = true;
   Touch();
+}
+
+void Controller::OnWait(HostId host, absl::string_view reason) {
+  proto::Event note;
+  note.set_unix_nanos(loop_.clock().UnixNanos());
+  note.set_host(hosts_[host].name);
+  note.set_text(absl::StrCat("waits: ", reason));
+  events_.Append(std::move(note));
 }
 
 void Controller::Deliver(HostId host, PacketBatch packets) {

@@ -42,6 +42,7 @@
 #include "orchestrator/instance.h"
 #include "orchestrator/introductions.h"
 #include "orchestrator/lifecycle_meter.h"
+#include "orchestrator/memory_admission.h"
 #include "orchestrator/provider.h"
 #include "orchestrator/start_requests.h"
 #include "orchestrator/tunnel_edge.h"
@@ -62,6 +63,7 @@ inline constexpr int kSaveQuiet = 20;
 inline constexpr uint64_t kIncarnationGap = 1000;
 
 class Controller final : public Activator::Delegate,
+                         public Activator::Admission,
                          public Provider::Delegate,
                          public ControlChannel::Delegate,
                          public Gateway::Delegate {
@@ -85,6 +87,8 @@ class Controller final : public Activator::Delegate,
     // Above all incarnations that were ever used.
     uint64_t first_incarnation = 1;
     Activator::Limits limits;
+    // nullptr: hosts are started whatever memory there is.
+    MemoryAdmission::Available available_memory;
     Introductions::Times introduction_times;
     ControlChannel::Times control_times;
   };
@@ -154,6 +158,11 @@ class Controller final : public Activator::Delegate,
   void Deliver(HostId host, PacketBatch packets) override;
   void Refuse(HostId host, PacketBatch packets, absl::string_view reason, bool wake_over) override;
   void OnTransition(const Transition& transition) override;
+  void OnWait(HostId host, absl::string_view reason) override;
+  // ---- Activator::Admission ----
+  std::optional<std::string> Start(HostId host, Instant now) override {
+    return memory_.Start(host, now);
+  }
 
   // ---- Provider::Delegate ----
   void OnStarted(const InstanceId& id, const InstanceHandle& handle) override;
@@ -201,6 +210,7 @@ class Controller final : public Activator::Delegate,
   TunnelEdge& tunnel_;
   StartRequests requests_;
   Gateway gateway_;
+  MemoryAdmission memory_;
   Activator activator_;
   Introductions introductions_;
   ControlChannel control_;

@@ -106,6 +106,8 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
     reasons.push_back(absl::StrCat("group: ", hosts[*outlook.kept_by_fellow].name,
                                    " is not due for release"));
   }
+  if (!outlook.memory_wait.empty())
+    reasons.push_back(absl::StrCat("not started yet: ", outlook.memory_wait));
   const Instance* instance = controller.FindInstance(host);
   if (instance != nullptr && state == HostState::kRunning) {
     if (!instance->status.busy().empty()) {

@@ -57,6 +57,7 @@ absl::Status Imd::Init() {
   options.gateway_key = driver_->device().public_key();
   options.gateway_endpoint = {kTunnelAddress, driver_->local_endpoint().port};
   if (saved) options.first_incarnation = saved->next_incarnation() + kIncarnationGap;
+  options.available_memory = ReadMemAvailable;
   options.limits.starting_max = spec.limits.max_starting;
   controller_ = std::make_unique<Controller>(options, spec, hosts_, loop_, random_, *edge_);
   provider_ = std::make_unique<ProcessProvider>(loop_, options_.agent_path, *controller_);

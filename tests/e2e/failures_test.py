@@ -1,5 +1,6 @@
 """What goes wrong is said, and the caller is not left waiting."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -84,6 +85,35 @@ class Refusals(ClusterTest):
         result = c.im("wake", "good", check=False)
         self.assertNotEqual(result.returncode, 0)
         self.assertIn("/no/such/agent", result.stderr + c.im("why", "good").stdout)
+
+
+class Memory(ClusterTest):
+    SPEC = f"""
+network: {{cidr: 10.77.0.0/24}}
+limits: {{min_free_memory: %s}}
+defaults: {{start_timeout: {START_TIMEOUT_S}s}}
+hosts:
+  good: {{command: [{PEER}, serve, --echo, "7000"]}}
+"""
+
+    def test_a_host_without_memory_waits_and_is_refused(self):
+        c = self.cluster(self.SPEC % "100000g").up()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            wake = pool.submit(c.im, "wake", "good", check=False)
+            wait_until(lambda: "needs 16 MiB of memory" in c.im("why", "good").stdout,
+                       "im why says what it waits for")
+            result = wake.result()
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn(f"no memory within {START_TIMEOUT_S}s: needs 16 MiB", result.stderr)
+        self.assertIn("waits: needs 16 MiB of memory", c.im("events").stdout)
+        answer = c.drive()("connect 1 good 7000")
+        self.assertEqual(answer.get("error"), "ECONNREFUSED", answer)
+        self.assertEqual(int(c.ps()["good"]["starts"]), 0)
+
+    def test_where_there_is_memory_nobody_waits(self):
+        c = self.cluster(self.SPEC % "0").up()
+        self.assertTrue(c.drive()("connect 1 good 7000")["ok"])
+        self.assertNotIn("waits:", c.im("events").stdout)
 
 
 class Restart(ClusterTest):

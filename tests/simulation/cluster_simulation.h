@@ -1,0 +1,201 @@
+// A whole cluster in virtual time, out of one seed.
+//
+// Real: Controller and all below it (host table, activator, held packets,
+// gateway, introductions, control channel, groups, saved state), and the agents'
+// logic (sim_agent.h). Made up: the network (world.h), the tunnels without their
+// cryptography, the provider, programs and their callers.
+//
+// Seeds are of several kinds: a calm world; a bad network; a world in which
+// providers fail, hang, are slow, tell things twice or late, agents, programs and
+// imd die at any step (imd is started again from what it has saved), and disk and
+// memory are full for a while; and all of that at once.
+//
+// Checked all the time:
+//  1. A packet that is held is delivered or refused within its host's
+//     start_timeout, once, and nothing else is held.
+//  2. Two instances of a host never live at once, and no packet comes to an older
+//     one after a newer one got one.
+//  3. A wake without a packet ends in Running or a refusal within twice
+//     start_timeout, and the time that the last instance takes to end.
+//  4. In a calm world every call is answered, none is refused, and no packet
+//     comes to an instance that was released: wake beats suspend.
+//  5. States change along the table (HostTable checks); starts in flight stay
+//     below the cap.
+//  6. A group is not left with a frozen member beside one that runs. In a calm
+//     world hardly anybody misses a beat (counted: group_suspender.h cannot
+//     promise it to who is woken while the group falls asleep): whoever is thawed
+//     after more than its timeout finds something of each fellow that it exchanges
+//     beats with (not where beats go in a circle).
+// And at the end, when the world is well again and left alone:
+//  7. Hosts rest as their policies say (of groups, all but very few); what the table says of each is what its
+//     instance does; there is no instance that imd does not know.
+//  8. Every host answers a call.
+//  9. After the shutdown nothing is left: no instance, packet, record, peer,
+//     message or deadline.
+
+#ifndef IM_TESTS_SIMULATION_CLUSTER_SIMULATION_H_
+#define IM_TESTS_SIMULATION_CLUSTER_SIMULATION_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "orchestrator/cluster_spec.h"
+#include "orchestrator/controller.h"
+#include "tests/simulation/sim_agent.h"
+#include "tests/simulation/sim_provider.h"
+#include "tests/simulation/sim_tunnel.h"
+#include "tests/simulation/world.h"
+
+namespace im::simulation {
+
+using orchestrator::HostId;
+using orchestrator::HostState;
+
+class ClusterSimulation final : public SimAgent::Delegate,
+                                public SimTunnel::Delegate,
+                                public SimProvider::Delegate,
+                                public orchestrator::Controller::Observer {
+ public:
+  // Figures that say whether a simulation reaches what it is for.
+  struct Reached {
+    uint64_t answered = 0, refused = 0, imd_deaths = 0, agent_deaths = 0, releases_cancelled = 0,
+             group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0;
+    void Add(const Reached& other);
+  };
+
+  // `directory` exists. `trace`: what happens, to stderr.
+  ClusterSimulation(uint64_t seed, const std::string& directory, bool trace);
+  ~ClusterSimulation() override;
+
+  void RunAll();
+  bool failed() const { return !failure_.empty(); }
+  const std::string& failure() const { return failure_; }
+  const Reached& reached() const { return reached_; }
+
+  // SimAgent::Delegate:
+  World& world() override { return world_; }
+  SimAgent* FindAgent(Node node) override;
+  SimAgent* FindAgent(const tunnel::PublicKey& key) override;
+  uint64_t imd() const override { return controller_ == nullptr ? 0 : imd_; }
+  void ToGateway(SimAgent& from, uint64_t imd, const std::vector<uint8_t>& bytes) override;
+  void HandshakeToGateway(SimAgent& from) override;
+  void OnProgramGets(SimAgent& agent, const std::vector<uint8_t>& bytes) override;
+  void OnLost(SimAgent& agent, const std::vector<uint8_t>& bytes, bool idle) override;
+  void OnExit(SimAgent& agent, const proto::ExitReport& report) override;
+  void OnMissedBeat(SimAgent& agent, const IpAddress& fellow) override;
+  bool BeatsAreChecked() override { return calm_ && shape_ != Shape::kCircle; }
+  // SimTunnel::Delegate:
+  void OnGatewaySends(const tunnel::PublicKey& peer, const std::vector<uint8_t>& bytes) override;
+  void HandshakeToAgent(Node node, const tunnel::PublicKey& key) override;
+  void PacketToAgent(Node node, const std::vector<uint8_t>& bytes) override;
+  // SimProvider::Delegate:
+  Node AddAgent(const proto::StartRequest& request) override;
+  void KillAgent(Node node) override;
+  void StopAgent(Node node) override;
+  void InImd(uint64_t imd, std::function<void(orchestrator::Controller&)> what) override;
+  // Controller::Observer:
+  void OnTransition(const orchestrator::Transition& transition) override;
+  void OnWakeOver(HostId host, absl::string_view reason) override;
+  void OnAnswer(HostId) override {}
+
+ private:
+  enum class Shape { kStar, kChain, kCircle, kSilent };
+  struct Call {
+    HostId to = 0;
+    Node from = kImd;
+    int tries = 0;
+    bool must_be_answered = false;
+    Instant bound;
+  };
+  struct Held {
+    HostId host = 0;
+    Instant bound;
+    IpAddress source;
+    bool source_gone = false;  // nobody can be told any more
+    size_t copies = 1;
+  };
+  class StackSink;
+
+  // cluster_simulation.cc
+  void MakeSpec();
+  void StartImd();
+  void KillImd();
+  void Turn(const std::function<void()>& what);
+  void Pass(Duration by);
+  bool RunNext(Instant end);
+  void Trace(const std::string& what);
+  void Fail(const std::string& what);
+  void ToRest();
+
+  // callers.cc
+  void Step();
+  void StepOfFault(HostId host);
+  void SendCall(HostId to, Node from);
+  void RepeatCall(uint32_t number);
+  void SendOdd(HostId to, Node from);
+  void SendFrom(Node from, const std::vector<uint8_t>& bytes);
+  std::vector<uint8_t> CallPacket(const Call& call, uint32_t number) const;
+  IpAddress SourceOf(Node from);
+  void ToStack(const std::vector<uint8_t>& bytes);
+  void OnSynAck(uint32_t number);
+  void OnRefusal(uint32_t number);
+
+  // checks.cc
+  void BeforeGateway(const std::vector<uint8_t>& bytes);
+  void AfterGateway(const std::vector<uint8_t>& bytes);
+  void Check();
+  void CheckGroups();
+  void CheckRest();
+  void CheckNothingLeft();
+  SimAgent* AgentOf(HostId host);
+
+  World world_;
+  const std::string directory_;
+  const bool trace_;
+  bool calm_ = false, deaths_ = false, steps_over_ = false;
+  uint64_t start_failures_ = 0, hangs_ = 0;
+  Shape shape_ = Shape::kSilent;
+  orchestrator::ClusterSpec spec_;
+  orchestrator::Activator::Limits limits_;
+  std::unique_ptr<EventLoop> loop_;
+  tunnel::PublicKey gateway_key_;
+
+  // imd
+  uint64_t imd_ = 0;
+  bool dies_in_turn_ = false, disk_full_ = false, memory_full_ = false;
+  uint64_t slow_disk_ = 0;
+  proto::SavedState saved_;
+  std::unique_ptr<orchestrator::HostTable> table_;
+  std::unique_ptr<SimTunnel> tunnel_;
+  std::unique_ptr<SimProvider> provider_;
+  std::unique_ptr<StackSink> stack_;
+  std::unique_ptr<orchestrator::Controller> controller_;
+  bool in_turn_ = false;
+
+  std::map<Node, std::unique_ptr<SimAgent>> agents_;
+  std::vector<std::unique_ptr<SimAgent>> buried_;
+  Node last_node_ = 0;
+  SimProvider::Processes processes_;
+
+  // What is promised.
+  std::map<uint32_t, Call> calls_;
+  std::map<uint32_t, Held> held_;  // by the packet's number
+  std::map<HostId, std::multiset<Instant>> waiters_;
+  std::map<HostId, uint64_t> newest_served_;
+  bool known_before_ = false;
+  uint64_t held_before_ = 0, duplicates_before_ = 0;
+  uint32_t packet_number_ = 0;
+  Instant split_since_, cut_until_;
+  bool all_paused_ = false;
+  Reached reached_;
+  std::string failure_;
+};
+
+}  // namespace im::simulation
+
+#endif  // IM_TESTS_SIMULATION_CLUSTER_SIMULATION_H_

@@ -1,0 +1,90 @@
+// Seeds through cluster_simulation.h. A failure prints its seed, also where a
+// check of ours ends the program; IM_SIM_SEED=n runs that one alone,
+// IM_SIM_TRACE=1 with all that happens. IM_SIM_SEEDS=n: so many, from
+// IM_SIM_FIRST on.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "tests/simulation/cluster_simulation.h"
+
+namespace im::simulation {
+namespace {
+
+uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+// Of the seed that runs, for who is aborted.
+char seed_text[64];
+extern "C" void PrintSeed(int) {
+  (void)!write(STDERR_FILENO, seed_text, strlen(seed_text));
+  signal(SIGABRT, SIG_DFL);
+}
+
+class ClusterSimulationTest : public testing::Test {
+ protected:
+  ClusterSimulationTest() : directory_(absl::StrCat(testing::TempDir(), "/im-simulation-", getpid())) {
+    std::filesystem::create_directories(directory_ + "/hosts");
+    InitLog("simulation", LogLevel::kSilent);
+    signal(SIGABRT, PrintSeed);
+  }
+  ~ClusterSimulationTest() override {
+    signal(SIGABRT, SIG_DFL);
+    std::filesystem::remove_all(directory_);
+  }
+  bool Run(uint64_t seed, ClusterSimulation::Reached& reached) {
+    snprintf(seed_text, sizeof(seed_text), "IM_SIM_SEED=%llu aborted\n",
+             static_cast<unsigned long long>(seed));
+    ClusterSimulation simulation(seed, directory_, FromEnvironment("IM_SIM_TRACE", 0) != 0);
+    simulation.RunAll();
+    if (simulation.failed())
+      ADD_FAILURE() << "IM_SIM_SEED=" << seed << ": " << simulation.failure();
+    reached.Add(simulation.reached());
+    return !simulation.failed();
+  }
+
+  const std::string directory_;
+};
+
+TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
+  ClusterSimulation::Reached reached;
+  if (const uint64_t one = FromEnvironment("IM_SIM_SEED", 0); one != 0) {
+    Run(one, reached);
+    return;
+  }
+  const uint64_t first = FromEnvironment("IM_SIM_FIRST", 1);
+  const uint64_t seeds =
+      FromEnvironment("IM_SIM_SEEDS", FromEnvironment("IM_SLOW_FACTOR", 1) > 1 ? 300 : 10'000);
+  uint64_t failures_left = FromEnvironment("IM_SIM_FAILURES", 1);
+  for (uint64_t seed = first; seed < first + seeds; ++seed) {
+    if (!Run(seed, reached) && --failures_left == 0) return;
+  }
+  std::cout << seeds << " seeds: " << reached.answered << " calls answered, " << reached.refused
+            << " refused; " << reached.starts << " starts, " << reached.thaws << " thaws, "
+            << reached.releases_cancelled << " releases cancelled, " << reached.group_sleeps
+            << " sleeps of groups, " << reached.missed_beats << " beats missed, "
+            << reached.restless_groups << " members restless; " << reached.imd_deaths << " deaths of imd, "
+            << reached.agent_deaths << " of agents; " << reached.lost << " messages lost\n";
+  // The simulation is no good if it does not reach these.
+  EXPECT_GT(reached.answered, seeds);
+  EXPECT_GT(reached.refused, seeds / 10);
+  EXPECT_GT(reached.imd_deaths, seeds / 10);
+  EXPECT_GT(reached.agent_deaths, seeds / 10);
+  EXPECT_GT(reached.releases_cancelled, seeds / 100);
+  EXPECT_GT(reached.group_sleeps, seeds / 10);
+  // What groups do not promise, but nearly always do.
+  EXPECT_LE(reached.missed_beats, reached.group_sleeps / 200 + 1);
+  EXPECT_LE(reached.restless_groups, seeds / 100 + 1);
+}
+
+}  // namespace
+}  // namespace im::simulation

@@ -1,0 +1,493 @@
+#include "tests/simulation/sim_agent.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/ip_build.h"
+#include "orchestrator/cause.h"
+#include "orchestrator/control_channel.h"
+#include "orchestrator/packet_use.h"
+
+namespace im::simulation {
+namespace {
+
+using orchestrator::kControlPort;
+
+// agent.cc
+constexpr Duration kGoodbyeMax = std::chrono::milliseconds(300);
+// direct_peers.h
+constexpr Duration kReconnectAfter = std::chrono::seconds(5);
+
+constexpr uint16_t kBeatPort = 7000;
+
+IpAddress FromBytes(const std::string& bytes) {
+  return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+}
+
+std::span<const uint8_t> Payload(const IpView& view, const std::vector<uint8_t>& bytes) {
+  return std::span(bytes).subspan(view.payload_offset, view.payload_size());
+}
+
+agent::IdleDetector::Policy PolicyOf(const proto::IdlePolicy& idle) {
+  agent::IdleDetector::Policy policy;
+  policy.after = std::chrono::milliseconds(idle.after_ms());
+  if (idle.mode() == proto::IdlePolicy::NEVER) policy.mode = agent::IdleDetector::Mode::kNever;
+  return policy;
+}
+
+}  // namespace
+
+SimAgent::SimAgent(Delegate& delegate, Node node, orchestrator::HostId host,
+                   const proto::StartRequest& request, const Behaviour& behaviour)
+    : delegate_(delegate),
+      world_(delegate.world()),
+      node_(node),
+      host_(host),
+      id_{request.host(), request.incarnation()},
+      address_(FromBytes(request.address())),
+      gateway_(FromBytes(request.gateway_address())),
+      key_(tunnel::DerivePublicKey(*tunnel::PrivateKey::FromBytes(request.private_key()))),
+      behaviour_(behaviour),
+      stop_grace_(std::chrono::milliseconds(request.program().stop_grace_ms())),
+      busy_percent_(behaviour.busy_percent),
+      control_(request.incarnation(), *this),
+      detector_(PolicyOf(request.idle()), *this),
+      give_up_at_(world_.Now() + std::chrono::milliseconds(request.start_timeout_ms())) {
+  if (request.has_group()) group_.emplace(request.group(), world_.Now(), *this);
+  After(behaviour.boot / 2, &SimAgent::ConnectGateway);
+  if (!behaviour.hangs || behaviour.stop > Duration(0))
+    After(behaviour.boot, &SimAgent::StartProgram);
+}
+
+void SimAgent::After(Duration delay, void (SimAgent::*what)()) {
+  world_.After(delay, [&delegate = delegate_, node = node_, what] {
+    if (SimAgent* self = delegate.FindAgent(node)) (self->*what)();
+  });
+}
+
+std::string SimAgent::Text() const {
+  std::string group;
+  if (group_) {
+    proto::InstanceStatus status;
+    group_->Describe(world_.Now(), status);
+    group = absl::StrCat(" {", status.group().ShortDebugString(), "}");
+  }
+  return absl::StrCat(id_.host, "#", id_.incarnation, ended_      ? " ended"
+                                                      : stopping_ ? " stopping"
+                                                      : paused_   ? " paused"
+                                                      : program_  ? " runs"
+                                                                  : " boots",
+                      group);
+}
+
+// ---- the tunnel -------------------------------------------------------------
+
+void SimAgent::ConnectGateway() {
+  connect_at_ = world_.Now() + kHandshakeRepeat;
+  delegate_.HandshakeToGateway(*this);
+}
+
+void SimAgent::OnHandshakeOfGateway(uint64_t imd) { OnGatewayAnswers(imd); }
+
+void SimAgent::OnGatewayAnswers(uint64_t imd) {
+  connect_at_ = gateway_silent_since_ = kNever;
+  const bool fresh = std::exchange(imd_, imd) != imd;
+  gateway_seen_ = true;
+  for (const std::vector<uint8_t>& bytes : std::exchange(waiting_, {})) SendByGateway(bytes);
+  if (fresh) JoinControl();
+}
+
+void SimAgent::JoinControl() {
+  if (gateway_seen_ && program_) control_.OnConnected(world_.Now());
+}
+
+void SimAgent::SendByGateway(const std::vector<uint8_t>& bytes) {
+  if (imd_ == 0) {
+    waiting_.push_back(bytes);
+    return;
+  }
+  if (gateway_silent_since_ == kNever) gateway_silent_since_ = world_.Now();
+  delegate_.ToGateway(*this, imd_, bytes);
+}
+
+void SimAgent::ConnectPeer(const IpAddress& address) {
+  const auto it = peers_.find(address);
+  if (it == peers_.end() || it->second.up) return;
+  it->second.asked_at = world_.Now();
+  SimAgent* const other = delegate_.FindAgent(it->second.key);
+  const Node to = other == nullptr ? kImd : other->node();
+  if (other == nullptr) return;
+  world_.Carry(node_, to, [&d = delegate_, from = node_, to, address] {
+    SimAgent* const there = d.FindAgent(to);
+    SimAgent* const here = d.FindAgent(from);
+    if (there == nullptr || here == nullptr || there->ended_) return;
+    // Who was not introduced is not answered.
+    const auto known = there->peers_.find(here->address_);
+    if (known == there->peers_.end() || known->second.key != here->key_) return;
+    known->second.up = true;
+    known->second.silent_since = kNever;
+    d.world().Carry(to, from, [&d, from, to] {
+      SimAgent* const a = d.FindAgent(from);
+      SimAgent* const b = d.FindAgent(to);
+      if (a == nullptr || b == nullptr) return;
+      const auto peer = a->peers_.find(b->address_);
+      if (peer == a->peers_.end() || peer->second.key != b->key_) return;
+      peer->second.up = true;
+      peer->second.silent_since = kNever;
+    });
+  });
+}
+
+void SimAgent::Send(const std::vector<uint8_t>& packet) {
+  const std::optional<IpView> view = ParseIp(packet);
+  const Instant now = world_.Now();
+  const bool heartbeat = group_ && group_->IsFellow(view->destination) &&
+                         !group_->OnFellow(view->destination, false, packet.size(), now);
+  if (!heartbeat && !ended_) {
+    detector_.OnUse(now);
+    if (may_be_woken() && !paused_) Wake({});
+  }
+  const auto it = peers_.find(view->destination);
+  if (it == peers_.end()) return SendByGateway(packet);
+  Peer& peer = it->second;
+  if (peer.up && peer.silent_since != kNever && now - peer.silent_since > kSilenceMax)
+    peer.up = false;  // the session is lost
+  if (!peer.up) {
+    if (now - peer.asked_at >= kReconnectAfter) ConnectPeer(view->destination);
+    return SendByGateway(packet);
+  }
+  if (peer.silent_since == kNever) peer.silent_since = now;
+  SimAgent* const other = delegate_.FindAgent(peer.key);
+  if (other == nullptr) {
+    // Its socket is gone, or somebody else's.
+    delegate_.OnLost(*this, packet, /*idle=*/false);
+    return;
+  }
+  world_.Carry(node_, other->node(), [&d = delegate_, to = other->node(), key = key_, packet] {
+    if (SimAgent* there = d.FindAgent(to)) there->OnDirectPacket(key, packet);
+  });
+}
+
+void SimAgent::OnDirectPacket(const tunnel::PublicKey& from, const std::vector<uint8_t>& bytes) {
+  const auto it = std::find_if(peers_.begin(), peers_.end(), [&](const auto& entry) {
+    return entry.second.key == from;
+  });
+  if (it == peers_.end()) return;  // no session with it any more
+  it->second.silent_since = kNever;
+  // A keepalive says that it was received.
+  if (SimAgent* sender = delegate_.FindAgent(from)) {
+    world_.Carry(node_, sender->node(), [&d = delegate_, to = sender->node(), a = address_] {
+      SimAgent* const back = d.FindAgent(to);
+      if (back == nullptr) return;
+      if (const auto p = back->peers_.find(a); p != back->peers_.end())
+        p->second.silent_since = kNever;
+    });
+  }
+  OnInside(bytes);
+}
+
+void SimAgent::OnPacket(uint64_t imd, const std::vector<uint8_t>& bytes) {
+  if (imd != imd_) return;  // of no session
+  gateway_silent_since_ = kNever;
+  OnInside(bytes);
+}
+
+void SimAgent::OnInside(const std::vector<uint8_t>& bytes) {
+  const std::optional<IpView> view = ParseIp(bytes);
+  IM_CHECK(view.has_value());
+  if (view->source == gateway_ && view->is_udp() && view->destination_port == kControlPort) {
+    control_.OnMessage(Payload(*view, bytes));
+    return;
+  }
+  const Instant now = world_.Now();
+  if (ended_) {
+    // Its kernel refuses, by way of the gateway.
+    if (const auto refusal = BuildRefusal(bytes, RefusalKind::kPort)) SendByGateway(*refusal);
+    return;
+  }
+  if (stopping_) return delegate_.OnLost(*this, bytes, released_as_idle_);
+  const bool heartbeat = group_ && group_->IsFellow(view->source) &&
+                         !group_->OnFellow(view->source, true, bytes.size(), now);
+  if (!heartbeat && orchestrator::UseOfPacket(*view) == orchestrator::PacketUse::kWakes) {
+    detector_.OnUse(now);
+    if (may_be_woken()) Wake(orchestrator::ToProto(orchestrator::CauseOfPacket(*view)));
+  }
+  if (view->is_udp() && view->destination_port == kBeatPort) {
+    const std::span<const uint8_t> payload = Payload(*view, bytes);
+    uint32_t sender = 0;
+    memcpy(&sender, payload.data() + 1, sizeof(sender));
+    if (fellow_node_[view->source] != sender) unread_[view->source] = beats_unread_[view->source] = 0;
+    fellow_node_[view->source] = sender;
+    ++unread_[view->source];
+    beats_unread_[view->source] += payload[0];
+  } else {
+    kernel_.push_back(bytes);
+  }
+  if (!paused_) ReadAll();
+}
+
+// ---- the program ------------------------------------------------------------
+
+void SimAgent::StartProgram() {
+  if (stopping_ || ended_) return;
+  if (behaviour_.start_fails) return End(proto::ExitReport::EXEC_FAILED, 127, "exec p: no such file");
+  program_ = may_pause_ = true;
+  detector_.OnAwake(world_.Now());
+  Publish();
+  After(Duration(0), &SimAgent::JoinControl);
+  if (behaviour_.beats) Beat();
+}
+
+void SimAgent::ExitProgram(int exit_code) {
+  End(proto::ExitReport::EXITED, exit_code, "");
+}
+
+void SimAgent::ReadAll() {
+  for (const std::vector<uint8_t>& bytes : std::exchange(kernel_, {}))
+    delegate_.OnProgramGets(*this, bytes);
+  for (auto& [from, packets] : unread_) packets = 0;
+  for (auto& [from, beats] : beats_unread_)
+    for (; beats > 0; --beats) {
+      std::vector<uint8_t> answer(1 + sizeof(node_), 0);
+      memcpy(answer.data() + 1, &node_, sizeof(node_));
+      Send(BuildUdp({address_, kBeatPort}, {from, kBeatPort}, answer));
+    }
+}
+
+void SimAgent::Beat() {
+  if (stopping_ || ended_) return;
+  if (!paused_)
+    for (const IpAddress& fellow : behaviour_.leads) {
+      std::vector<uint8_t> beat(1 + sizeof(node_), 1);
+      memcpy(beat.data() + 1, &node_, sizeof(node_));
+      Send(BuildUdp({address_, kBeatPort}, {fellow, kBeatPort}, beat));
+    }
+  After(kBeat, &SimAgent::Beat);
+}
+
+void SimAgent::Stop() {
+  if (std::exchange(stopping_, true) || ended_) return;
+  StopPausing();
+  kill_at_ = world_.Now() + stop_grace_;
+  Publish();
+  if (behaviour_.hangs) return;
+  world_.After(behaviour_.stop, [&d = delegate_, node = node_] {
+    if (SimAgent* self = d.FindAgent(node)) self->End(proto::ExitReport::RELEASED, 0, "");
+  });
+}
+
+void SimAgent::End(proto::ExitReport::Reason reason, int exit_code, const std::string& message) {
+  if (std::exchange(ended_, true)) return;
+  StopPausing();
+  report_.set_reason(reason);
+  report_.set_exit_code(exit_code);
+  report_.set_message(message);
+  program_ = false;
+  stopping_ = true;
+  leave_at_ = world_.Now() + kGoodbyeMax;
+  Publish();
+}
+
+// ---- pauses -----------------------------------------------------------------
+
+void SimAgent::Wake(const proto::WakeCause& cause) {
+  if (group_) {
+    group_->Wake(cause, world_.Now());
+  } else {
+    Thaw(cause, /*used=*/true);
+  }
+}
+
+void SimAgent::OnIdle() {
+  if (group_) return group_->OnQuiet();
+  (void)PauseNow();
+}
+
+bool SimAgent::Freeze() { return PauseNow(); }
+
+bool SimAgent::PauseNow() {
+  if (paused_) return true;
+  if (!may_pause_) return false;
+  paused_ = true;
+  refused_release_ = false;
+  paused_at_ = world_.Now();
+  timer_at_ = kNever;
+  if (!group_ && world_.Chance(behaviour_.timer_percent))
+    timer_at_ = world_.Now() + world_.UpTo(std::chrono::seconds(20));
+  detector_.OnAsleep();
+  if (group_) group_->OnPausedOrThawed(true, world_.Now());
+  Publish();
+  return true;
+}
+
+void SimAgent::Thaw(const proto::WakeCause& cause, bool used) {
+  if (!paused_) return;
+  const Instant now = world_.Now();
+  const bool ordered = !control_.desired().group_pause_at_once();
+  if (group_ && ordered && !stopping_ && now - paused_at_ > kTimeout && delegate_.BeatsAreChecked())
+    for (const auto& [fellow, node] : fellow_node_)
+      if (unread_[fellow] == 0 && delegate_.FindAgent(node) != nullptr)
+        delegate_.OnMissedBeat(*this, fellow);
+  paused_ = false;
+  cause_ = cause;
+  ++thaws_;
+  timer_at_ = kNever;
+  used ? detector_.OnAwake(now) : detector_.OnAwakeBriefly(now);
+  if (group_) group_->OnPausedOrThawed(false, now);
+  Publish();
+  // The program finds what came, and its timers have passed.
+  world_.After(world_.UpTo(std::chrono::milliseconds(2)), [&d = delegate_, node = node_] {
+    SimAgent* const self = d.FindAgent(node);
+    if (self != nullptr && !self->paused_ && !self->ended_) self->ReadAll();
+  });
+}
+
+void SimAgent::StopPausing() {
+  may_pause_ = false;
+  Thaw({}, /*used=*/true);
+  if (group_) group_->OnPausedOrThawed(false, world_.Now());
+  detector_.OnAsleep();
+}
+
+void SimAgent::OnGroupUse() {
+  detector_.OnAwake(world_.Now());
+  detector_.OnUse(world_.Now());
+}
+
+agent::IdleEvidence SimAgent::LookAtProcesses(Look) {
+  agent::IdleEvidence evidence;
+  evidence.busy_file = world_.Chance(busy_percent_);
+  return evidence;
+}
+
+// ---- time -------------------------------------------------------------------
+
+Instant SimAgent::NextDeadline() const {
+  Instant next = std::min({control_.NextDeadline(), connect_at_, leave_at_});
+  if (imd_ != 0 && gateway_silent_since_ != kNever && connect_at_ == kNever)
+    next = std::min(next, gateway_silent_since_ + kSilenceMax);
+  if (ended_) return next;
+  next = std::min(next, kill_at_);
+  if (!gateway_seen_) next = std::min(next, give_up_at_);
+  if (!may_pause_) return next;
+  next = std::min(next, paused_ ? timer_at_ : detector_.NextDeadline());
+  return group_ ? std::min(next, group_->NextDeadline()) : next;
+}
+
+void SimAgent::OnTimer() {
+  const Instant now = world_.Now();
+  control_.OnTimer(now);
+  if (imd_ != 0 && connect_at_ == kNever && gateway_silent_since_ != kNever &&
+      now >= gateway_silent_since_ + kSilenceMax)
+    connect_at_ = now;
+  if (now >= connect_at_) ConnectGateway();
+  if (ended_) {
+    if (now < leave_at_ && control_.connected() &&
+        control_.desired().goal() == proto::DesiredState::RUN)
+      return;
+    return delegate_.OnExit(*this, report_);
+  }
+  if (now >= kill_at_) End(proto::ExitReport::RELEASED, 137, "killed: did not stop in time");
+  if (!gateway_seen_ && now >= give_up_at_)
+    End(proto::ExitReport::TUNNEL_FAILED, 137, "the gateway did not answer");
+  if (!may_pause_) return;
+  if (group_) group_->OnTimer(now);
+  if (paused_) {
+    if (now < timer_at_) return;
+    proto::WakeCause cause;
+    cause.set_kind(proto::WakeCause::TIMER);
+    Thaw(cause, /*used=*/false);
+  } else {
+    detector_.OnTimer(now);
+  }
+}
+
+// ---- the orchestrator -------------------------------------------------------
+
+void SimAgent::Publish() {
+  if (std::exchange(publish_due_, true)) return;
+  world_.After(Duration(0), [&d = delegate_, node = node_] {
+    SimAgent* const self = d.FindAgent(node);
+    if (self == nullptr) return;
+    self->publish_due_ = false;
+    self->control_.Publish(self->MakeStatus(), self->world_.Now());
+  });
+}
+
+proto::InstanceStatus SimAgent::MakeStatus() const {
+  proto::InstanceStatus status;
+  status.set_state(stopping_          ? proto::InstanceStatus::RELEASING
+                   : refused_release_ ? proto::InstanceStatus::RELEASE_REFUSED
+                   : paused_          ? proto::InstanceStatus::PAUSED
+                                      : proto::InstanceStatus::RUNNING);
+  *status.mutable_wake_cause() = cause_;
+  status.set_thaws(thaws_);
+  status.set_agent_pid(node_);
+  status.set_program_pid(program_ ? node_ : 0);
+  if (timer_at_ != kNever)
+    status.set_timer_in_ms(static_cast<uint64_t>(
+        std::max<int64_t>(1, (timer_at_ - world_.Now()).count() / 1'000'000)));
+  if (group_) group_->Describe(world_.Now(), status);
+  return status;
+}
+
+void SimAgent::SendControl(const std::string& message) {
+  SendByGateway(BuildUdp({address_, kControlPort}, {gateway_, kControlPort},
+                         {reinterpret_cast<const uint8_t*>(message.data()), message.size()}));
+}
+
+void SimAgent::OnPeer(const IpAddress& address, const proto::PeerUpdate& update) {
+  if (ended_) return;
+  const auto known = peers_.find(address);
+  const auto key = tunnel::PublicKey::FromBytes(update.public_key());
+  if (known != peers_.end() && (update.withdrawn() || !key || known->second.key != *key))
+    peers_.erase(known);
+  if (update.withdrawn()) {
+    if (group_) group_->OnFellowGone(address, world_.Now());
+    return;
+  }
+  if (!key) return;
+  peers_[address].key = *key;
+  ConnectPeer(address);
+}
+
+void SimAgent::OnDesired(const proto::DesiredState& desired) {
+  refused_release_ = false;
+  const bool wake = desired.wake_requests() > std::exchange(wakes_seen_, desired.wake_requests());
+  const bool suspend =
+      desired.suspend_requests() > std::exchange(suspends_seen_, desired.suspend_requests());
+  if (wake) {
+    detector_.OnUse(world_.Now());
+    Wake(desired.wake_cause());
+  } else if (suspend) {
+    (void)PauseNow();
+  }
+  if (group_ && !stopping_ && group_->IsNewRequest(desired.group_pauses()) && !wake)
+    group_->OnAsked(desired.group_pause_forced(), desired.group_pause_at_once(), world_.Now());
+  if (desired.goal() == proto::DesiredState::RELEASE) {
+    Stop();
+  } else if (desired.goal() == proto::DesiredState::RELEASE_IF_IDLE) {
+    // Packets may be in the socket behind this message.
+    world_.After(Duration(0), [&d = delegate_, node = node_, thaws = thaws_] {
+      if (SimAgent* self = d.FindAgent(node)) self->DecideReleaseIfIdle(thaws);
+    });
+  }
+  if (ended_) leave_at_ = std::min(leave_at_, world_.Now());
+  Publish();
+}
+
+void SimAgent::DecideReleaseIfIdle(uint64_t thaws_before) {
+  if (ended_ || stopping_ || control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
+    return;
+  if (paused_ && !(group_ && group_->waking()) && thaws_ == thaws_before) {
+    released_as_idle_ = true;
+    return Stop();
+  }
+  refused_release_ = true;
+  Publish();
+}
+
+}  // namespace im::simulation

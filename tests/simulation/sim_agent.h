@@ -1,0 +1,181 @@
+// SimAgent: one incarnation of a host: its agent, its kernel and its program.
+//
+// Real: the control messages (agent/control_client.h), the idle detector, the
+// GroupPauser. Made up after agent.cc, pauser.cc and direct_peers.cc: what joins
+// them, the tunnel, the sandbox. The program answers each SYN with SYN+ACK,
+// calls others when it is told to, may have a timer, and as a member of a group
+// sends beats to those it leads, and answers those that come.
+
+#ifndef IM_TESTS_SIMULATION_SIM_AGENT_H_
+#define IM_TESTS_SIMULATION_SIM_AGENT_H_
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/ip_header.h"
+#include "orchestrator/agent/control_client.h"
+#include "orchestrator/agent/group_pauser.h"
+#include "orchestrator/agent/idle_detector.h"
+#include "orchestrator/host.h"
+#include "orchestrator/provider.h"
+#include "proto/agent.pb.h"
+#include "tests/simulation/sim_tunnel.h"
+#include "tests/simulation/world.h"
+#include "tunnel/keys.h"
+
+namespace im::simulation {
+
+class SimAgent final : public agent::ControlClient::Delegate,
+                       public agent::IdleDetector::Delegate,
+                       public agent::GroupPauser::Delegate {
+ public:
+  static constexpr Duration kBeat = std::chrono::milliseconds(100);
+  // Beyond kAnswerMax: so long may wait who is woken in the moment when it fell
+  // asleep, since its fellow's answer came just before that.
+  static constexpr Duration kTimeout = agent::GroupPauser::kAnswerMax + std::chrono::seconds(1);
+
+  class Delegate {
+   public:
+    virtual ~Delegate() = default;
+    virtual World& world() = 0;
+    // nullptr: it is dead.
+    virtual SimAgent* FindAgent(Node node) = 0;
+    virtual SimAgent* FindAgent(const tunnel::PublicKey& key) = 0;
+    // Which imd runs; 0: none.
+    virtual uint64_t imd() const = 0;
+    // To that imd, if it runs and has a session with us.
+    virtual void ToGateway(SimAgent& from, uint64_t imd, const std::vector<uint8_t>& bytes) = 0;
+    // Whether the answer is on its way.
+    virtual void HandshakeToGateway(SimAgent& from) = 0;
+    virtual void OnProgramGets(SimAgent& agent, const std::vector<uint8_t>& bytes) = 0;
+    virtual void OnLost(SimAgent& agent, const std::vector<uint8_t>& bytes, bool idle) = 0;
+    virtual void OnExit(SimAgent& agent, const proto::ExitReport& report) = 0;  // destroys it
+    virtual void OnMissedBeat(SimAgent& agent, const IpAddress& fellow) = 0;
+    virtual bool BeatsAreChecked() = 0;
+  };
+  // What its program will do.
+  struct Behaviour {
+    Duration boot{0};             // of the agent, then of the program
+    Duration stop{0};
+    bool start_fails = false;
+    bool hangs = false;           // never comes up, or never stops
+    uint64_t busy_percent = 0;    // when it is looked at
+    uint64_t timer_percent = 0;   // a timer, at each pause
+    std::vector<IpAddress> leads;  // sends them beats
+    bool beats = false;
+  };
+
+  SimAgent(Delegate& delegate, Node node, orchestrator::HostId host,
+           const proto::StartRequest& request, const Behaviour& behaviour);
+
+  const orchestrator::InstanceId& id() const { return id_; }
+  orchestrator::HostId host() const { return host_; }
+  Node node() const { return node_; }
+  const IpAddress& address() const { return address_; }
+  const tunnel::PublicKey& key() const { return key_; }
+  bool up() const { return program_ && !stopping_; }
+  bool paused() const { return paused_; }
+  bool stopping() const { return stopping_; }
+  std::string Text() const;
+
+  // ---- the program ----
+  void Send(const std::vector<uint8_t>& packet);
+  void ExitProgram(int exit_code);
+  // ---- the provider ----
+  void Stop();
+  // ---- the network ----
+  void OnHandshakeOfGateway(uint64_t imd);
+  void OnGatewayAnswers(uint64_t imd);
+  void OnPacket(uint64_t imd, const std::vector<uint8_t>& bytes);
+  void OnDirectPacket(const tunnel::PublicKey& from, const std::vector<uint8_t>& bytes);
+  // ---- time ----
+  Instant NextDeadline() const;
+  void OnTimer();
+
+  // ControlClient::Delegate:
+  void SendControl(const std::string& message) override;
+  void OnDesired(const proto::DesiredState& desired) override;
+  void OnPeer(const IpAddress& address, const proto::PeerUpdate& update) override;
+  // IdleDetector::Delegate:
+  agent::IdleEvidence LookAtProcesses(Look what) override;
+  std::string LookAtTimers() override { return {}; }
+  void OnIdle() override;
+  // GroupPauser::Delegate:
+  bool BusyNow() override { return world_.Chance(busy_percent_ / 3); }
+  bool Freeze() override;
+  void ThawNow(const proto::WakeCause& cause) override { Thaw(cause, /*used=*/true); }
+  void OnGroupUse() override;
+  void OnGroupChange() override { Publish(); }
+
+ private:
+  struct Peer {
+    tunnel::PublicKey key;
+    bool up = false;
+    Instant asked_at;
+    Instant silent_since = kNever;  // sent to, and nothing came back
+  };
+
+  void ConnectGateway();
+  void SendByGateway(const std::vector<uint8_t>& bytes);
+  void ConnectPeer(const IpAddress& address);
+  void JoinControl();
+  void StartProgram();
+  void OnInside(const std::vector<uint8_t>& bytes);
+  void Wake(const proto::WakeCause& cause);
+  bool may_be_woken() const { return paused_ || (group_ && group_->ready()); }
+  bool PauseNow();
+  void Thaw(const proto::WakeCause& cause, bool used);
+  void StopPausing();
+  void DecideReleaseIfIdle(uint64_t thaws_before);
+  void End(proto::ExitReport::Reason reason, int exit_code, const std::string& message);
+  void Publish();
+  proto::InstanceStatus MakeStatus() const;
+  void ReadAll();
+  void Beat();
+  // Runs `what` later, if this one lives then.
+  void After(Duration delay, void (SimAgent::*what)());
+
+  Delegate& delegate_;
+  World& world_;
+  const Node node_;
+  const orchestrator::HostId host_;
+  const orchestrator::InstanceId id_;
+  const IpAddress address_;
+  const IpAddress gateway_;
+  const tunnel::PublicKey key_;
+  const Behaviour behaviour_;
+  const Duration stop_grace_;
+  uint64_t busy_percent_;
+  agent::ControlClient control_;
+  agent::IdleDetector detector_;
+  std::optional<agent::GroupPauser> group_;
+
+  // The tunnel.
+  uint64_t imd_ = 0;  // with which a session is up
+  bool gateway_seen_ = false;
+  Instant connect_at_ = kNever;        // the next handshake
+  Instant gateway_silent_since_ = kNever;
+  std::vector<std::vector<uint8_t>> waiting_;
+  std::map<IpAddress, Peer> peers_;
+
+  bool program_ = false, paused_ = false, stopping_ = false, ended_ = false;
+  bool may_pause_ = false, refused_release_ = false, publish_due_ = false;
+  bool released_as_idle_ = false;
+  uint64_t thaws_ = 0, wakes_seen_ = 0, suspends_seen_ = 0;
+  proto::WakeCause cause_;
+  Instant give_up_at_, timer_at_ = kNever, kill_at_ = kNever, leave_at_ = kNever;
+  proto::ExitReport report_;
+  // Of a frozen program: what its kernel keeps.
+  std::vector<std::vector<uint8_t>> kernel_;
+  // Of a group: since the pause.
+  Instant paused_at_;
+  std::map<IpAddress, int> unread_, beats_unread_;
+  std::map<IpAddress, uint32_t> fellow_node_;
+};
+
+}  // namespace im::simulation
+
+#endif  // IM_TESTS_SIMULATION_SIM_AGENT_H_
