@@ -72,6 +72,10 @@ TEST_F(AgentIdleTest, ABusyFileKeepsItUpUntilItIsGone) {
   std::ofstream(file) << "x";
   agent->request.mutable_idle()->set_busy_file(file);
   agent->Start();
+  // What keeps a host up is told with its figures, when those move.
+  const FileDescriptor fd = StartConnect(agent->address());
+  ASSERT_EQ(FinishConnect(fd), 0);
+  EXPECT_EQ(Echo(fd, "some traffic"), "some traffic");
   ASSERT_TRUE(agent->Await([](const auto& s) { return s.busy() == "busy file"; }));
   EXPECT_EQ(agent->status().state(), State::RUNNING);
   std::filesystem::remove(file);

@@ -145,6 +145,8 @@ TEST_F(NetstackAgentTest, PausesWhenIdleAndThawsForDataAlsoWhenItSleepsInAccept)
     const FileDescriptor fd = StartConnect(agent->address());
     ASSERT_EQ(FinishConnect(fd), 0);
     EXPECT_EQ(Echo(fd, "one"), "one");
+    // A thaw is told after the answer.
+    ASSERT_TRUE(agent->Await([](const auto& s) { return s.thaws() == 1; })) << program;
     for (int round = 0; round < 3; ++round) {
       ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED)) << program;
       const uint64_t before = agent->status().thaws();
