@@ -128,7 +128,10 @@ void InterfaceImpl::Input(const Packet& packet, const IpView& view) {
     return;
   }
   std::optional<PcbTable::Lookup> lookup;
-  if (view.is_tcp()) lookup.emplace(core_.pcbs(), view.flow());
+  if (view.is_tcp()) {
+    core_.pcbs().EndTimeWait(view);
+    lookup.emplace(core_.pcbs(), view.flow());
+  }
   // Both take the pbuf, whatever they answer.
   if (view.v6) {
     ip6_input(p, &netif_);

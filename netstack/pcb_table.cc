@@ -118,6 +118,14 @@ uint16_t PcbTable::FreePort(const IpAddress& local, const Endpoint& remote, uint
   return 0;
 }
 
+void PcbTable::EndTimeWait(const IpView& segment) {
+  if (!segment.is_syn() && !segment.is_rst()) return;
+  tcp_pcb* pcb = Find(segment.flow());
+  if (pcb == nullptr || pcb->state != TIME_WAIT) return;
+  const auto ahead = static_cast<int32_t>(segment.tcp_sequence - pcb->rcv_nxt);
+  if (segment.is_syn() ? ahead > 0 : ahead == 0) tcp_abort(pcb);  // sends nothing
+}
+
 // ---- Lookup ----
 
 PcbTable::Lookup::Lookup(PcbTable& table, const FlowKey& flow)

@@ -54,6 +54,12 @@ class PcbTable {
   // nobody listens on; 0 if there is none. `hint` is where to begin.
   uint16_t FreePort(const IpAddress& local, const Endpoint& remote, uint32_t hint) const;
 
+  // Forgets a connection in TIME_WAIT whose endpoints are to be used again: for
+  // a SYN beyond all that it carried (RFC 9293 3.6.1), which lwIP would
+  // answer with an acknowledgment, and for the RST with which a peer answers
+  // that one, which lwIP ignores. Call it before Lookup.
+  void EndTimeWait(const IpView& segment);
+
   size_t size() const { return entries_.size(); }
   size_t parked() const { return parked_; }
 

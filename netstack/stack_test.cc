@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "lwip/priv/tcp_priv.h"
 #include "netstack/scripted_peer.h"
 #include "netstack/tcp_listener.h"
 
@@ -73,6 +74,77 @@ TEST_F(StackTest, ListenerAcceptsAndEchoes) {
   EXPECT_EQ(handler.data, "with the handshake");
   EXPECT_EQ(handler.connection->remote(), (Endpoint{kTheirs, 5000}));
   EXPECT_EQ(handler.connection->local(), (Endpoint{kOurs, 80}));
+}
+
+// Another program of the caller may soon use a port again that one had: its
+// kernel keeps no TIME_WAIT if we closed first, or is another host's by now.
+class TimeWaitTest : public StackTest {
+ protected:
+  void SetUp() override {
+    StackTest::SetUp();
+    listener_ = stack_->Listen({kOurs, 80}, [&](auto connection) {
+      handler_ = std::make_unique<RecordingHandler>();
+      handler_->connection = std::move(connection);
+      handler_->connection->SetHandler(handler_.get());
+    }).value();
+    Deliver(peer_.Packet(kTcpSyn, "", kSynOptions));
+    peer_.Got(Next());
+    Deliver(peer_.Packet(kTcpAck));
+    handler_->connection->CloseWrite();
+    peer_.Got(Next());
+    Deliver(peer_.Packet(kTcpFin | kTcpAck));
+    peer_.Got(Next());
+    ASSERT_TRUE(handler_->closed);
+    handler_.reset();
+    ASSERT_NE(tcp_tw_pcbs, nullptr);
+  }
+
+  // Of the same endpoints. `from_end`: its first sequence number, from the end of
+  // what the last connection carried.
+  Peer NextPeer(int from_end) {
+    Peer next({kTheirs, 5000}, {kOurs, 80});
+    next.sequence = peer_.sequence + static_cast<uint32_t>(from_end);
+    return next;
+  }
+  void ExpectConnects(Peer& peer) {
+    Deliver(peer.Packet(kTcpSyn, "", kSynOptions));
+    const SentPacket answer = Next();
+    ASSERT_TRUE(answer.Is(kTcpSyn | kTcpAck));
+    peer.Got(answer);
+    Deliver(peer.Packet(kTcpAck, "again"));
+    ASSERT_NE(handler_, nullptr);
+    EXPECT_EQ(handler_->data, "again");
+  }
+
+  Peer peer_{{kTheirs, 5000}, {kOurs, 80}};
+  std::unique_ptr<TcpListener> listener_;
+  std::unique_ptr<RecordingHandler> handler_;
+};
+
+TEST_F(TimeWaitTest, ALaterConnectionMayUseTheSamePorts) {
+  Peer next = NextPeer(/*from_end=*/1000);
+  ExpectConnects(next);
+}
+
+TEST_F(TimeWaitTest, AnEarlierSequenceNumberTakesTheLongWay) {
+  Peer next = NextPeer(/*from_end=*/-1'000'000);
+  Deliver(next.Packet(kTcpSyn, "", kSynOptions));
+  const SentPacket answer = Next();
+  ASSERT_TRUE(answer.Is(kTcpAck));
+  // As a peer does that knows of no connection (RFC 9293 3.10.7.3).
+  Peer reset = NextPeer(0);
+  reset.sequence = answer.view.tcp_acknowledgment;
+  Deliver(reset.Packet(kTcpRst));
+  EXPECT_EQ(tcp_tw_pcbs, nullptr);
+  ExpectConnects(next);
+}
+
+TEST_F(TimeWaitTest, OtherResetsAreIgnored) {
+  for (const int off : {-1, 1, 1000}) {
+    Peer reset = NextPeer(off);
+    Deliver(reset.Packet(kTcpRst));
+    EXPECT_NE(tcp_tw_pcbs, nullptr) << off;
+  }
 }
 
 TEST_F(StackTest, ListenOnAnyAddressOfBothFamilies) {
