@@ -83,7 +83,7 @@ hosts:
     replicas: 3
     group: ensemble
     command: [sh, -c, 'exec {sys.executable} {HERE}/ensemble.py $$HOSTNAME m-1 2 {self.BEAT_S} {self.TIMEOUT_S}']
-    idle: {{after: 1500ms, release_after: {release_after}}}
+    idle: {{after: {int(1500 * SLOW_FACTOR)}ms, release_after: {release_after}}}
 {more}""", "group").up()
 
     def output(self, c):
