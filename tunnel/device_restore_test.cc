@@ -401,6 +401,10 @@ TEST(RestoredCookiesTest, CookiesOfBeforeAreWorthNothing) {
   deliver(holder);
   EXPECT_EQ(opened(), before + 1) << "a good cookie";
   hub.device.OnRestored(network.clock.Now(), hub.out);
+  before = opened();
+  CookieHolder nothing;
+  deliver(nothing);
+  EXPECT_EQ(opened(), before + 1) << "no load of before";
   load();
   before = opened();
   deliver(holder);
