@@ -64,7 +64,10 @@ const char* im_net_message(void);
  * PrivateKey, Address (one or more, with prefix lengths), ListenPort (a port, or
  * address:port; default any), MTU (default 1420); [Peer]s with PublicKey,
  * PresharedKey, AllowedIPs, Endpoint (an address, no name), PersistentKeepalive.
- * Other keys are errors. */
+ * Other keys are errors. Sessions are renewed when the machine was asleep, or was
+ * taken up from a snapshot, where that can be noticed (base/restore_watch.h);
+ * whoever takes up a saved state of this process in other ways removes the
+ * tunnel and adds it again, since nonces must not repeat. */
 int im_net_add_tunnel(const char* config);
 /* The UDP endpoint where a tunnel receives. */
 int im_net_tunnel_endpoint(int nic, struct sockaddr* address, socklen_t* length);

@@ -107,6 +107,10 @@ absl::Status Imd::OpenTunnel(const std::optional<proto::SavedState>& saved) {
     return Annotate(driver.status(), absl::StrCat("gateway's UDP port ", options.listen.ToString()));
   }
   driver_ = *std::move(driver);
+  restore_watch_ = RestoreWatch::Create(loop_, {}, [this](absl::string_view why) {
+    IM_LOG(kInfo, "sessions with all hosts are renewed: ", why);
+    driver_->OnRestored();
+  });
   edge_.emplace(*driver_);
   return absl::OkStatus();
 }

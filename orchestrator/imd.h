@@ -19,6 +19,7 @@
 
 #include "base/event_loop.h"
 #include "base/random.h"
+#include "base/restore_watch.h"
 #include "netstack/net.h"
 #include "orchestrator/api_server.h"
 #include "orchestrator/cluster_api.h"
@@ -95,6 +96,7 @@ class Imd {
   tunnel::PrivateKey key_;
   InsideSink inside_;
   std::unique_ptr<tunnel::Driver> driver_;
+  std::unique_ptr<RestoreWatch> restore_watch_;
   std::optional<DriverEdge> edge_;
   std::unique_ptr<Controller> controller_;
   std::unique_ptr<Provider> provider_;

@@ -213,6 +213,24 @@ void Device::SetUp(bool up, Instant now, Outbox& out) {
   });
 }
 
+void Device::OnRestored(Instant now, Outbox& out) {
+  DeviceState& state = impl_->state;
+  const Impl::Call call(*impl_);
+  state.cookies = CookieJar(state.identity.public_key, state.times.cookie_refresh);
+  impl_->handshaker.ForgetLoad();
+  state.peers.ForEach([&](Peer& peer) {
+    const bool wanted = peer.keypairs.any() || peer.timers.handshake_under_way();
+    impl_->Restart(peer, now);
+    peer.last_initiation_taken.reset();
+    peer.standby_not_before = peer.told_mtu = Instant{};
+    peer.local = IpAddress();
+    if (peer.path_mtu != nullptr) peer.path_mtu = std::make_unique<PathMtu>(peer.slot, state.times);
+    if (!impl_->up) return;
+    if (wanted) impl_->handshaker.Start(peer, now, out);
+    state.Reschedule(peer);
+  });
+}
+
 absl::Status Device::SetPeer(const PeerConfig& config, Instant now, Outbox& out) {
   DeviceState& state = impl_->state;
   if (config.public_key == state.identity.public_key)

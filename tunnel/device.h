@@ -86,7 +86,7 @@ class Device {
     virtual void OnSessionUp(const PublicKey& peer) = 0;
     // The last session expired, or the handshake was given up ([W] 6.4). Not
     // called for what the owner itself ends: RemovePeer, SetPrivateKey, SetPeer
-    // with another preshared key. Comes out of OnTimer only.
+    // with another preshared key, OnRestored. Comes out of OnTimer only.
     virtual void OnSessionDown(const PublicKey& peer) = 0;
   };
 
@@ -123,6 +123,25 @@ class Device {
   // runs; configuration and counters stay. Up, as at the start: peers with a
   // persistent keepalive are spoken to at once.
   void SetUp(bool up, Instant now, Outbox& out);
+
+  // The state that the device lives in was saved and is taken up again: by a
+  // virtual machine's snapshot, a checkpoint of the process, a hibernation. As
+  // there may be another copy of it, and whatever both would seal from here on
+  // would be under the same keys with the same nonces, all that they have in
+  // common is forgotten: sessions, handshakes under way, cookies of both sides,
+  // and what is timed by a clock that may have gone back. Keys are erased.
+  // Packets are held for new handshakes, which begin at once with peers that
+  // had a session, or packets to wait for one, if their endpoint is known. The
+  // delegate is told when they are up. Configuration, counters and the greatest
+  // stamps of both sides stay.
+  //
+  // The device cannot notice by itself that it has to be called: RestoreWatch
+  // (base/restore_watch.h) hears of most causes. `random` must then give other
+  // bytes than in the other copy, as SecureRandom does where the kernel has been
+  // told. Nobody can repair what was sealed between the restore and this call,
+  // or what a peer refuses until the wall clock is later than the last stamp
+  // that it has seen ([W] 5.1: it takes none twice).
+  void OnRestored(Instant now, Outbox& out);
 
   // Adds the peer or replaces its configuration as a whole; a session that is
   // up stays up unless the preshared key changed. An AllowedIP belongs to one

@@ -114,6 +114,13 @@ class Driver::Impl {
     return absl::OkStatus();
   }
 
+  void OnRestored() {
+    // By a clock that may have gone back, the pause would last for ever.
+    if (handshake_watch_.active()) handshake_watch_.SetEvents(EPOLLIN);
+    handshake_timer_.Reset();
+    Use([](Device& device, Instant now, Outbox& out) { device.OnRestored(now, out); });
+  }
+
   bool up() const { return up_; }
   const Endpoint& local_endpoint() const { return local_; }
   Device& device() { return device_; }
@@ -337,6 +344,7 @@ const Device& Driver::device() const { return impl_->device(); }
 Endpoint Driver::local_endpoint() const { return impl_->local_endpoint(); }
 absl::Status Driver::SetUp(bool up) { return impl_->SetUp(up); }
 bool Driver::up() const { return impl_->up(); }
+void Driver::OnRestored() { impl_->OnRestored(); }
 
 absl::Status Driver::Rebind(const Endpoint& listen) {
   const Endpoint now = local_endpoint();

@@ -61,6 +61,8 @@ class Driver final : public PacketSink {
   // Not from within the delegate or `inside`.
   absl::Status SetUp(bool up);
   bool up() const;
+  // See Device::OnRestored; to be called for RestoreWatch.
+  void OnRestored();
   // Runs `change` on the device and flushes what it put into the Outbox.
   void Change(const std::function<void(Device&, Instant now, Outbox&)>& change);
 

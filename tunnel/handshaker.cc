@@ -4,13 +4,28 @@
 #include <utility>
 
 namespace im::tunnel {
+namespace {
+
+constexpr RateLimiter::Limits kSourceLimits = {.per_second = kSourceHandshakesPerSecond,
+                                               .burst = kSourceHandshakesBurst,
+                                               .sources_max = kWatchedSourcesMax};
+constexpr RateLimiter::Limits kCookieReplyLimits = {.per_second = kCookieRepliesPerSecond,
+                                                    .burst = kCookieRepliesBurst,
+                                                    .sources_max = kWatchedSourcesMax};
+
+}  // namespace
 
 Handshaker::Handshaker(DeviceState& state)
     : state_(state),
       load_(state.options.under_load_handshakes_per_second),
-      sources_({.per_second = kSourceHandshakesPerSecond,
-                .burst = kSourceHandshakesBurst,
-                .sources_max = kWatchedSourcesMax}) {}
+      sources_(kSourceLimits),
+      cookie_replies_(kCookieReplyLimits) {}
+
+void Handshaker::ForgetLoad() {
+  load_ = LoadMeter(state_.options.under_load_handshakes_per_second);
+  sources_ = RateLimiter(kSourceLimits);
+  cookie_replies_ = RateLimiter(kCookieReplyLimits);
+}
 
 // ---- as initiator ----------------------------------------------------------
 

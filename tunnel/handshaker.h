@@ -42,6 +42,9 @@ class Handshaker {
   Peer* OnMessage(MessageType type, Bytes message, const DatagramRun& run, Instant now,
                   Outbox& out);
 
+  // As at the start: nobody has sent anything yet.
+  void ForgetLoad();
+
  private:
   void SendInitiation(Peer& peer, Instant now, Outbox& out);
   // [0]
@@ -66,9 +69,7 @@ class Handshaker {
   DeviceState& state_;
   LoadMeter load_;
   RateLimiter sources_;
-  RateLimiter cookie_replies_{{.per_second = kCookieRepliesPerSecond,
-                               .burst = kCookieRepliesBurst,
-                               .sources_max = kWatchedSourcesMax}};
+  RateLimiter cookie_replies_;
 };
 
 }  // namespace im::tunnel

@@ -87,6 +87,9 @@ absl::Status ImTunnelInterface::Start(Descriptors descriptors,
                                              OnLinkState(state);
                                            },
                                            .on_removed = [this] { OnLinkLeft(); }}));
+  // One process, so one that listens to uevents, may cost what it costs.
+  restore_watch_ = RestoreWatch::Create(loop_, {.uevents = true},
+                                        [this](absl::string_view why) { RenewSessions(why); });
   IM_ASSIGN_OR_RETURN(
       server_, UapiServer::Create(
                    std::move(descriptors.uapi), descriptors.uapi_path, loop_,
@@ -162,6 +165,11 @@ void ImTunnelInterface::LogDrops() const {
     absl::StrAppend(&text, " ", reason, "=", count);
   });
   IM_LOG(kError, name_, " dropped:", text.empty() ? " nothing" : text);
+}
+
+void ImTunnelInterface::RenewSessions(absl::string_view why) {
+  IM_LOG(kInfo, name_, " renews its sessions: ", why);
+  driver_->OnRestored();
 }
 
 std::string ImTunnelInterface::Answer(absl::string_view request) {

@@ -5,6 +5,9 @@
 // in, for ever. The TUN device may be moved to another one (ip link set … netns
 // …) and is followed there: its MTU, up and down within a second, its end.
 //
+// Where the machine was asleep, or was taken up from a snapshot, all sessions
+// are renewed (restore_watch.h).
+//
 // As in the kernel's implementation the UDP port is open only while the
 // interface is up, and sessions do not survive its going down.
 
@@ -20,6 +23,7 @@
 #include "base/file_descriptor.h"
 #include "base/packet_sink.h"
 #include "base/random.h"
+#include "base/restore_watch.h"
 #include "base/status.h"
 #include "base/tun_device.h"
 #include "tunnel/driver.h"
@@ -53,6 +57,8 @@ class ImTunnelInterface final : private PacketSink {
   // Of all parts together.
   DropCounters Drops() const;
   void LogDrops() const;
+  // Forgets all sessions: see Device::OnRestored.
+  void RenewSessions(absl::string_view why);
 
  private:
   ImTunnelInterface(TunDevice tun, EventLoop& loop,
@@ -78,6 +84,7 @@ class ImTunnelInterface final : private PacketSink {
   std::unique_ptr<Driver> driver_;
   std::unique_ptr<LinkMonitor> monitor_;  // null once it is elsewhere
   EventLoop::Timer poll_timer_;
+  std::unique_ptr<RestoreWatch> restore_watch_;
   bool link_up_ = false;
   std::unique_ptr<UapiServer> server_;
 };

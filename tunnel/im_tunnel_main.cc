@@ -44,7 +44,7 @@ using Backend = ImTunnelOptions::Backend;
 absl::StatusOr<FileDescriptor> CatchSignals() {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) sigaddset(&signals, signal);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);  // a log that nobody reads any more
   FileDescriptor fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -72,6 +72,8 @@ absl::Status RunUserspace(ImTunnelInterface::Descriptors descriptors,
     while (read(signals.get(), &info, sizeof(info)) == sizeof(info)) {
       if (info.ssi_signo == SIGUSR1) {
         interface->LogDrops();
+      } else if (info.ssi_signo == SIGUSR2) {
+        interface->RenewSessions("SIGUSR2");
       } else {
         IM_LOG(kInfo, "ends: signal ", info.ssi_signo);
         loop->Stop();
@@ -96,7 +98,8 @@ absl::Status RunKernel(KernelDevice device, const FileDescriptor& signals,
       loop->WatchFd(signals.get(), EPOLLIN, [&](uint32_t) {
         signalfd_siginfo info;
         while (read(signals.get(), &info, sizeof(info)) == sizeof(info)) {
-          if (info.ssi_signo != SIGUSR1) loop->Stop();  // the kernel counts no reasons
+          // The kernel counts no reasons, and renews sessions by itself.
+          if (info.ssi_signo != SIGUSR1 && info.ssi_signo != SIGUSR2) loop->Stop();
         }
       });
   ready();

@@ -32,7 +32,8 @@ inline constexpr char kImTunnelUsage[] =
     "  WG_UAPI_FD           descriptor of a listening Unix socket to use\n"
     "\n"
     "SIGTERM, SIGINT, removing the interface and removing its socket file end it.\n"
-    "SIGUSR1 logs what was dropped, by reason.\n";
+    "SIGUSR1 logs what was dropped, by reason. SIGUSR2 renews all sessions: for whoever\n"
+    "takes up a saved state of the process.\n";
 
 struct ImTunnelOptions {
   enum class Action { kRun, kDrops, kHelp, kVersion };

@@ -40,6 +40,9 @@ class Keypairs {
   Session* previous() const { return previous_.get(); }
   Session* next() const { return next_.get(); }
   Session* older() const { return older_.get(); }
+  bool any() const {
+    return current_ != nullptr || previous_ != nullptr || next_ != nullptr || older_ != nullptr;
+  }
 
   // Sessions that lose their place go to `retired`.
   void BeginAsInitiator(std::unique_ptr<Session> session, Retired& retired);

@@ -49,8 +49,8 @@ class LoadMeter {
   }
 
  private:
-  const int per_second_;
-  const Duration waste_interval_;
+  int per_second_;
+  Duration waste_interval_;
   Instant second_begin_{};
   int count_ = 0;
   Instant waste_gone_at_{};

@@ -52,6 +52,8 @@ absl::StatusOr<std::shared_ptr<TunnelUplink>> TunnelUplink::Create(EventLoop& lo
   });
   for (const tunnel::PeerConfig& peer : config.peers)
     IM_RETURN_IF_ERROR(self->driver_->SetPeer(peer));
+  self->restore_watch_ = RestoreWatch::Create(
+      loop, {}, [raw = self.get()](absl::string_view) { raw->driver_->OnRestored(); });
   return self;
 }
 

@@ -12,6 +12,7 @@
 #include "base/event_loop.h"
 #include "base/file_descriptor.h"
 #include "base/random.h"
+#include "base/restore_watch.h"
 #include "netstack/c/wg_config.h"
 #include "netstack/late_interface.h"
 #include "tunnel/driver.h"
@@ -49,6 +50,7 @@ class TunnelUplink final : public PacketSink {
   FromTunnel from_tunnel_{this};
   std::vector<Inside> insides_;
   std::unique_ptr<tunnel::Driver> driver_;
+  std::unique_ptr<RestoreWatch> restore_watch_;
 };
 
 // A descriptor of which each read and write is one IP packet. While it takes no

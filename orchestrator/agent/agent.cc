@@ -182,6 +182,10 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   if (!capture_server.ok())
     return Failure{proto::ExitReport::SANDBOX_FAILED, capture_server.status()};
   capture_server_ = *std::move(capture_server);
+  restore_watch_ = RestoreWatch::Create(*loop_, {}, [this](absl::string_view why) {
+    IM_LOG(kInfo, "sessions are renewed: ", why);
+    driver_->OnRestored();
+  });
   return std::nullopt;
 }
 

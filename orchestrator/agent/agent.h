@@ -28,6 +28,7 @@
 #include "base/clock.h"
 #include "base/event_loop.h"
 #include "base/random.h"
+#include "base/restore_watch.h"
 #include "base/status.h"
 #include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/capture_server.h"
@@ -141,6 +142,7 @@ class Agent final : public Sandbox::Delegate,
   std::unique_ptr<Pauser> pauser_;
   std::unique_ptr<ExecServer> exec_server_;
   std::unique_ptr<CaptureServer> capture_server_;
+  std::unique_ptr<RestoreWatch> restore_watch_;
   FileDescriptor signals_;
   EventLoop::Watch signals_watch_;
 

@@ -109,6 +109,7 @@ TEST_F(AgentTest, ReleaseGivesTheProgramItsGrace) {
   auto agent = MakeAgent(3, "polite");
   agent->Start();
   ASSERT_TRUE(agent->LogHas("ready"));
+  ASSERT_TRUE(agent->AwaitProgram());  // its first word may be faster
   proto::DesiredState desired;
   desired.set_goal(proto::DesiredState::RELEASE);
   agent->Desire(desired);

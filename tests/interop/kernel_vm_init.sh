@@ -113,6 +113,21 @@ talk() {
   done
 }
 
+received_by_a() { ip netns exec a wg show wga transfer | cut -f 2; }
+# A whole response: nothing else is that long where nothing is sent.
+has_a_new_session() { [ "$(received_by_a)" -ge $((before + 92)) ]; }
+
+# The machine's clock may be set here: what happens to one that was taken up
+# from a snapshot.
+clock_set_forward() {
+  pair userspace userspace || return 1
+  ip netns exec a ping -c 1 -W 10 10.9.0.2 || return 1
+  before=$(received_by_a)
+  date -s "@$(($(date +%s) + 3600))" || return 1
+  until_true has_a_new_session || return 1
+  ip netns exec a ping -c 1 -W 10 10.9.0.2 && ip netns exec b ping -c 1 -W 10 fd09::1
+}
+
 clean() {
   for end in a b; do
     ip -n $end link del wg$end
@@ -136,5 +151,7 @@ check foreground foreground
 case_of kernel-to-userspace kernel userspace
 case_of userspace-to-kernel userspace kernel
 case_of kernel-to-kernel kernel kernel
+check clock-set-forward clock_set_forward
+clean
 echo "the end"
 poweroff -f

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The backend of the kernel, on a kernel that has WireGuard: Debian's, in a
-virtual machine without any hardware's help. One of the long cases.
+virtual machine without any hardware's help; and what takes a clock that may be
+set. One of the long cases.
 
 Usage: kernel_vm_test.py IM_TUNNEL [UNITTEST ARGUMENTS]
 
@@ -25,7 +26,7 @@ import lab
 MODULES = ("wireguard", "veth", "tun")
 TOOLS = ("busybox", "ip", "wg")
 CASES = ("device", "auto", "default", "foreground", "kernel-to-userspace", "userspace-to-kernel",
-         "kernel-to-kernel")
+         "kernel-to-kernel", "clock-set-forward")
 BOOT_AND_RUN_S = 400
 OURS = pathlib.Path(sys.argv[1]).resolve().parent if len(sys.argv) > 1 else None
 

@@ -133,6 +133,19 @@ class Life(unittest.TestCase):
         self.assertEqual(missing.returncode, 1)
         self.assertIn("no such interface", missing.stderr)
 
+    def test_a_new_generation_of_the_machine_renews_its_sessions(self):
+        process = self.start("--foreground", "wg0", LOG_LEVEL="info")
+        wait_until("the socket", lambda: subprocess.run(
+            ["wg", "show", "wg0"], stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL).returncode == 0)
+        text = b"change@/devices/VMGENCTR:00\0ACTION=change\0NEW_VMGENID=1\0"
+        # The kernel sends it to all who listen in this network namespace.
+        header = struct.pack("=IHHII", 16 + len(text), 0x10, 1, 0, 0)
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15) as uevents:
+            uevents.sendto(header + text, (0, 0))
+        while "renews its sessions" not in (line := process.stderr.readline()):
+            self.assertNotEqual(line, "", "it ended")
+
     def test_it_ends_with_its_interface(self):
         process = self.start_ready("wg0")
         run("ip", "link", "del", "wg0")

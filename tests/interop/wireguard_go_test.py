@@ -6,6 +6,7 @@ Usage: wireguard_go_test.py IM_TUNNEL [UNITTEST ARGUMENTS]
 
 import contextlib
 import json
+import signal
 import subprocess
 
 import lab
@@ -59,6 +60,9 @@ s.connect((sys.argv[1], 7777))
 while True:
     s.send(bytes(1300))
 """
+
+
+RESPONSE_BYTES = 92
 
 
 def wireguard_go_version():
@@ -171,6 +175,27 @@ class Pair(lab.PairTest):
 
     def test_a_restarted_wireguard_go_is_taken_back(self):
         self.check_restart("wireguard-go", "im-tunnel")
+
+    def check_renewal_when_told(self, first, second, told):
+        """As after a snapshot: its sessions are forgotten, and the other end's are not."""
+        pair = self.start(first, second)
+        pair[0].ping(pair[1].inner4)
+        one, other = pair[told], pair[1 - told]
+
+        def received():
+            return int(one.show("transfer")[other.public_key].split("\t")[0])
+        before = received()
+        one.process.send_signal(signal.SIGUSR2)
+        # A keepalive alone would be shorter.
+        wait_until("the answer to a new handshake", lambda: received() >= before + RESPONSE_BYTES)
+        other.ping(one.inner4)
+        one.ping(other.inner4)
+
+    def test_sessions_that_it_began_are_renewed_when_it_is_told(self):
+        self.check_renewal_when_told("im-tunnel", "wireguard-go", 0)
+
+    def test_sessions_that_wireguard_go_began_are_renewed_when_it_is_told(self):
+        self.check_renewal_when_told("wireguard-go", "im-tunnel", 1)
 
     def check_renewals(self, first, second, seconds=4, at_least=2, **limits):
         """Pings at 100 a second while sessions are renewed; none may be lost."""
