@@ -190,7 +190,11 @@ void GroupSuspender::Fall(uint32_t group, Instant now) {
         return Rise(group, absl::StrCat(name, " is ", HostStateName(hosts_[ids[i]].state)), now);
     }
   }
-  if (state.deadline <= now) return Rise(group, "not all fell asleep in time", now);
+  if (state.deadline <= now) {
+    // A paused member may wait for a beat that its fellow never meant to send.
+    state.at_once = true;
+    return Rise(group, "not all fell asleep in time", now);
+  }
   if (under_way == 0 && left.empty()) {
     state.phase = Phase::kAsleep;
     state.forced = state.at_once = false;

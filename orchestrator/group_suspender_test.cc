@@ -160,6 +160,23 @@ TEST_F(GroupSuspenderTest, ABeatThatWasLateIsNotAwaitedAgain) {
   EXPECT_EQ(Actions(), "freeze a, freeze b, freeze c");
 }
 
+// Both ends may take each other for the one who begins, as where most of what they
+// said was no heartbeat. Then the same order would wait in vain for ever.
+TEST_F(GroupSuspenderTest, ABeatThatNeverCameIsNotAwaitedAgain) {
+  StartAll();
+  Quiet(0, {1});
+  Quiet(1);
+  Quiet(2);
+  EXPECT_EQ(Actions(), "pause b, pause c");
+  Paused(1, /*awaited=*/1);
+  Paused(2);
+  Advance(GroupSuspender::kStageMax);
+  EXPECT_EQ(Actions(), "wake b, wake c");
+  for (const HostId host : {1, 2}) Thawed(host);
+  for (const HostId host : {0, 1, 2}) Quiet(host, {0, 1});
+  EXPECT_EQ(Actions(), "freeze a, freeze b, freeze c");
+}
+
 TEST_F(GroupSuspenderTest, ARefusalWakesThoseThatWereAsked) {
   StartAll();
   Quiet(0, {1, 2});

@@ -55,17 +55,21 @@ class Breach:
 
 def files(root):
     """The tree's own files, relative: not what builds and fetches leave."""
+    root = pathlib.Path(root)
+
+    def built(folder, name):
+        return folder in (root, *(root / "examples").glob("*")) and re.fullmatch(r"build(-.*)?", name)
+
     def walk(folder):
         for path in sorted(folder.iterdir()):
             if path.is_symlink():
                 continue
             if path.is_dir():
-                if path.name not in SKIPPED_FOLDERS and not (
-                        folder == root and re.fullmatch(r"build(-.*)?", path.name)):
+                if path.name not in SKIPPED_FOLDERS and not built(folder, path.name):
                     yield from walk(path)
             elif path.suffix in CHECKED:
                 yield path.relative_to(root).as_posix()
-    return list(walk(pathlib.Path(root)))
+    return list(walk(root))
 
 
 def component(path):

@@ -93,7 +93,7 @@ class LayoutTest(unittest.TestCase):
         self.assertEqual(self.rules_broken(), [("tunnel/peer.h", "guard")])
 
     def test_what_builds_leave_is_not_looked_at(self):
-        for folder in ("build", "build-asan", ".cache", "tests/__pycache__"):
+        for folder in ("build", "build-asan", ".cache", "tests/__pycache__", "examples/a/build"):
             self.write(f"{folder}/a.cc", "// TO" + "DO\n")
         self.assertEqual(self.rules_broken(), [])
         self.write("base/build/a.cc", "// TO" + "DO\n")
