@@ -69,7 +69,9 @@ absl::Status Imd::Init() {
   options.gateway_endpoint = {spec.listen.address.is_unspecified() ? kLoopback
                                                                     : spec.listen.address,
                               driver_->local_endpoint().port};
-  if (saved) options.first_incarnation = saved->next_incarnation() + kIncarnationGap;
+  options.life = options_.state_dir.life();
+  options.first_incarnation =
+      FirstIncarnation(saved.value_or(proto::SavedState()), options.life);
   options.available_memory = ReadMemAvailable;
   options.limits.starting_max = spec.limits.max_starting;
   controller_ = std::make_unique<Controller>(options, spec, hosts_, loop_, random_, *edge_);
