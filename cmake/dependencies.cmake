@@ -10,6 +10,8 @@ find_package(benchmark QUIET)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(GRPCPP REQUIRED IMPORTED_TARGET grpc++)
 pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
+# QR codes of im peer.
+pkg_check_modules(QRENCODE REQUIRED IMPORTED_TARGET libqrencode)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 # For processors with vector units (amd64 alone has the package); else OpenSSL
 # does all. The archive is preferred: it costs a program no start, and only the

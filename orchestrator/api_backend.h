@@ -46,6 +46,11 @@ class ApiBackend {
   // The guest's client is gone. `on_end` is not called any more.
   virtual void Leave(const std::string& host) = 0;
 
+  // Machines that join with a stock WireGuard (peers.h).
+  virtual absl::StatusOr<proto::AddPeerReply> AddPeer(const proto::AddPeerRequest& request) = 0;
+  virtual absl::StatusOr<proto::PeerInfo> RemovePeer(const std::string& name) = 0;
+  virtual proto::ListPeersReply ListPeers() = 0;
+
   // Releases all hosts; `done` when nothing is left. Events tell the progress.
   virtual void Down(bool force, Done done) = 0;
 };

@@ -218,6 +218,31 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* AddPeer(grpc::CallbackServerContext*,
+                                    const proto::AddPeerRequest* request,
+                                    proto::AddPeerReply* reply) override {
+    return Unary<proto::AddPeerReply>(reply, [core = core_, request = *request](
+                                                 const auto& call) {
+      call->Answer(core->backend.AddPeer(request));
+    });
+  }
+
+  grpc::ServerUnaryReactor* RemovePeer(grpc::CallbackServerContext*,
+                                       const proto::RemovePeerRequest* request,
+                                       proto::PeerInfo* reply) override {
+    return Unary<proto::PeerInfo>(reply, [core = core_, name = request->name()](
+                                             const auto& call) {
+      call->Answer(core->backend.RemovePeer(name));
+    });
+  }
+
+  grpc::ServerUnaryReactor* ListPeers(grpc::CallbackServerContext*, const proto::ListPeersRequest*,
+                                      proto::ListPeersReply* reply) override {
+    return Unary<proto::ListPeersReply>(reply, [core = core_](const auto& call) {
+      call->Answer(core->backend.ListPeers());
+    });
+  }
+
   grpc::ServerWriteReactor<proto::Event>* Events(grpc::CallbackServerContext*,
                                                  const proto::EventsRequest* request) override {
     return Stream<proto::Event>([core = core_, request = *request](const auto& call) {

@@ -140,6 +140,30 @@ absl::StatusOr<proto::JoinReply> ClusterApi::Join(const proto::JoinRequest& requ
 
 void ClusterApi::Leave(const std::string& host) { controller_.Leave(host); }
 
+absl::StatusOr<proto::AddPeerReply> ClusterApi::AddPeer(const proto::AddPeerRequest& request) {
+  const ClusterSpec& spec = controller_.spec();
+  proto::AddPeerReply reply;
+  IM_ASSIGN_OR_RETURN(*reply.mutable_peer(), controller_.peers().Add(request));
+  reply.set_gateway_public_key(controller_.options().gateway_key.ToBase64());
+  reply.set_gateway_endpoint(
+      Endpoint{spec.listen.address, controller_.options().gateway_endpoint.port}.ToString());
+  reply.set_gateway(spec.gateway.ToString());
+  reply.set_network(spec.network.ToString());
+  reply.set_domain(spec.domain);
+  reply.set_mtu(kInnerMtu);
+  return reply;
+}
+
+absl::StatusOr<proto::PeerInfo> ClusterApi::RemovePeer(const std::string& name) {
+  return controller_.peers().Remove(name);
+}
+
+proto::ListPeersReply ClusterApi::ListPeers() {
+  proto::ListPeersReply reply;
+  for (proto::PeerInfo& peer : controller_.peers().List()) *reply.add_peers() = std::move(peer);
+  return reply;
+}
+
 void ClusterApi::Down(bool force, Done done) {
   downs_.push_back(std::move(done));
   controller_.Shutdown("im down", force, [this] {

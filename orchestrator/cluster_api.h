@@ -56,6 +56,9 @@ class ClusterApi final : public ApiBackend, public Controller::Observer {
   void Release(const std::string& host, HostDone done) override;
   absl::StatusOr<proto::JoinReply> Join(const proto::JoinRequest& request, Done on_end) override;
   void Leave(const std::string& host) override;
+  absl::StatusOr<proto::AddPeerReply> AddPeer(const proto::AddPeerRequest& request) override;
+  absl::StatusOr<proto::PeerInfo> RemovePeer(const std::string& name) override;
+  proto::ListPeersReply ListPeers() override;
   void Down(bool force, Done done) override;
 
   // ---- Controller::Observer ----

@@ -66,7 +66,7 @@ std::string NameOfDirectory(absl::string_view directory) {
   return name;
 }
 
-std::string VolumesDirectory(const std::string& cluster, const VariableLookup& lookup) {
+std::string DataDirectory(const std::string& cluster, const VariableLookup& lookup) {
   const auto get = [&](const char* name) { return lookup(name).value_or(""); };
   std::string root = get("IM_DATA_DIR");
   if (root.empty() && geteuid() != 0) {
@@ -75,7 +75,7 @@ std::string VolumesDirectory(const std::string& cluster, const VariableLookup& l
     else if (!get("HOME").empty()) root = absl::StrCat(get("HOME"), "/.local/share/im");
   }
   if (root.empty()) root = "/var/lib/im";
-  return absl::StrCat(root, "/", cluster, "/volumes");
+  return absl::StrCat(root, "/", cluster);
 }
 
 class SpecParser {
@@ -137,7 +137,8 @@ class SpecParser {
     ResolveReferences(drafts, spec_, sink_);
     CheckGroups(spec_, sink_);
     CheckPorts(spec_, sink_);
-    spec_.volumes_directory = VolumesDirectory(spec_.name, sources_.variable);
+    spec_.data_directory = DataDirectory(spec_.name, sources_.variable);
+    spec_.volumes_directory = absl::StrCat(spec_.data_directory, "/volumes");
   }
 
   void ReadName(MapReader& reader) {
@@ -179,10 +180,29 @@ class SpecParser {
       if (auto mtu = network.Integer("mtu", kHostMtuMin, kHostMtuMax)) {
         spec_.mtu = static_cast<uint32_t>(*mtu);
       }
+      if (auto listen = network.Text("listen")) ReadListen(*listen, network.Get("listen")->at);
       network.NotHonoured({"dns", "upstream"});
       network.Finish();
     }
     SetNetwork(cidr, cidr_at);
+  }
+
+  // ADDRESS or ADDRESS:PORT. Hosts reach the gateway by IPv4 (start_requests.h).
+  void ReadListen(const std::string& text, SourcePosition at) {
+    const std::optional<IpAddress> alone = IpAddress::Parse(text);
+    const std::optional<Endpoint> listen =
+        alone ? Endpoint{*alone, kDefaultListenPort} : Endpoint::Parse(text);
+    if (!listen || listen->port == 0) {
+      sink_.Error(at, absl::StrCat("expected ADDRESS:PORT, found ", Quote(text)),
+                  "0.0.0.0:51820 listens on all addresses of this machine");
+    } else if (!listen->address.is_v4() && !listen->address.is_unspecified()) {
+      sink_.Error(at, absl::StrCat(text, " cannot be reached by the hosts, which use IPv4"),
+                  absl::StrCat("\"[::]:", listen->port, "\" listens on all addresses, of IPv6 too"));
+    } else if (listen->address.is_multicast()) {
+      sink_.Error(at, absl::StrCat(text, " is no address of a machine"));
+    } else {
+      spec_.listen = *listen;
+    }
   }
 
   void SetNetwork(const std::string& cidr, SourcePosition at) {

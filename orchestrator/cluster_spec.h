@@ -234,6 +234,11 @@ struct LimitsSpec {
 inline constexpr uint32_t kHostMtuMin = 1280;
 inline constexpr uint32_t kHostMtuMax = 65475;
 
+// This machine alone, where all hosts are.
+inline constexpr Endpoint kDefaultListen{IpAddress::V4(0x7f000001), 0};
+// Of network.listen without one: WireGuard's usual one.
+inline constexpr uint16_t kDefaultListenPort = 51820;
+
 struct ClusterSpec {
   std::string name;
   IpPrefix network;   // IPv4
@@ -241,10 +246,13 @@ struct ClusterSpec {
   std::string domain;  // "shop.im"
   AttachMode attach = AttachMode::kAuto;  // of hosts that say nothing else
   uint32_t mtu = kHostMtuMax;
+  // Where the gateway's tunnel listens. Port 0: any, but a cluster with peers keeps its own.
+  Endpoint listen = kDefaultListen;
   std::string provider = "process";
   std::string path;               // of the file, as given
   std::string base_directory;     // what relative paths are relative to; absolute
-  std::string volumes_directory;  // of named volumes; made when one is used
+  std::string data_directory;     // what outlives the cluster's being up; made when used
+  std::string volumes_directory;  // of named volumes, in it; made when one is used
   HostList hosts;
   std::vector<GroupSpec> groups;
   LimitsSpec limits;

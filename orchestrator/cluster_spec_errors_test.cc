@@ -40,6 +40,16 @@ std::vector<BadFile> BadFiles() {
        {"c.yaml:4:12: idle: unknown field \"zzzzzzzzzz\" "
         "(known are policy, after, release_after, cpu_below, busy_file, timers, timer_horizon, "
         "tick_max, below_bytes_per_s, ignore, reclaim)"}},
+      {"AGatewayThatNobodyCouldReach",
+       "network: {listen: \"[fd00::1]:51820\"}\nhosts: {web: {command: [b]}}\n",
+       {"c.yaml:1:19: [fd00::1]:51820 cannot be reached by the hosts, which use IPv4 "
+        "(\"[::]:51820\" listens on all addresses, of IPv6 too)"}},
+      {"AListenThatIsNoEndpoint", "network: {listen: 51820}\nhosts: {web: {command: [b]}}\n",
+       {"c.yaml:1:19: expected ADDRESS:PORT, found \"51820\" "
+        "(0.0.0.0:51820 listens on all addresses of this machine)"}},
+      {"AListenOfManyMachines",
+       "network: {listen: \"224.0.0.1:51820\"}\nhosts: {web: {command: [b]}}\n",
+       {"c.yaml:1:19: 224.0.0.1:51820 is no address of a machine"}},
       {"WrongTypes",
        "hosts:\n  web:\n    command: {a: b}\n    replicas: many\n    environment: {A: [1]}\n"
        "    idle: [1]\n    ports: 80\n    volumes: x\n    start_timeout: [5s]\n",

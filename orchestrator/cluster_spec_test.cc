@@ -37,6 +37,7 @@ TEST(ClusterSpec, TheLeastFileGetsEveryDefault) {
   EXPECT_EQ(spec.domain, "myshop.im");
   EXPECT_EQ(spec.attach, AttachMode::kAuto);
   EXPECT_EQ(spec.mtu, 65475u);
+  EXPECT_EQ(spec.listen.ToString(), "127.0.0.1:0");
   EXPECT_EQ(spec.provider, "process");
   EXPECT_EQ(spec.limits.max_starting, 32u);
   EXPECT_EQ(spec.limits.min_free_memory_bytes, 64u << 20);
@@ -87,7 +88,7 @@ TEST(ClusterSpec, AutoIsWhatTheMachinePermits) {
 TEST(ClusterSpec, EveryFieldIsRead) {
   const ClusterSpec spec = MustParse(R"(
 name: shop
-network: {cidr: 10.9.0.0/24, domain: shop.test, attach: tun, mtu: 1500}
+network: {cidr: 10.9.0.0/24, domain: shop.test, attach: tun, mtu: 1500, listen: 0.0.0.0}
 provider: process
 limits: {max_starting: 4, min_free_memory: 1g}
 groups: {pair: {suspend: apart}}
@@ -127,6 +128,7 @@ hosts:
   EXPECT_EQ(spec.domain, "shop.test");
   EXPECT_EQ(spec.attach, AttachMode::kTun);
   EXPECT_EQ(spec.mtu, 1500u);
+  EXPECT_EQ(spec.listen.ToString(), "0.0.0.0:51820");
   EXPECT_EQ(spec.limits.max_starting, 4u);
   EXPECT_EQ(spec.limits.min_free_memory_bytes, 1u << 30);
   ASSERT_EQ(spec.groups.size(), 1u);

@@ -102,9 +102,12 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
       control_(spec.gateway, options.control_times, FirstVersion(options.first_incarnation),
                introductions_, *this),
       groups_(hosts),
-      guests_(spec),
+      addresses_(spec.network),
+      guests_(addresses_),
+      peers_(spec.network, addresses_, hosts, tunnel, gateway_, loop.clock()),
       meter_(spec.hosts.size(), loop.now()),
       self_(std::make_shared<Controller*>(this)) {
+  for (const HostSpec& host : spec.hosts) addresses_.Reserve(host.address);
   if (options.available_memory == nullptr) return;
   for (HostId host = 0; host < spec.hosts.size(); ++host)
     memory_.SetLimit(host, spec.hosts[host].mem_limit_bytes);

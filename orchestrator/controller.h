@@ -33,6 +33,7 @@
 #include "base/event_loop.h"
 #include "base/random.h"
 #include "orchestrator/activator.h"
+#include "orchestrator/address_pool.h"
 #include "orchestrator/cluster_spec.h"
 #include "orchestrator/control_channel.h"
 #include "orchestrator/event_log.h"
@@ -43,6 +44,7 @@
 #include "orchestrator/introductions.h"
 #include "orchestrator/lifecycle_meter.h"
 #include "orchestrator/memory_admission.h"
+#include "orchestrator/peers.h"
 #include "orchestrator/provider.h"
 #include "orchestrator/start_requests.h"
 #include "orchestrator/tunnel_edge.h"
@@ -116,6 +118,7 @@ class Controller final : public Activator::Delegate,
 
   Gateway& gateway() { return gateway_; }
   const Gateway& gateway() const { return gateway_; }
+  Peers& peers() { return peers_; }
   EventLog& events() { return events_; }
   const LifecycleMeter& meter() const { return meter_; }
   const HostTable& hosts() const { return hosts_; }
@@ -221,7 +224,9 @@ class Controller final : public Activator::Delegate,
   ControlChannel control_;
   GroupSuspender groups_;
   EventLog events_;
+  AddressPool addresses_;  // what the spec's hosts leave
   Guests guests_;
+  Peers peers_;
   LifecycleMeter meter_;
   Provider* provider_ = nullptr;
   Observer* observer_ = nullptr;

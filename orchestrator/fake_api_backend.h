@@ -75,6 +75,24 @@ class FakeApiBackend final : public ApiBackend {
     guests.erase(host);
     Note("leave " + host);
   }
+  absl::StatusOr<proto::AddPeerReply> AddPeer(const proto::AddPeerRequest& request) override {
+    if (request.name() == "laptop") return absl::AlreadyExistsError("there is a peer laptop");
+    proto::AddPeerReply reply;
+    reply.mutable_peer()->set_name(request.name());
+    reply.mutable_peer()->set_address("10.77.255.254");
+    return reply;
+  }
+  absl::StatusOr<proto::PeerInfo> RemovePeer(const std::string& name) override {
+    if (name != "laptop") return absl::NotFoundError("there is no peer " + name);
+    proto::PeerInfo info;
+    info.set_name(name);
+    return info;
+  }
+  proto::ListPeersReply ListPeers() override {
+    proto::ListPeersReply reply;
+    reply.add_peers()->set_name("laptop");
+    return reply;
+  }
   void Down(bool force, Done done) override {
     Note(force ? "down by force" : "down");
     down = std::move(done);

@@ -36,6 +36,9 @@ class FakeTunnel final : public TunnelEdge {
   std::optional<Endpoint> EndpointOf(const tunnel::PublicKey&) const override {
     return std::nullopt;
   }
+  std::optional<tunnel::PeerStatus> StatusOf(const tunnel::PublicKey&) const override {
+    return std::nullopt;
+  }
   DropCounters Drops() const override { return {}; }
   std::map<uint32_t, std::vector<std::vector<uint8_t>>> sent;
   int batches = 0;

@@ -21,10 +21,6 @@ bool IsName(absl::string_view name) {
 
 }  // namespace
 
-Guests::Guests(const ClusterSpec& spec) : addresses_(spec.network) {
-  for (const HostSpec& host : spec.hosts) addresses_.Reserve(host.address);
-}
-
 absl::StatusOr<HostId> Guests::Add(const std::string& name, OnEnd on_end, Instant now,
                                    HostTable& hosts) {
   if (guests_.size() >= kGuestsMax) {

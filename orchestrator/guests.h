@@ -11,7 +11,6 @@
 #include "base/ip_address.h"
 #include "base/status.h"
 #include "orchestrator/address_pool.h"
-#include "orchestrator/cluster_spec.h"
 #include "orchestrator/host_table.h"
 
 namespace im::orchestrator {
@@ -25,7 +24,8 @@ class Guests {
  public:
   using OnEnd = std::function<void(absl::Status)>;
 
-  explicit Guests(const ClusterSpec& spec);
+  // `addresses` must outlive it.
+  explicit Guests(AddressPool& addresses) : addresses_(addresses) {}
 
   // Adds the guest to `hosts`. An empty name: run-1, run-2, …
   absl::StatusOr<HostId> Add(const std::string& name, OnEnd on_end, Instant now, HostTable& hosts);
@@ -51,7 +51,7 @@ class Guests {
   absl::StatusOr<HostId> AddTo(HostTable& hosts, const std::string& name, const IpAddress& address,
                                OnEnd on_end, Instant now);
 
-  AddressPool addresses_;
+  AddressPool& addresses_;
   absl::flat_hash_map<HostId, Guest> guests_;
   uint64_t next_number_ = 1;
 };

@@ -114,7 +114,9 @@ const HostTable::Host& HostTable::operator[](HostId id) const {
 
 std::string HostTable::NameOf(const IpAddress& address) const {
   const std::optional<HostId> id = FindByAddress(address);
-  return id ? hosts_[*id].name : address.ToString();
+  if (id) return hosts_[*id].name;
+  const auto peer = peers_.find(address);
+  return peer == peers_.end() ? address.ToString() : peer->second;
 }
 
 void HostTable::Apply(Transition& transition) {

@@ -116,8 +116,11 @@ class HostTable {
   const Host& operator[](HostId id) const;
   const HostPolicy& policy(HostId id) const { return policies_[(*this)[id].policy]; }
 
-  // The name of the host with this address, or the address as text.
+  // The name of the host or peer with this address, or the address as text.
   std::string NameOf(const IpAddress& address) const;
+  // What is no host, and has an address of the network (peers.h).
+  void NamePeer(const IpAddress& address, std::string name) { peers_[address] = std::move(name); }
+  void ForgetPeer(const IpAddress& address) { peers_.erase(address); }
 
   size_t size() const { return by_name_.size(); }
   // In order of Add. `f` must not add or remove hosts.
@@ -150,6 +153,7 @@ class HostTable {
   std::vector<HostPolicy> policies_;
   absl::flat_hash_map<absl::string_view, HostId> by_name_;
   absl::flat_hash_map<IpAddress, HostId> by_address_;
+  absl::flat_hash_map<IpAddress, std::string> peers_;
   absl::flat_hash_map<HostId, std::vector<Follower>> followers_;
   absl::flat_hash_map<HostId, std::vector<HostId>> leaders_;
   std::vector<Group> groups_;

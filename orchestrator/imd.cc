@@ -1,9 +1,12 @@
 #include "orchestrator/imd.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "orchestrator/checked_file.h"
 #include "orchestrator/cluster_metrics.h"
 #include "orchestrator/host_setup.h"
 #include "orchestrator/providers/process_provider.h"
@@ -11,8 +14,13 @@
 namespace im::orchestrator {
 namespace {
 
-// Instances of the process provider are on this machine.
-const IpAddress kTunnelAddress = IpAddress::V4(0x7f000001);
+// Where instances of the process provider, which are on this machine, reach a gateway that
+// listens on all addresses.
+const IpAddress kLoopback = IpAddress::V4(0x7f000001);
+
+// The file of the peers (peers.h, checked_file.h).
+constexpr absl::string_view kPeersWord = "IMP1";
+constexpr size_t kPeersBytesMax = 1 << 20;
 
 std::string PortName(const ClusterSpec& spec, const HostSpec& host, const PublishedPort& port) {
   return absl::StrCat(spec.path, ":", port.at.line, ":", port.at.column, ": ports of ", host.name,
@@ -29,11 +37,13 @@ Imd::Imd(Options options, EventLoop& loop, Random& random)
 
 Imd::~Imd() {
   // What comes in while the parts go finds nobody.
+  *self_ = nullptr;
   inside_.SetGateway(nullptr);
   metrics_.reset();
   server_.reset();
   api_.reset();
   ports_.clear();
+  names_.reset();
   if (controller_ != nullptr) controller_->gateway().SetStack(nullptr);
   stack_.reset();
   provider_.reset();
@@ -50,12 +60,15 @@ absl::Status Imd::Init() {
   const ClusterSpec& spec = options_.spec;
   IM_ASSIGN_OR_RETURN(const std::optional<proto::SavedState> saved, store_.Load());
   IM_RETURN_IF_ERROR(AddHosts(spec, loop_.now(), hosts_));
-  IM_RETURN_IF_ERROR(OpenTunnel(saved));
+  IM_ASSIGN_OR_RETURN(const SavedPeers peers, LoadPeers());
+  IM_RETURN_IF_ERROR(OpenTunnel(saved, peers));
 
   Controller::Options options;
   options.state_dir = options_.state_dir.path();
   options.gateway_key = driver_->device().public_key();
-  options.gateway_endpoint = {kTunnelAddress, driver_->local_endpoint().port};
+  options.gateway_endpoint = {spec.listen.address.is_unspecified() ? kLoopback
+                                                                    : spec.listen.address,
+                              driver_->local_endpoint().port};
   options.life = options_.state_dir.life();
   options.first_incarnation =
       FirstIncarnation(saved.value_or(proto::SavedState()), options.life);
@@ -75,6 +88,10 @@ absl::Status Imd::Init() {
   IM_ASSIGN_OR_RETURN(server_, ApiServer::Start(api, loop_, *api_));
   // From here on nothing fails.
   inside_.SetGateway(&controller_->gateway());
+  if (peers) controller_->peers().Restore(*peers);
+  controller_->peers().SetSave([this](proto::SavedPeers all, Durability durability) {
+    return SavePeers(std::move(all), durability);
+  });
   if (saved) controller_->Restore(*saved);
   // First of all on disk: incarnations that will not be used again.
   controller_->Save();
@@ -82,29 +99,49 @@ absl::Status Imd::Init() {
   return absl::OkStatus();
 }
 
-absl::Status Imd::OpenTunnel(const std::optional<proto::SavedState>& saved) {
-  tunnel::Driver::Options options;
-  options.listen = {kTunnelAddress, 0};
-  options.device.mtu = kInnerMtu;
-  if (saved) {
-    const auto key = tunnel::PrivateKey::FromBytes(saved->gateway_private_key());
-    if (!key || saved->gateway_port() == 0 || saved->gateway_port() > 65535) {
-      return absl::DataLossError(absl::StrCat(store_.path(), " lacks the gateway's key or port"));
-    }
-    key_ = *key;
-    options.listen.port = static_cast<uint16_t>(saved->gateway_port());
-  } else {
+absl::Status Imd::ChooseIdentity(const std::optional<proto::SavedState>& saved,
+                                 const SavedPeers& peers, Endpoint& listen) {
+  if (!saved && !peers) {
     key_ = tunnel::GeneratePrivateKey(random_);
+    return absl::OkStatus();
   }
-  auto driver =
-      tunnel::Driver::Create(key_, options, loop_, random_, inside_, /*delegate=*/nullptr);
-  // Instances that live know this port alone; if there are none, any will do.
-  if (!driver.ok() && saved && saved->instances().empty()) {
+  const std::string& bytes = saved ? saved->gateway_private_key() : peers->gateway_private_key();
+  const uint32_t port = saved ? saved->gateway_port() : peers->gateway_port();
+  const auto key = tunnel::PrivateKey::FromBytes(bytes);
+  if (!key || port == 0 || port > 65535) {
+    return absl::DataLossError(absl::StrCat(saved ? store_.path() : PeersPath(),
+                                            " lacks the gateway's key or port"));
+  }
+  key_ = *key;
+  // Instances that live know this port alone. Peers can be told another one.
+  const bool bound = saved && !saved->instances().empty();
+  if (bound && listen.port != 0 && listen.port != port) {
+    IM_LOG(kWarning, "network.listen: port ", listen.port, " has to wait for im down: hosts that run know ",
+           port);
+  }
+  if (bound || listen.port == 0) listen.port = static_cast<uint16_t>(port);
+  return absl::OkStatus();
+}
+
+absl::Status Imd::OpenTunnel(const std::optional<proto::SavedState>& saved,
+                             const SavedPeers& peers) {
+  const Endpoint& wanted = options_.spec.listen;
+  tunnel::Driver::Options options;
+  options.listen = wanted;
+  options.device.mtu = kInnerMtu;
+  IM_RETURN_IF_ERROR(ChooseIdentity(saved, peers, options.listen));
+  auto driver = tunnel::Driver::Create(key_, options, loop_, random_, inside_, &session_watch_);
+  // If nobody knows the port, any will do.
+  const bool known = peers || (saved && !saved->instances().empty());
+  if (!driver.ok() && wanted.port == 0 && !known) {
     options.listen.port = 0;
-    driver = tunnel::Driver::Create(key_, options, loop_, random_, inside_, nullptr);
+    driver = tunnel::Driver::Create(key_, options, loop_, random_, inside_, &session_watch_);
   }
   if (!driver.ok()) {
-    return Annotate(driver.status(), absl::StrCat("gateway's UDP port ", options.listen.ToString()));
+    return Annotate(driver.status(),
+                    absl::StrCat(wanted == kDefaultListen ? "gateway's UDP port "
+                                                          : "network.listen: UDP port ",
+                                 options.listen.ToString()));
   }
   driver_ = *std::move(driver);
   restore_watch_ = RestoreWatch::Create(loop_, {}, [this](absl::string_view why) {
@@ -113,6 +150,42 @@ absl::Status Imd::OpenTunnel(const std::optional<proto::SavedState>& saved) {
   });
   edge_.emplace(*driver_);
   return absl::OkStatus();
+}
+
+absl::StatusOr<Imd::SavedPeers> Imd::LoadPeers() const {
+  const auto bytes = ReadCheckedFile(PeersPath(), kPeersWord, kPeersBytesMax);
+  proto::SavedPeers saved;
+  if (absl::IsDataLoss(bytes.status()) ||
+      (bytes.ok() && *bytes && (!saved.ParseFromString(**bytes) || saved.format() != 1))) {
+    return absl::DataLossError(absl::StrCat(
+        PeersPath(), " is damaged",
+        bytes.ok() ? "" : absl::StrCat(" (", bytes.status().message(), ")"),
+        ": remove it, start again, and add the peers anew"));
+  }
+  if (!bytes.ok()) return bytes.status();
+  return *bytes ? SavedPeers(std::move(saved)) : SavedPeers();
+}
+
+absl::Status Imd::SavePeers(proto::SavedPeers saved, Durability durability) {
+  if (saved.peers().empty()) return RemoveFile(PeersPath());
+  std::error_code error;
+  std::filesystem::create_directories(options_.spec.data_directory, error);
+  if (error) {
+    return ErrnoStatus(absl::StrCat("make directory ", options_.spec.data_directory),
+                       error.value());
+  }
+  saved.set_format(1);
+  saved.set_gateway_private_key(std::string(key_.raw()));
+  saved.set_gateway_port(driver_->local_endpoint().port);
+  return WriteCheckedFile(PeersPath(), kPeersWord, saved.SerializeAsString(), durability);
+}
+
+void Imd::SessionWatch::OnSessionUp(const tunnel::PublicKey& peer) {
+  // Not from within the tunnel.
+  imd_.loop_.Post([self = imd_.self_, peer] {
+    if (*self != nullptr && (*self)->controller_ != nullptr)
+      (*self)->controller_->peers().OnSessionUp(peer);
+  });
 }
 
 absl::Status Imd::OpenStack() {
@@ -125,6 +198,9 @@ absl::Status Imd::OpenStack() {
                                             .mtu = kInnerMtu},
                                            controller_->gateway().from_stack()));
   controller_->gateway().SetStack(nic);
+  IM_ASSIGN_OR_RETURN(names_, NameServer::Open(loop_, *stack_, spec.gateway, spec.network,
+                                               std::string(controller_->requests().name_table()),
+                                               spec.domain));
   return absl::OkStatus();
 }
 

@@ -26,6 +26,7 @@
 #include "orchestrator/cluster_spec.h"
 #include "orchestrator/controller.h"
 #include "orchestrator/metrics_server.h"
+#include "orchestrator/name_server.h"
 #include "orchestrator/port_publisher.h"
 #include "orchestrator/provider.h"
 #include "orchestrator/state_dir.h"
@@ -80,13 +81,31 @@ class Imd {
     Gateway* gateway_ = nullptr;
   };
 
+  // Peers are found anew where they were (peers.h).
+  class SessionWatch final : public tunnel::Device::Delegate {
+   public:
+    explicit SessionWatch(Imd& imd) : imd_(imd) {}
+    void OnSessionUp(const tunnel::PublicKey& peer) override;
+    void OnSessionDown(const tunnel::PublicKey&) override {}
+
+   private:
+    Imd& imd_;
+  };
+  using SavedPeers = std::optional<proto::SavedPeers>;
+
   Imd(Options options, EventLoop& loop, Random& random);
   absl::Status Init();
-  absl::Status OpenTunnel(const std::optional<proto::SavedState>& saved);
+  absl::Status OpenTunnel(const std::optional<proto::SavedState>& saved, const SavedPeers& peers);
+  // The key and port that instances or peers know, if there are any.
+  absl::Status ChooseIdentity(const std::optional<proto::SavedState>& saved,
+                              const SavedPeers& peers, Endpoint& listen);
   absl::Status OpenStack();
   absl::Status OpenPublishedPorts();
   absl::Status OpenMetrics();
   void Save(proto::SavedState state);
+  absl::StatusOr<SavedPeers> LoadPeers() const;
+  absl::Status SavePeers(proto::SavedPeers saved, Durability durability);
+  std::string PeersPath() const { return options_.spec.data_directory + "/peers"; }
 
   Options options_;
   EventLoop& loop_;
@@ -95,17 +114,21 @@ class Imd {
   HostTable hosts_;
   tunnel::PrivateKey key_;
   InsideSink inside_;
+  SessionWatch session_watch_{*this};
   std::unique_ptr<tunnel::Driver> driver_;
   std::unique_ptr<RestoreWatch> restore_watch_;
   std::optional<DriverEdge> edge_;
   std::unique_ptr<Controller> controller_;
   std::unique_ptr<Provider> provider_;
   std::unique_ptr<netstack::Stack> stack_;
+  std::unique_ptr<NameServer> names_;
   std::vector<std::unique_ptr<PortPublisher>> ports_;
   std::unique_ptr<ClusterApi> api_;
   std::unique_ptr<ApiServer> server_;
   std::unique_ptr<MetricsServer> metrics_;
   bool save_failed_ = false;
+  // Cleared by the destructor, so that what waits for the loop finds nobody.
+  std::shared_ptr<Imd*> self_ = std::make_shared<Imd*>(this);
 };
 
 }  // namespace im::orchestrator

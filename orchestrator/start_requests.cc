@@ -8,6 +8,13 @@
 #include "orchestrator/host_program.h"
 
 namespace im::orchestrator {
+namespace {
+
+// Agents are on this machine, and nobody else need reach them: a stock peer's packets come
+// by way of the gateway.
+constexpr char kAgentListenAddress[] = "127.0.0.1";
+
+}  // namespace
 
 std::string AddressBytes(const IpAddress& address) {
   const std::span<const uint8_t> bytes = address.bytes();
@@ -48,7 +55,7 @@ void StartRequests::FillCommon(const Instance& instance, const tunnel::PrivateKe
   request.set_private_key(std::string(key.raw()));
   request.set_gateway_public_key(std::string(gateway_key_.raw()));
   request.set_gateway_endpoint(gateway_endpoint_.ToString());
-  request.set_listen_address(gateway_endpoint_.address.ToString());
+  request.set_listen_address(kAgentListenAddress);
   request.set_gateway_address(AddressBytes(spec_.gateway));
   request.set_mtu(spec_.mtu);
   request.set_offload(true);

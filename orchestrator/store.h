@@ -1,12 +1,8 @@
-// Store: imd's state on disk, one file that is replaced as a whole.
+// Store: imd's state on disk, one file that is replaced as a whole
+// (checked_file.h): "IMS1" and a proto::SavedState.
 //
-// Written beside it and renamed over it, so that a reader sees the old or the
-// new one, also when imd is killed in between. There is no fsync: the state is
-// worth nothing after a reboot (its instances are gone), and a wake must not
-// wait for a disk. A file torn by a power cut is found by its checksum.
-//
-// Layout: "IMS1", a checksum of the rest (FNV-1a, 8 bytes, little-endian),
-// then a proto::SavedState.
+// There is no fsync: the state is worth nothing after a reboot (its instances are
+// gone), and a wake must not wait for a disk.
 
 #ifndef IM_ORCHESTRATOR_STORE_H_
 #define IM_ORCHESTRATOR_STORE_H_

@@ -129,7 +129,7 @@ TEST_F(StoreTest, EveryFlippedByteIsFoundOut) {
 
 TEST_F(StoreTest, AFileOfSomethingElseIsNotTaken) {
   Write("name: shop\nhosts: {}\nwhatever: else\n");
-  EXPECT_THAT(LoadError(), HasSubstr("not a state file"));
+  EXPECT_THAT(LoadError(), HasSubstr("another kind of file"));
   ASSERT_EQ(truncate(store_->path().c_str(), kStateBytesMax + 1), 0);
   EXPECT_THAT(LoadError(), HasSubstr("too large"));
   std::filesystem::remove(store_->path());

@@ -24,6 +24,8 @@ class TunnelEdge {
   virtual void SendTo(const tunnel::PublicKey& peer, PacketBatch batch) = 0;
   // Where the peer was last heard from.
   virtual std::optional<Endpoint> EndpointOf(const tunnel::PublicKey& peer) const = 0;
+  // Everything the tunnel knows of the peer.
+  virtual std::optional<tunnel::PeerStatus> StatusOf(const tunnel::PublicKey& peer) const = 0;
   // What it has dropped so far, its socket's share too.
   virtual DropCounters Drops() const = 0;
 };
@@ -41,6 +43,9 @@ class DriverEdge final : public TunnelEdge {
   std::optional<Endpoint> EndpointOf(const tunnel::PublicKey& peer) const override {
     const std::optional<tunnel::PeerStatus> status = driver_.device().GetPeer(peer);
     return status.has_value() ? status->endpoint : std::nullopt;
+  }
+  std::optional<tunnel::PeerStatus> StatusOf(const tunnel::PublicKey& peer) const override {
+    return driver_.device().GetPeer(peer);
   }
   DropCounters Drops() const override { return driver_.Drops(); }
 

@@ -49,6 +49,9 @@ class VirtualCluster::Edge final : public TunnelEdge {
     const auto status = cluster_.device_->GetPeer(peer);
     return status.has_value() ? status->endpoint : std::nullopt;
   }
+  std::optional<tunnel::PeerStatus> StatusOf(const tunnel::PublicKey& peer) const override {
+    return cluster_.device_->GetPeer(peer);
+  }
   DropCounters Drops() const override { return cluster_.device_->drops(); }
 
  private:

@@ -70,6 +70,7 @@ void Device::Impl::Configure(Peer& peer, const PeerConfig& config, Instant now, 
   }
   peer.standby = config.standby;
   peer.relay = config.relay;
+  peer.fit_mtu = config.fit_mtu;
   if (config.probe_mtu != (peer.path_mtu != nullptr)) {
     peer.path_mtu =
         config.probe_mtu ? std::make_unique<PathMtu>(peer.slot, state.times) : nullptr;
@@ -265,7 +266,8 @@ std::optional<PeerConfig> Device::GetPeerConfig(const PublicKey& key) const {
                     .persistent_keepalive = peer->persistent_keepalive,
                     .standby = peer->standby,
                     .relay = peer->relay,
-                    .probe_mtu = peer->path_mtu != nullptr};
+                    .probe_mtu = peer->path_mtu != nullptr,
+                    .fit_mtu = peer->fit_mtu};
 }
 
 std::optional<PeerStatus> Device::GetPeer(const PublicKey& key) const {

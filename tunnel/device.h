@@ -9,7 +9,7 @@
 // for each peer and batch. Inbound: runs of datagrams → message type → session
 // by index → opened → replay window → source check → coalesced → `inside`.
 //
-// Beyond [W], for Imaginary Machines (both off unless set; im-tunnel never
+// Beyond [W], for Imaginary Machines (all off unless set; im-tunnel never
 // sets them):
 //  - PeerConfig::standby: the peer's AllowedIPs carry outbound packets only
 //    while it has a live session, one in which no initiation had to be repeated
@@ -23,6 +23,9 @@
 //  - PeerConfig::probe_mtu: the other end is one of ours, too: the path's MTU is
 //    found by probing (path_mtu.h), and packets are made to fit it (fit_mtu.h);
 //    and each end answers for the inner checksums of what it sends (vouching.h).
+//  - PeerConfig::fit_mtu: the other end is a stock one, and others' packets reach it
+//    by way of us, larger than it could send itself: they are made to fit
+//    Options::mtu as a router would (fit_mtu.h).
 
 #ifndef IM_TUNNEL_DEVICE_H_
 #define IM_TUNNEL_DEVICE_H_
@@ -54,6 +57,7 @@ struct PeerConfig {
   bool standby = false;
   bool relay = false;
   bool probe_mtu = false;
+  bool fit_mtu = false;  // means nothing beside probe_mtu
 };
 
 // A snapshot, for UAPI, `im ps` and tests.

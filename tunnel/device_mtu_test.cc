@@ -91,6 +91,28 @@ TEST_F(DeviceMtuTest, AForeignPeerIsNeverProbedAndNeverCutFor) {
   EXPECT_EQ(mtu(), 1420);
 }
 
+TEST_F(DeviceMtuTest, PacketsOfOthersAreMadeToFitAForeignPeer) {
+  BringUp(/*ours=*/false);
+  PeerConfig config = network.ConfigOf(b);
+  config.fit_mtu = true;
+  network.SetPeer(a, config);
+  EXPECT_TRUE(a.device.GetPeerConfig(b.key())->fit_mtu);
+  network.Send(a, Tcp(60000));
+  SendSuperPacket();
+  network.DeliverAll();
+  size_t bytes = 0;
+  for (const ByteVector& packet : b.inbox) bytes += ParseIp(packet)->payload_size();
+  EXPECT_EQ(bytes, 2 * 60000u);
+  EXPECT_EQ(largest, 1420 + kTransportOverhead);
+  a.inbox.clear();
+  b.inbox.clear();
+  network.Send(a, TextPacket(a.address, b.address, std::string(3000, 'x')));
+  network.DeliverAll();
+  EXPECT_THAT(b.inbox, IsEmpty());
+  ASSERT_THAT(a.inbox, SizeIs(1)) << "who sent it is told";
+  EXPECT_EQ(a.inbox[0][26] << 8 | a.inbox[0][27], 1420);
+}
+
 TEST_F(DeviceMtuTest, ANarrowPathLosesNothingOfTcp) {
   carries = 1440;
   BringUp();

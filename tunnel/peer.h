@@ -39,6 +39,7 @@ struct Peer {
   std::chrono::seconds persistent_keepalive{0};
   bool standby = false;
   bool relay = false;
+  bool fit_mtu = false;
   std::unique_ptr<PathMtu> path_mtu;  // null: not probed
 
   // ---- where it is: configured, then wherever it last spoke from ----

@@ -166,7 +166,10 @@ size_t Sender::Seal(Peer& peer, Session& session, std::span<Packet> packets, Ins
   size_t taken = 0;
   for (; taken < packets.size(); ++taken) {
     Packet& packet = packets[taken];
-    if (peer.path_mtu != nullptr && !FitPath(peer, packet, now, out)) continue;
+    if (peer.path_mtu != nullptr ? !FitPath(peer, packet, now, out)
+                                 : peer.fit_mtu && !FitUsual(packet, out)) {
+      continue;
+    }
     if (!Add(session, packet, now, runs)) break;
     data = data || packet.size != 0;
   }
@@ -279,6 +282,14 @@ bool Sender::FitPath(Peer& peer, Packet& packet, Instant now, Outbox& out) {
     TellMtu(packet.bytes(), result.mtu, out);
   }
   return true;
+}
+
+bool Sender::FitUsual(Packet& packet, Outbox& out) {
+  const FitResult result = FitToMtu(packet, state_.options.mtu);
+  if (result.fit != Fit::kTooBig) return true;
+  state_.drops.Add(DropReason::kTooBig);
+  TellMtu(packet.bytes(), result.mtu, out);
+  return false;
 }
 
 void Sender::TellMtu(std::span<const uint8_t> packet, int mtu, Outbox& out) {

@@ -52,6 +52,8 @@ class Sender {
   // Makes the packet fit the peer's path. False if it is not to be sent: its
   // sender was told.
   bool FitPath(Peer& peer, Packet& packet, Instant now, Outbox& out);
+  // The same for a stock peer's, which has the usual MTU.
+  bool FitUsual(Packet& packet, Outbox& out);
   void TellMtu(std::span<const uint8_t> packet, int mtu, Outbox& out);
   void SealProbe(Peer& peer, Session& session, const ProbeMessage& probe, size_t size, Instant now,
                  Outbox& out);

@@ -36,9 +36,7 @@
 #include "orchestrator/agent/control_client.h"
 #include "orchestrator/agent/data_path.h"
 #include "orchestrator/agent/direct_peers.h"
-#include "orchestrator/agent/dns_responder.h"
 #include "orchestrator/agent/exec_server.h"
-#include "orchestrator/agent/name_index.h"
 #include "orchestrator/agent/pauser.h"
 #include "orchestrator/agent/program_output.h"
 #include "orchestrator/agent/sandbox.h"
@@ -131,8 +129,8 @@ class Agent final : public Sandbox::Delegate,
   std::unique_ptr<Cgroup> cgroup_;
   std::unique_ptr<ProgramOutput> output_;
   std::unique_ptr<Sandbox> sandbox_;
-  NameIndex names_;
-  DnsResponder dns_;
+  names::NameIndex names_;
+  names::DnsResponder dns_;
   ControlClient control_;
   UseMeter use_meter_;
   std::unique_ptr<DataPath> data_path_;

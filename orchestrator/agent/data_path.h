@@ -27,7 +27,7 @@
 #include "base/packet_sink.h"
 #include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/direct_peers.h"
-#include "orchestrator/agent/dns_responder.h"
+#include "orchestrator/names/dns_responder.h"
 #include "orchestrator/agent/packet_tap.h"
 #include "orchestrator/agent/traffic.h"
 #include "tunnel/driver.h"
@@ -60,7 +60,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   };
 
   // All must outlive it.
-  DataPath(const Options& options, EventLoop& loop, DnsResponder& dns, Delegate& delegate)
+  DataPath(const Options& options, EventLoop& loop, names::DnsResponder& dns, Delegate& delegate)
       : options_(options), loop_(loop), dns_(dns), delegate_(delegate) {}
 
   // Both must come before packets do.
@@ -108,7 +108,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
 
   const Options options_;
   EventLoop& loop_;
-  DnsResponder& dns_;
+  names::DnsResponder& dns_;
   Delegate& delegate_;
   Attachment* attachment_ = nullptr;
   tunnel::Driver* driver_ = nullptr;

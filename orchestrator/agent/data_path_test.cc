@@ -54,8 +54,8 @@ class DataPathTest : public testing::Test, public DataPath::Delegate, public Att
 
   RealClock clock_;
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(clock_);
-  NameIndex names_{""};
-  DnsResponder dns_{names_, "t.im"};
+  names::NameIndex names_{""};
+  names::DnsResponder dns_{names_, "t.im"};
   DropCounters drops_;
   DataPath path_{{.host = kHost, .gateway = kGateway, .started_at = clock_.Now()}, *loop_, dns_, *this};
   std::vector<std::string> happened_;

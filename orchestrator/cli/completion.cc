@@ -68,6 +68,8 @@ const CLI::App* FindVerb(const CLI::App& app, const std::string& name) {
   return nullptr;
 }
 
+bool HasVerbs(const CLI::App& verb) { return !verb.get_subcommands({}).empty(); }
+
 const CLI::Option* FindOption(const CLI::App& app, const std::string& word) {
   for (const CLI::Option* option : app.get_options({})) {
     if (!option->nonpositional()) continue;
@@ -94,7 +96,9 @@ class Values {
       return Names(absl::StrSplit(type.substr(open + 1, type.size() - open - 2), ','), prefix);
     }
     if (name == "HOST") return Names(sources_.hosts(cluster_), prefix);
-    if (name == "FILE" || option.check_lname("write")) return lines_.push_back(kFiles);
+    if (name == "PEER") return Names(sources_.peers(cluster_), prefix);
+    if (name == "FILE" || option.check_lname("write") || option.check_lname("output"))
+      return lines_.push_back(kFiles);
     if (name == "SOURCE" || name == "DESTINATION") return Places(prefix);
   }
 
@@ -177,6 +181,9 @@ std::vector<std::string> Complete(const CLI::App& app, const std::vector<std::st
     } else if (verb == nullptr) {
       verb = FindVerb(app, word);
       if (verb == nullptr) return lines;
+    } else if (HasVerbs(*verb)) {  // im peer add
+      verb = FindVerb(*verb, word);
+      if (verb == nullptr) return lines;
     } else {
       ++positionals;
     }
@@ -194,8 +201,8 @@ std::vector<std::string> Complete(const CLI::App& app, const std::vector<std::st
     lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
     return lines;
   }
-  if (verb == nullptr) {
-    for (const CLI::App* known : app.get_subcommands({})) {
+  if (verb == nullptr || HasVerbs(*verb)) {
+    for (const CLI::App* known : (verb == nullptr ? app : *verb).get_subcommands({})) {
       if (known->get_group().empty() || !absl::StartsWith(known->get_name(), typed)) continue;
       lines.push_back(Line(known->get_name(), known->get_description()));
     }

@@ -29,6 +29,7 @@ inline constexpr char kCompleteVerb[] = "__complete";
 struct CompletionSources {
   std::function<std::vector<std::string>(const std::string& cluster)> hosts;
   std::function<std::vector<std::string>()> clusters;
+  std::function<std::vector<std::string>(const std::string& cluster)> peers;
 };
 
 // The lines. `words`: all behind `im`.

@@ -29,6 +29,7 @@ class CompletionTest : public testing::Test {
     AddValidate(app_, context_);
     AddWait(app_, context_);
     AddShell(app_, context_);
+    AddPeer(app_, context_);
   }
 
   std::vector<std::string> Offer(const std::vector<std::string>& words) {
@@ -38,7 +39,11 @@ class CompletionTest : public testing::Test {
                            asked_ = cluster.empty() ? "default" : cluster;
                            return std::vector<std::string>{"db", "web", "web-2"};
                          },
-                     .clusters = [] { return std::vector<std::string>{"shop", "test"}; }});
+                     .clusters = [] { return std::vector<std::string>{"shop", "test"}; },
+                     .peers =
+                         [](const std::string&) {
+                           return std::vector<std::string>{"laptop", "phone"};
+                         }});
   }
 
   Context context_;
@@ -52,6 +57,25 @@ TEST_F(CompletionTest, OffersVerbsWithTheirDescriptions) {
   EXPECT_THAT(Offer({"nonsense"}), IsEmpty());
   EXPECT_THAT(Offer({""}), Not(Contains(StartsWith("__man")))) << "it is hidden";
   EXPECT_THAT(Offer({}), Contains(StartsWith("ps\t")));
+}
+
+TEST_F(CompletionTest, OffersVerbsOfVerbs) {
+  EXPECT_THAT(Offer({"peer", "a"}), ElementsAre(StartsWith("add\tLet a machine join")));
+  EXPECT_THAT(Offer({"peer", "remove", "p"}), ElementsAre("phone"));
+  EXPECT_THAT(Offer({"peer", "add", "--q"}), ElementsAre(StartsWith("--qr\t")));
+  EXPECT_THAT(Offer({"peer", "add", "--dns", "r"}), ElementsAre("resolvectl"));
+  EXPECT_THAT(Offer({"peer", "add", "-o", ""}), ElementsAre(":files"));
+  EXPECT_THAT(Offer({"peer", "nonsense", ""}), IsEmpty());
+}
+
+TEST_F(CompletionTest, ManualPagesTellOfVerbsOfVerbs) {
+  for (const ManPage& page : ManPages(app_, "1")) {
+    if (page.name != "im-peer.1") continue;
+    EXPECT_THAT(page.text, HasSubstr(".SS \\fBim peer add\\fR [\\fIOPTIONS\\fR] \\fINAME\\fR"));
+    EXPECT_THAT(page.text, HasSubstr("\\-\\-qr"));
+    return;
+  }
+  FAIL() << "there is no page im-peer.1";
 }
 
 TEST_F(CompletionTest, OffersHostsWhereAHostIsMeant) {
@@ -100,7 +124,7 @@ TEST_F(CompletionTest, ManPagesTellWhatHelpTells) {
   std::vector<std::string> names;
   for (const ManPage& page : pages) names.push_back(page.name);
   EXPECT_THAT(names, ElementsAre("im.1", "im-ps.1", "im-exec.1", "im-run.1", "im-logs.1",
-                                 "im-validate.1", "im-wait.1", "im-completion.1"));
+                                 "im-validate.1", "im-wait.1", "im-completion.1", "im-peer.1"));
   EXPECT_THAT(pages[0].text, StartsWith(".TH IM 1 \"\" \"im 1.2.3\""));
   EXPECT_THAT(pages[0].text, HasSubstr("\\fBim\\-ps\\fR(1)\nShow all hosts"));
   const std::string& logs = pages[4].text;

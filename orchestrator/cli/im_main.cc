@@ -111,6 +111,7 @@ int Main(int argc, char** argv) {
   AddSuspend(app, context);
   AddRelease(app, context);
   AddWait(app, context);
+  AddPeer(app, context);
   AddValidate(app, context);
   AddDoctor(app, context);
   AddShell(app, context);

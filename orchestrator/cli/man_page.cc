@@ -47,8 +47,10 @@ void AppendVerbatim(absl::string_view text, std::string& out) {
                   "\n.fi\n");
 }
 
-std::string Synopsis(const CLI::App& verb) {
-  std::string text = absl::StrCat("\\fBim ", ManEscape(verb.get_name()), "\\fR [\\fIOPTIONS\\fR]");
+std::string Synopsis(const CLI::App& verb, const std::string& before = "im ") {
+  std::string text =
+      absl::StrCat("\\fB", before, ManEscape(verb.get_name()), "\\fR [\\fIOPTIONS\\fR]");
+  if (!verb.get_subcommands({}).empty()) absl::StrAppend(&text, " \\fICOMMAND\\fR ...");
   for (const CLI::Option* option : verb.get_options({})) {
     if (option->nonpositional()) continue;
     const std::string name = ManEscape(option->get_name(true));
@@ -60,6 +62,19 @@ std::string Synopsis(const CLI::App& verb) {
     absl::StrAppend(&text, " \\-\\- \\fICOMMAND\\fR");
   }
   return text;
+}
+
+// Of a verb that has verbs of its own: im peer add.
+void AppendCommands(const CLI::App& verb, std::string& out) {
+  if (verb.get_subcommands({}).empty()) return;
+  absl::StrAppend(&out, ".SH COMMANDS\n");
+  for (const CLI::App* command : verb.get_subcommands({})) {
+    const std::string before = absl::StrCat("im ", ManEscape(verb.get_name()), " ");
+    absl::StrAppend(&out, ".SS ", Synopsis(*command, before), "\n",
+                    ManEscape(command->get_description()), ".\n");
+    AppendVerbatim(command->get_footer(), out);
+    AppendOptions(*command, out);
+  }
 }
 
 std::string Head(absl::string_view name, absl::string_view version, absl::string_view what) {
@@ -99,6 +114,7 @@ std::vector<ManPage> ManPages(const CLI::App& app, absl::string_view version) {
     AppendVerbatim(verb->get_footer(), page);
     absl::StrAppend(&page, ".SH OPTIONS\n");
     AppendOptions(*verb, page);
+    AppendCommands(*verb, page);
     absl::StrAppend(&page, ".SH SEE ALSO\n\\fBim\\fR(1)\n");
     pages.push_back({absl::StrCat(name, ".1"), std::move(page)});
   }

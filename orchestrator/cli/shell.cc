@@ -35,6 +35,18 @@ std::vector<std::string> HostNames(Context context, const std::string& cluster) 
   return names;
 }
 
+std::vector<std::string> PeerNames(Context context, const std::string& cluster) {
+  if (!cluster.empty()) context.cluster_option = cluster;
+  auto client = Client::Connect(context);
+  if (!client.ok()) return {};
+  grpc::ClientContext call;
+  proto::ListPeersReply reply;
+  if (!client->stub().ListPeers(&call, {}, &reply).ok()) return {};
+  std::vector<std::string> names;
+  for (const proto::PeerInfo& peer : reply.peers()) names.push_back(peer.name());
+  return names;
+}
+
 int WriteManPages(const CLI::App& app, const std::string& directory) {
   for (const ManPage& page : ManPages(app, kVersion)) {
     const std::string path = absl::StrCat(directory, "/", page.name);
@@ -55,7 +67,8 @@ int RunComplete(const CLI::App& app, const Context& context,
                 const std::vector<std::string>& words) {
   const CompletionSources sources{
       .hosts = [&context](const std::string& cluster) { return HostNames(context, cluster); },
-      .clusters = [] { return RunningClusters(OurStateRoots()); }};
+      .clusters = [] { return RunningClusters(OurStateRoots()); },
+      .peers = [&context](const std::string& cluster) { return PeerNames(context, cluster); }};
   for (const std::string& line : Complete(app, words, sources)) std::puts(line.c_str());
   return kExitOk;
 }

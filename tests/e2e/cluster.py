@@ -63,14 +63,15 @@ class Cluster:
         self.state_root = pathlib.Path(state_root or self.dir / "run")
         self.spec = self.dir / "cluster.yaml"
         self.spec.write_text(f"name: {name}\n" + spec)
-        self.env = dict(os.environ, IM_STATE_DIR=str(self.state_root), IM_CLUSTER=name, NO_COLOR="1")
+        self.env = dict(os.environ, IM_STATE_DIR=str(self.state_root), IM_CLUSTER=name, NO_COLOR="1",
+                        IM_DATA_DIR=str(self.dir / "data"))
         self.front = None
         self.drivers = []
 
     # ---- commands ----
 
-    def im(self, *args, check=True, timeout=DEADLINE_S, input=None):
-        result = subprocess.run([str(BIN / "im"), *args], env=self.env, text=True, input=input,
+    def im(self, *args, check=True, timeout=DEADLINE_S, input=None, cwd=None):
+        result = subprocess.run([str(BIN / "im"), *args], env=self.env, text=True, input=input, cwd=cwd,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
         if check and result.returncode != 0:
             raise AssertionError(f"im {' '.join(args)}: exit {result.returncode}\n"

@@ -179,7 +179,6 @@ hosts:
   tun: {{command: {SERVER}, volumes: ["data:/mnt"], tmpfs: [/srv]}}
   netstack: {{command: {SERVER}, attach: netstack}}
 """)
-        c.env["IM_DATA_DIR"] = str(c.dir / "data")
         c.up()
         drive = c.drive()
 

@@ -69,6 +69,9 @@ class SimTunnel final : public orchestrator::TunnelEdge {
     if (it == peers_.end() || !it->second.node) return std::nullopt;
     return EndpointOfNode(*it->second.node);
   }
+  std::optional<tunnel::PeerStatus> StatusOf(const tunnel::PublicKey&) const override {
+    return std::nullopt;
+  }
   DropCounters Drops() const override { return {}; }
 
   // A handshake of the agent's, or its answer to ours. False: no such peer.

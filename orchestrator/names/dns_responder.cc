@@ -1,4 +1,4 @@
-#include "orchestrator/agent/dns_responder.h"
+#include "orchestrator/names/dns_responder.h"
 
 #include <algorithm>
 
@@ -9,7 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
-namespace im::agent {
+namespace im::names {
 namespace {
 
 // RFC 1035 4.1.1.
@@ -174,6 +174,21 @@ DnsResponder::Reply DnsResponder::Resolve(const Question& question) {
   return {.type = type, .data = {bytes.begin(), bytes.end()}};
 }
 
+bool DnsResponder::IsElsewhere(std::span<const uint8_t> query) {
+  Reader in(query);
+  in.U16();
+  const uint16_t flags = in.U16();
+  const uint16_t questions = in.U16();
+  in.Bytes(kHeaderBytes - 6);
+  const std::optional<std::string> name = ReadName(in);
+  in.U32();
+  if (!in.ok() || !name || questions != 1 || (flags & (kFlagResponse | kOpcodeMask)) != 0)
+    return false;
+  if (!absl::EndsWith(*name, ".arpa")) return !HostPart(*name).has_value();
+  const std::optional<IpAddress> address = ParseReverse(*name);
+  return !address || names_.FindName(*address).empty();
+}
+
 std::optional<std::vector<uint8_t>> DnsResponder::Answer(std::span<const uint8_t> query) {
   Reader in(query);
   const uint16_t id = in.U16();
@@ -254,4 +269,4 @@ std::optional<std::vector<uint8_t>> DnsResponder::Answer(std::span<const uint8_t
   return out;
 }
 
-}  // namespace im::agent
+}  // namespace im::names

@@ -1,4 +1,4 @@
-#include "orchestrator/agent/dns_responder.h"
+#include "orchestrator/names/dns_responder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "proto/agent.pb.h"
 
-namespace im::agent {
+namespace im::names {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
@@ -59,6 +59,23 @@ class DnsResponderTest : public testing::Test {
                             {"six", "fd00::77"}})};
   DnsResponder responder_{names_, "Shop.im"};
 };
+
+TEST_F(DnsResponderTest, TellsWhatAnotherResolverMayKnow) {
+  for (const char* name : {"debian.org", "shop.im.org", "xshop.im", "9.0.77.10.in-addr.arpa",
+                           "a.ip6.arpa"})
+    EXPECT_TRUE(responder_.IsElsewhere(Query(name, kA))) << name;
+  for (const char* name : {"db", "nobody", "db.shop.im", "nobody.Shop.IM", "shop.im", "",
+                           "5.0.77.10.in-addr.arpa"})
+    EXPECT_FALSE(responder_.IsElsewhere(Query(name, kA))) << name;
+  // What is no query at all is not passed on either.
+  Bytes response = Query("debian.org", kA);
+  response[2] |= 0x80;
+  EXPECT_FALSE(responder_.IsElsewhere(response));
+  Bytes cut = Query("debian.org", kA);
+  cut.pop_back();
+  EXPECT_FALSE(responder_.IsElsewhere(cut));
+  EXPECT_FALSE(responder_.IsElsewhere(Bytes(5)));
+}
 
 TEST_F(DnsResponderTest, AnswersShortAndFullNamesInAnyCase) {
   for (const char* name : {"db", "DB", "db.shop.im", "dB.ShOp.IM"}) {
@@ -224,4 +241,4 @@ TEST(NameIndexTest, WhatCannotBeDecodedIsLeftOut) {
 }
 
 }  // namespace
-}  // namespace im::agent
+}  // namespace im::names

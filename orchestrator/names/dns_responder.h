@@ -11,8 +11,8 @@
 // RFC 1035 (messages, names), RFC 2308 (no data), RFC 3596 (AAAA, ip6.arpa),
 // RFC 6891 (EDNS).
 
-#ifndef IM_ORCHESTRATOR_AGENT_DNS_RESPONDER_H_
-#define IM_ORCHESTRATOR_AGENT_DNS_RESPONDER_H_
+#ifndef IM_ORCHESTRATOR_NAMES_DNS_RESPONDER_H_
+#define IM_ORCHESTRATOR_NAMES_DNS_RESPONDER_H_
 
 #include <cstdint>
 #include <optional>
@@ -21,9 +21,9 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "orchestrator/agent/name_index.h"
+#include "orchestrator/names/name_index.h"
 
-namespace im::agent {
+namespace im::names {
 
 // Addresses belong to their hosts for ever; the limit is for those who change
 // cluster.yaml.
@@ -34,6 +34,10 @@ class DnsResponder {
   // `names` must outlive the responder. `domain` without dots at its ends.
   DnsResponder(NameIndex& names, absl::string_view domain);
 
+  // Whether `query` asks for a name that is neither of the cluster nor of one label, or
+  // for that of an address that no host has: what Answer would say does not exist, and
+  // another resolver may know.
+  bool IsElsewhere(std::span<const uint8_t> query);
   // The answer to the UDP payload `query`; nullopt if none is due.
   std::optional<std::vector<uint8_t>> Answer(std::span<const uint8_t> query);
 
@@ -49,6 +53,6 @@ class DnsResponder {
   std::string domain_;
 };
 
-}  // namespace im::agent
+}  // namespace im::names
 
-#endif  // IM_ORCHESTRATOR_AGENT_DNS_RESPONDER_H_
+#endif  // IM_ORCHESTRATOR_NAMES_DNS_RESPONDER_H_

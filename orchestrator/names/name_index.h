@@ -6,8 +6,8 @@
 // about 40 bytes a host and no allocation for each. The names of replicas are
 // computed (proto::ReplicaNames).
 
-#ifndef IM_ORCHESTRATOR_AGENT_NAME_INDEX_H_
-#define IM_ORCHESTRATOR_AGENT_NAME_INDEX_H_
+#ifndef IM_ORCHESTRATOR_NAMES_NAME_INDEX_H_
+#define IM_ORCHESTRATOR_NAMES_NAME_INDEX_H_
 
 #include <cstdint>
 #include <optional>
@@ -17,7 +17,7 @@
 #include "absl/strings/string_view.h"
 #include "base/ip_address.h"
 
-namespace im::agent {
+namespace im::names {
 
 // DNS names are at most 253 characters long (RFC 1035 2.3.4); records with a
 // longer or empty name are left out.
@@ -64,6 +64,6 @@ class NameIndex {
   std::vector<Replicas> replicas_;    // by prefix, then first
 };
 
-}  // namespace im::agent
+}  // namespace im::names
 
-#endif  // IM_ORCHESTRATOR_AGENT_NAME_INDEX_H_
+#endif  // IM_ORCHESTRATOR_NAMES_NAME_INDEX_H_

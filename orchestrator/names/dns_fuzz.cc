@@ -3,13 +3,13 @@
 
 #include <cstdlib>
 
-#include "orchestrator/agent/dns_responder.h"
+#include "orchestrator/names/dns_responder.h"
 #include "proto/agent.pb.h"
 
 namespace {
 
-im::agent::DnsResponder& Responder() {
-  static im::agent::NameIndex names = [] {
+im::names::DnsResponder& Responder() {
+  static im::names::NameIndex names = [] {
     im::proto::NameTable table;
     for (const char* name : {"web", "app", "db"}) {
       im::proto::HostName* host = table.add_hosts();
@@ -19,22 +19,23 @@ im::agent::DnsResponder& Responder() {
     im::proto::HostName* six = table.add_hosts();
     six->set_name("six");
     six->set_address(std::string(15, '\xfd') + "x");
-    return im::agent::NameIndex(table.SerializeAsString());
+    return im::names::NameIndex(table.SerializeAsString());
   }();
-  static im::agent::DnsResponder responder(names, "shop.im");
+  static im::names::DnsResponder responder(names, "shop.im");
   return responder;
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Responder().IsElsewhere({data, size});
   const auto answer = Responder().Answer({data, size});
   if (!answer) return 0;
   const bool fits = answer->size() >= 12 && answer->size() <= 1232;
   if (!fits || (*answer)[0] != data[0] || (*answer)[1] != data[1] || ((*answer)[2] & 0x80) == 0)
     std::abort();
   // The names of the start request are parsed too, when first asked.
-  im::agent::NameIndex index(std::string(reinterpret_cast<const char*>(data), size));
+  im::names::NameIndex index(std::string(reinterpret_cast<const char*>(data), size));
   index.size();
   return 0;
 }

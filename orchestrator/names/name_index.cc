@@ -1,4 +1,4 @@
-#include "orchestrator/agent/name_index.h"
+#include "orchestrator/names/name_index.h"
 
 #include <google/protobuf/io/coded_stream.h>
 
@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/agent.pb.h"
 
-namespace im::agent {
+namespace im::names {
 namespace {
 
 // Fields 1 (hosts) and 2 (replicas) of proto::NameTable, wire type 2
@@ -148,4 +148,4 @@ size_t NameIndex::size() {
   return size;
 }
 
-}  // namespace im::agent
+}  // namespace im::names
