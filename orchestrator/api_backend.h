@@ -50,6 +50,8 @@ class ApiBackend {
   virtual absl::StatusOr<proto::AddPeerReply> AddPeer(const proto::AddPeerRequest& request) = 0;
   virtual absl::StatusOr<proto::PeerInfo> RemovePeer(const std::string& name) = 0;
   virtual proto::ListPeersReply ListPeers() = 0;
+  virtual absl::StatusOr<proto::DashboardReply> OpenDashboard(
+      const proto::DashboardRequest& request) = 0;
 
   // Releases all hosts; `done` when nothing is left. Events tell the progress.
   virtual void Down(bool force, Done done) = 0;

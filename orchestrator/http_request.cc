@@ -11,7 +11,32 @@ namespace {
 
 using Parse = HttpRequest::Parse;
 
-// RFC 9110 5.6.2, as far as methods use it.
+// RFC 9110 5.6.2.
+bool IsToken(absl::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           absl::StrContains("!#$%&'*+-.^_`|~", c);
+  });
+}
+
+// Lines up to the empty one; false if one is none (a folded one, RFC 9112 5.2,
+// neither).
+bool ParseHeaders(absl::string_view lines, HttpRequest& request) {
+  while (true) {
+    const size_t end = lines.find('\n');
+    absl::string_view line = lines.substr(0, end);
+    lines.remove_prefix(end + 1);
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    if (line.empty()) return true;
+    const size_t colon = line.find(':');
+    if (colon == absl::string_view::npos || !IsToken(line.substr(0, colon))) return false;
+    const absl::string_view value = absl::StripAsciiWhitespace(line.substr(colon + 1));
+    request.headers.emplace_back(absl::AsciiStrToLower(line.substr(0, colon)),
+                                 std::string(value));
+  }
+}
+
+// As far as methods use tokens.
 bool IsMethod(absl::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
     return absl::ascii_isupper(static_cast<unsigned char>(c));
@@ -50,13 +75,26 @@ Parse ParseHttpRequest(absl::string_view bytes, HttpRequest& request) {
   }
   request.method = std::string(method);
   request.path = std::string(target.substr(0, target.find('?')));
-  return Parse::kComplete;
+  request.headers.clear();
+  return ParseHeaders(bytes.substr(line_end + 1), request) ? Parse::kComplete : Parse::kBad;
 }
 
-std::string HttpHeader(absl::string_view status, absl::string_view content_type, size_t size) {
+std::optional<absl::string_view> HttpRequest::Header(absl::string_view name) const {
+  std::optional<absl::string_view> found;
+  for (const auto& [known, value] : headers) {
+    if (known != name) continue;
+    if (found) return std::nullopt;
+    found = value;
+  }
+  return found;
+}
+
+std::string HttpHeader(absl::string_view status, absl::string_view content_type,
+                       std::optional<size_t> size, absl::string_view more) {
   return absl::StrCat("HTTP/1.1 ", status, "\r\nContent-Type: ", content_type,
-                      "\r\nContent-Length: ", size,
-                      "\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n");
+                      size ? absl::StrCat("\r\nContent-Length: ", *size) : "",
+                      "\r\nX-Content-Type-Options: nosniff\r\n", more,
+                      "Connection: close\r\n\r\n");
 }
 
 }  // namespace im::orchestrator

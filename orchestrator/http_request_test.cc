@@ -17,6 +17,26 @@ TEST(HttpRequest, ReadsMethodAndPath) {
   EXPECT_EQ(request.method, "HEAD");
 }
 
+TEST(HttpRequest, HeadersAreFoundByTheirNameUnlessThereAreTwo) {
+  HttpRequest request;
+  ASSERT_EQ(ParseHttpRequest("POST /a HTTP/1.1\r\nHOST:  a:80 \r\nX: 1\r\nEmpty:\r\nx: 2\r\n\r\n"
+                             "Host: of a body",
+                             request),
+            Parse::kComplete);
+  EXPECT_EQ(request.Header("host"), "a:80");
+  EXPECT_EQ(request.Header("empty"), "");
+  EXPECT_EQ(request.Header("x"), std::nullopt);
+  EXPECT_EQ(request.Header("absent"), std::nullopt);
+}
+
+TEST(HttpRequest, WhatIsNoHeaderIsBad) {
+  for (const char* line : {"no colon", ": no name", "a b: c", " folded: line", "Host : space"}) {
+    HttpRequest request;
+    const std::string text = std::string("GET / HTTP/1.1\r\n") + line + "\r\n\r\n";
+    EXPECT_EQ(ParseHttpRequest(text, request), Parse::kBad) << line;
+  }
+}
+
 TEST(HttpRequest, EveryBeginningIsIncomplete) {
   const std::string whole = "GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
   for (size_t size = 0; size < whole.size(); ++size) {
@@ -49,6 +69,9 @@ TEST(HttpRequest, TheHeaderOfAnAnswerSaysThatItIsTheLast) {
   EXPECT_EQ(header.find("HTTP/1.1 200 OK\r\n"), 0u);
   EXPECT_NE(header.find("Content-Length: 12\r\n"), std::string::npos);
   EXPECT_NE(header.find("Connection: close\r\n\r\n"), std::string::npos);
+  EXPECT_EQ(HttpHeader("200 OK", "text/plain", std::nullopt).find("Length"), std::string::npos);
+  EXPECT_NE(HttpHeader("200 OK", "text/plain", 0, "A: b\r\n").find("\r\nA: b\r\n"),
+            std::string::npos);
 }
 
 }  // namespace
