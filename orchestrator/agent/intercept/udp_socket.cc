@@ -1,6 +1,7 @@
 #include "orchestrator/agent/intercept/udp_socket.h"
 
 #include <linux/sockios.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -25,6 +26,16 @@ constexpr int kKnownFlags = MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_NOSIGNAL |
 std::array<uint8_t, 65536>& Scratch() {
   static std::array<uint8_t, 65536> scratch;
   return scratch;
+}
+
+// Whether nothing is left in our end of a pair, and nothing will come. To be asked
+// when a read gave nothing, which is an empty datagram as well: what epoll told
+// before may be older than the end. (An empty one right before it is not told apart.)
+bool IsDrained(int end) {
+  pollfd look = {end, POLLRDHUP, 0};
+  if (poll(&look, 1, 0) != 1 || (look.revents & (POLLRDHUP | POLLHUP)) == 0) return false;
+  int unread = 0;
+  return ioctl(end, SIOCINQ, &unread) != 0 || unread == 0;
 }
 
 int FlagsOf(const PendingCall& call) {
@@ -109,11 +120,12 @@ void UdpSocket::GetPeer(PendingCall call) {
 }
 
 void UdpSocket::Shutdown(PendingCall call) {
-  if (remote_.has_value()) {
-    call.Continue();
-  } else {
+  if (!remote_.has_value()) {
     call.Fail(ENOTCONN);
+    return;
   }
+  shut_ |= call.int_arg(1) == SHUT_WR || call.int_arg(1) == SHUT_RDWR;
+  call.Continue();
 }
 
 std::optional<std::vector<uint8_t>> UdpSocket::StateOption(int level, int name) {
@@ -143,18 +155,15 @@ bool UdpSocket::Takes(const Endpoint& to) const {
 // ---- program → network ----
 
 void UdpSocket::OnEvents(uint32_t events) {
-  const bool closed = (events & EPOLLHUP) != 0;
-  const bool no_more = closed || (events & EPOLLRDHUP) != 0;
   for (;;) {
     auto& scratch = Scratch();
     const ssize_t n = recv(end_.get(), scratch.data(), scratch.size(), MSG_DONTWAIT);
-    // Nothing is an empty datagram while the program can send.
-    if (n < 0 || (n == 0 && no_more)) break;
+    if (n < 0 || (n == 0 && IsDrained(end_.get()))) break;
     if (!remote_.has_value()) continue;
     const int error = SendTo(*remote_, std::span(scratch).first(static_cast<size_t>(n)));
     if (error != 0) error_ = error;
   }
-  if (closed) context_.Remove(*this);
+  if ((events & EPOLLHUP) != 0) context_.Remove(*this);
 }
 
 int UdpSocket::SendTo(const Endpoint& to, std::span<const uint8_t> payload) {
@@ -213,6 +222,10 @@ void UdpSocket::Send(PendingCall call, int) {
     call.Fail(std::exchange(error_, 0));
     return;
   }
+  if (shut_) {
+    call.Fail(EPIPE);
+    return;
+  }
   ProgramMessage message;
   if (call.number() == SYS_sendto) {
     message = ProgramMessage::OfBuffer(call.arg(1), call.arg(2));
@@ -239,7 +252,7 @@ void UdpSocket::Send(PendingCall call, int) {
 
 // ---- network → program ----
 
-void UdpSocket::Flush() { OnEvents(IsHungUp(end_.get()) ? uint32_t{EPOLLRDHUP} : 0); }
+void UdpSocket::Flush() { OnEvents(0); }
 
 void UdpSocket::OnDatagram(const Endpoint& source, std::span<const uint8_t> payload) {
   const Endpoint from = Named(source);

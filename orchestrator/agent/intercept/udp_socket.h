@@ -96,6 +96,7 @@ class UdpSocket final : public ProgramSocket, public UdpTable::Member {
   std::optional<Endpoint> asked_;
   std::optional<Endpoint> resolver_;
   int error_ = 0;
+  bool shut_ = false;  // the program has said that it sends no more
   std::deque<Source> sources_;
   std::deque<Waiting> waiting_;
 };

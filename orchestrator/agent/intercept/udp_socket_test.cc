@@ -1,4 +1,4 @@
-// UDP sockets that share a port.
+// UDP sockets: those that share a port, and those that end.
 
 #include <gtest/gtest.h>
 
@@ -62,6 +62,32 @@ for round in range(3):
 expect(sorted(served), sorted(c.getsockname() for c in callers))
 for each in served.values(): expect(each, [each[0]] * 3)
 expect({each[0] for each in served.values()}, {0, 1, 2})
+)"), 0);
+}
+
+TEST(UdpSocketTest, what_is_sent_before_a_close_leaves_and_nothing_after_it) {
+  EXPECT_EQ(RunPython(R"(
+taker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+taker.bind((HOST, 8000))
+taker.settimeout(30)
+def connected():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect((HOST, 8000))
+    return s
+# The end is there while what came before is still looked at.
+s = connected()
+s.send(b''); s.send(b'last')
+s.shutdown(socket.SHUT_WR)
+expect(error_of(s.sendto, b'late', (HOST, 8000)), 'EPIPE')
+expect([taker.recv(10), taker.recv(10)], [b'', b'last'])
+# The same by chance, of sockets that are closed in mid-flight.
+for i in range(300):
+    s = connected()
+    for n in range(4): s.send(b'%d' % n)
+    s.close()
+    expect([taker.recv(10) for n in range(4)], [b'0', b'1', b'2', b'3'])
+taker.setblocking(False)
+expect(error_of(taker.recv, 10), 'EAGAIN')
 )"), 0);
 }
 
