@@ -150,6 +150,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       const bool cancelled = activation.goal == Goal::kRun;
       if (!refused && !cancelled) break;
       const Cause cause = cancelled ? activation.cause : report.cause;
+      activation.goal = Goal::kRun;
       BecomeUp(host, cause, refused ? "release refused: in use" : "release cancelled",
                cancelled ? now - activation.woken_at : Duration(0));
       if (refused) WakeFellows(host, cause);
