@@ -13,6 +13,7 @@ from example_cluster import EXAMPLES, ExampleCluster
 
 POSTGRES_BIN = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))), None)
 SPARK_HOME = next((EXAMPLES.parent / ".cache/spark").glob("lib/python3*/site-packages/pyspark"), None)
+DRILL_HOME = EXAMPLES.parent / ".cache/drill"
 ZK_CLIENT = "/usr/share/zookeeper/bin/zkCli.sh"
 
 
@@ -123,8 +124,11 @@ def lacking_for_microservices():
 class Scripts(ClusterTest):
     """Examples whose `run` does and checks all by itself."""
 
-    def run_example(self, name, *arguments, **environment):
-        c = ExampleCluster(name)
+    def run_example(self, name, *arguments, release_after=None, **environment):
+        def hurry(text):
+            return text.replace("release_after: 1m", f"release_after: {release_after}") if release_after else text
+
+        c = ExampleCluster(name, hurry)
         c.env.update(environment)
         self.addCleanup(self.assert_nothing_left, c)
         self.addCleanup(c.close)
@@ -143,8 +147,16 @@ class Scripts(ClusterTest):
 
     @unittest.skipUnless(LONG and SPARK_HOME, "needs IM_LONG=1, and Spark, which examples/spark/get downloads (450 MB)")
     def test_spark_answers_from_nothing_and_sleeps_with_its_heartbeats(self):
-        said = self.run_example("spark", "--quick", SPARK_HOME=str(SPARK_HOME))
+        said = self.run_example("spark", "--quick", release_after="15s", SPARK_HOME=str(SPARK_HOME))
         for line in ("ok: from nothing: Q3", "ok: the cluster is paused", "ok: all have left"):
+            self.assertIn(line, said)
+
+    @unittest.skipUnless(LONG and (DRILL_HOME / "done").exists(),
+                         "needs IM_LONG=1, and Drill, which examples/drill/get downloads (170 MB)")
+    def test_drill_answers_from_nothing_from_a_pause_and_anew(self):
+        said = self.run_example("drill", release_after="15s", DRILL_HOME=str(DRILL_HOME))
+        for line in ("ok: three drillbits have found each other", "ok: from the pause: Q1",
+                     "ok: from nothing: Q1", "ok: all have left"):
             self.assertIn(line, said)
 
 
