@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,7 +61,7 @@ class Imd {
   // May be called again to force.
   void Down(absl::string_view reason, bool force);
   // Everything is down: the next imd has nothing to take over.
-  absl::Status RemoveState() { return store_.Remove(); }
+  absl::Status RemoveState();
 
   Controller& controller() { return *controller_; }
   // As Prometheus reads them.
@@ -105,11 +106,13 @@ class Imd {
   absl::StatusOr<SavedPeers> LoadPeers() const;
   absl::Status SavePeers(proto::SavedPeers saved, Durability durability);
   std::string PeersPath() const { return options_.spec.data_directory + "/peers"; }
+  absl::Status LockImages();
 
   Options options_;
   EventLoop& loop_;
   Random& random_;
   Store store_;
+  std::map<std::string, FileDescriptor> images_;  // locks on their trees (image/image_store.h)
   HostTable hosts_;
   tunnel::PrivateKey key_;
   InsideSink inside_;
