@@ -228,7 +228,8 @@ class SpecParser {
                   "0.0.0.0:51820 listens on all addresses of this machine");
     } else if (!listen->address.is_v4() && !listen->address.is_unspecified()) {
       sink_.Error(at, absl::StrCat(text, " cannot be reached by the hosts, which use IPv4"),
-                  absl::StrCat("\"[::]:", listen->port, "\" listens on all addresses, of IPv6 too"));
+                  absl::StrCat("\"[::]:", listen->port,
+                               "\" listens on all addresses, of IPv6 too"));
     } else if (listen->address.is_multicast()) {
       sink_.Error(at, absl::StrCat(text, " is no address of a machine"));
     } else {
