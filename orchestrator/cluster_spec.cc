@@ -8,6 +8,7 @@
 #include <fstream>
 #include <memory>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -66,18 +67,6 @@ std::string NameOfDirectory(absl::string_view directory) {
   return name;
 }
 
-std::string DataDirectory(const std::string& cluster, const VariableLookup& lookup) {
-  const auto get = [&](const char* name) { return lookup(name).value_or(""); };
-  std::string root = get("IM_DATA_DIR");
-  if (root.empty() && geteuid() != 0) {
-    const std::string data = get("XDG_DATA_HOME");
-    if (!data.empty()) root = absl::StrCat(data, "/im");
-    else if (!get("HOME").empty()) root = absl::StrCat(get("HOME"), "/.local/share/im");
-  }
-  if (root.empty()) root = "/var/lib/im";
-  return absl::StrCat(root, "/", cluster);
-}
-
 class SpecParser {
  public:
   SpecParser(const std::string& file, const std::string& base_directory,
@@ -123,7 +112,6 @@ class SpecParser {
     ReadProvider(reader);
     ReadLimits(reader);
     ReadGroups(reader);
-    reader.NotHonoured({"networks"}, "all hosts are in the one network: network: {cidr: ...}");
     reader.NotHonoured({"configs", "secrets", "include", "models"});
     reader.Ignore({"version"});
     if (const YamlNode* volumes = reader.Get("volumes")) ReadVolumes(*volumes);
@@ -137,7 +125,7 @@ class SpecParser {
     ResolveReferences(drafts, spec_, sink_);
     CheckGroups(spec_, sink_);
     CheckPorts(spec_, sink_);
-    spec_.data_directory = DataDirectory(spec_.name, sources_.variable);
+    spec_.data_directory = absl::StrCat(DataRoot(sources_.variable), "/", spec_.name);
     spec_.volumes_directory = absl::StrCat(spec_.data_directory, "/volumes");
   }
 
@@ -157,7 +145,10 @@ class SpecParser {
     spec_.domain = absl::StrCat(spec_.name, ".im");
     std::string cidr = kDefaultNetwork;
     SourcePosition cidr_at = reader.at();
+    const YamlNode* networks = reader.Get("networks");
+    const auto subnet = networks == nullptr ? std::nullopt : ReadNetworks(*networks);
     if (const YamlNode* node = reader.Get("network"); node == nullptr) {
+      if (subnet) std::tie(cidr, cidr_at) = *subnet;
     } else if (node->kind == YamlNode::Kind::kScalar) {
       cidr = node->scalar;
       cidr_at = node->at;
@@ -187,6 +178,46 @@ class SpecParser {
     SetNetwork(cidr, cidr_at);
   }
 
+  // Compose's. Of a single one the subnet, which addresses of services are in.
+  std::optional<std::pair<std::string, SourcePosition>> ReadNetworks(const YamlNode& node) {
+    std::optional<std::pair<std::string, SourcePosition>> subnet;
+    if (node.kind != YamlNode::Kind::kMap) {
+      sink_.Error(node.at, absl::StrCat("networks: expected a mapping of names, found ",
+                                        node.KindName()));
+      return subnet;
+    }
+    if (node.entries.size() > 1) {
+      sink_.Warning(node.at, "networks: all hosts are in one network, and reach each other");
+    }
+    for (const YamlNode::Entry& entry : node.entries) {
+      if (entry.value->kind == YamlNode::Kind::kNull) continue;
+      MapReader network(*entry.value, absl::StrCat("networks.", entry.key), sink_);
+      if (const YamlNode* ipam = network.Get("ipam")) {
+        const auto field = [](const YamlNode* map, absl::string_view name) -> const YamlNode* {
+          if (map == nullptr || map->kind != YamlNode::Kind::kMap) return nullptr;
+          const YamlNode::Entry* found = map->Find(name);
+          return found == nullptr ? nullptr : found->value.get();
+        };
+        const YamlNode* config = field(ipam, "config");
+        const bool some = config != nullptr && config->kind == YamlNode::Kind::kSequence &&
+                          !config->items.empty();
+        const YamlNode* text = field(some ? config->items[0].get() : nullptr, "subnet");
+        const auto prefix = text == nullptr ? std::nullopt : IpPrefix::Parse(text->scalar);
+        if (prefix && prefix->is_v4() && prefix->length() <= kPrefixLengthMax &&
+            node.entries.size() == 1) {
+          subnet = {text->scalar, text->at};
+        } else {
+          sink_.Warning(ipam->at, absl::StrCat("networks.", entry.key, ": ipam is not honoured"),
+                        "network: {cidr: ...} chooses the hosts' addresses");
+        }
+      }
+      network.NotHonoured({"external", "driver_opts", "enable_ipv6"});
+      network.Ignore({"driver", "name", "labels", "internal", "attachable", "enable_ipv4"});
+      network.Finish();
+    }
+    return subnet;
+  }
+
   // ADDRESS or ADDRESS:PORT. Hosts reach the gateway by IPv4 (start_requests.h).
   void ReadListen(const std::string& text, SourcePosition at) {
     const std::optional<IpAddress> alone = IpAddress::Parse(text);
@@ -197,7 +228,8 @@ class SpecParser {
                   "0.0.0.0:51820 listens on all addresses of this machine");
     } else if (!listen->address.is_v4() && !listen->address.is_unspecified()) {
       sink_.Error(at, absl::StrCat(text, " cannot be reached by the hosts, which use IPv4"),
-                  absl::StrCat("\"[::]:", listen->port, "\" listens on all addresses, of IPv6 too"));
+                  absl::StrCat("\"[::]:", listen->port,
+                               "\" listens on all addresses, of IPv6 too"));
     } else if (listen->address.is_multicast()) {
       sink_.Error(at, absl::StrCat(text, " is no address of a machine"));
     } else {
@@ -364,6 +396,21 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 
 }  // namespace
 
+std::string DataRoot(
+    const std::function<std::optional<std::string>(const std::string& name)>& variable) {
+  const auto get = [&](const char* name) { return variable(name).value_or(""); };
+  std::string root = get("IM_DATA_DIR");
+  if (root.empty() && geteuid() != 0) {
+    const std::string data = get("XDG_DATA_HOME");
+    if (!data.empty()) root = absl::StrCat(data, "/im");
+    else if (!get("HOME").empty()) root = absl::StrCat(get("HOME"), "/.local/share/im");
+  }
+  if (root.empty()) root = "/var/lib/im";
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(root, error);
+  return error ? root : absolute.lexically_normal().string();
+}
+
 std::string Diagnostic::ToString() const {
   std::string text = file;
   if (at.line > 0) absl::StrAppend(&text, ":", at.line, ":", at.column);
@@ -385,6 +432,9 @@ SpecSources SpecSources::Real() {
   sources.variable = [](const std::string& name) -> std::optional<std::string> {
     const char* value = std::getenv(name.c_str());
     return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  };
+  sources.image = [variable = sources.variable](const std::string& name) {
+    return ImageStore(ImageRoot(DataRoot(variable))).Find(name);
   };
   return sources;
 }

@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/ip_address.h"
 #include "base/status.h"
+#include "orchestrator/image/image_store.h"
 
 namespace im::orchestrator {
 
@@ -114,10 +115,12 @@ struct HostSpec {
   IpAddress address;
   SourcePosition at;                // of the name in the file
 
+  std::string image;       // "redis:7"; empty: it runs with the machine's own files
+  std::string image_tree;  // absolute path of the image's files (image/image_store.h)
   std::vector<std::string> argv;                   // entrypoint and command; never empty
   std::map<std::string, std::string> environment;  // env_file merged
   std::string working_dir;                         // absolute; empty: /
-  std::string user;                                // "", "name", "10", "name:group", "10:10"
+  std::string user;  // "", "name", "10", "name:group", "10:10"; with an image: of the image's
   std::string hostname;                            // default: the name
   std::vector<MountSpec> mounts;
   std::vector<PublishedPort> ports;
@@ -260,11 +263,18 @@ struct ClusterSpec {
   std::optional<HostSpec> FindHost(absl::string_view host) const;
 };
 
+// Where all clusters' data and images are: $IM_DATA_DIR, else /var/lib/im for root, and
+// $XDG_DATA_HOME/im or ~/.local/share/im for others. Absolute.
+std::string DataRoot(
+    const std::function<std::optional<std::string>(const std::string& name)>& variable);
+
 // What a spec's meaning depends on besides its text: env_file, .env, ${VARIABLES} and what
 // this machine permits.
 struct SpecSources {
   std::function<absl::StatusOr<std::string>(const std::string& path)> read_file;
   std::function<std::optional<std::string>(const std::string& name)> variable;
+  // NotFound: it is not imported. Null: no image is.
+  std::function<absl::StatusOr<StoredImage>(const std::string& name)> image;
   AttachMode auto_attach = AttachMode::kTun;  // what `attach: auto` is; never kAuto
 
   // The file system and the process's environment.

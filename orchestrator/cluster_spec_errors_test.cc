@@ -143,8 +143,8 @@ std::vector<BadFile> BadFiles() {
         "c.yaml:3:3: host b: there is no command to run (write command: [PROGRAM, ARGUMENT, ...])",
         "c.yaml:4:7: host c: there is no command to run (write command: [PROGRAM, ARGUMENT, ...])",
         "c.yaml:5:7: host d: there is no command to run (write command: [PROGRAM, ARGUMENT, ...])",
-        "c.yaml:6:3: host e: there is no command to run (images are not run yet: write the "
-        "command that the image would run, and install its program)",
+        "c.yaml:6:14: host e: the image redis:7 is not imported (im image import redis:7 PATH: an "
+        "OCI layout, an archive of docker save, a directory or a tar archive of its files)",
         "c.yaml:7:7: host f: there is no command to run (write command: [PROGRAM, ARGUMENT, "
         "...])"}},
       {"GroupsThatCannotBeSuspendedTogether",

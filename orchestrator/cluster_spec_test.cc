@@ -274,7 +274,7 @@ services:
   db:
     command: redis-server && true
     logging: {driver: syslog, options: {max-size: 1m, tag: x}}
-networks: {front: {}}
+networks: {front: {}, back: {driver: bridge}}
 volumes:
   data: {driver: local}
 )");
@@ -282,12 +282,11 @@ volumes:
   EXPECT_THAT(
       Lines(parsed.warnings),
       ElementsAre(
-          "c.yaml:4:5: host web: image is not honoured yet (the command runs with this machine's "
-          "own files)",
+          "c.yaml:4:12: host web: the image nginx is not imported: the command runs with this "
+          "machine's own files (im image import nginx PATH: an OCI layout, an archive of docker "
+          "save, a directory or a tar archive of its files)",
           "c.yaml:8:5: host web: healthcheck is not honoured yet (a host is ready when its port "
           "listens)",
-          "c.yaml:9:5: host web: networks is not honoured yet (every host is in the cluster's one "
-          "network; address and aliases are ours)",
           "c.yaml:10:5: host web: cap_add is not honoured yet",
           "c.yaml:12:9: port \"53:53/udp\" is not published: only TCP is yet (inside the network "
           "every protocol works)",
@@ -299,8 +298,7 @@ volumes:
           "c.yaml:21:23: logging driver \"syslog\" is not honoured: output goes to files (im logs "
           "HOST shows them)",
           "c.yaml:21:55: logging option \"tag\" is not honoured",
-          "c.yaml:22:1: cluster: networks is not honoured yet (all hosts are in the one network: "
-          "network: {cidr: ...})",
+          "c.yaml:22:11: networks: all hosts are in one network, and reach each other",
           "c.yaml:24:10: volume data: driver is not honoured yet (a volume is a directory of this "
           "machine)"));
   const HostSpec& web = parsed.spec->hosts[0];

@@ -13,6 +13,9 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/file_descriptor.h"
+#include "orchestrator/image/image_accounts.h"
+#include "orchestrator/image/image_store.h"
 
 namespace im::orchestrator {
 namespace {
@@ -127,9 +130,27 @@ absl::Status AddMounts(const ClusterSpec& cluster, const HostSpec& host, const A
       mount.set_source(spec.source);
     } else if (spec.kind == MountSpec::Kind::kVolume) {
       IM_ASSIGN_OR_RETURN(*mount.mutable_source(), MakeVolume(cluster, spec.source, account));
+      mount.set_volume(true);
     }
   }
   return absl::OkStatus();
+}
+
+// The image and its user, with the groups.
+absl::StatusOr<Account> FillImage(const ClusterSpec& cluster, const HostSpec& host,
+                                  proto::Program& program) {
+  IM_ASSIGN_OR_RETURN(const FileDescriptor lock, LockImage(host.image_tree));
+  IM_ASSIGN_OR_RETURN(const ImageAccount found, FindImageAccount(host.image_tree, host.user));
+  const std::string layers = LayersDirectory(cluster);
+  std::error_code error;
+  std::filesystem::create_directories(layers, error);
+  if (error) return ErrnoStatus(absl::StrCat("make directory ", layers), error.value());
+  // Files in it may have set-user-ID bits.
+  if (chmod(layers.c_str(), 0700) != 0) return ErrnoStatus(absl::StrCat("chmod ", layers));
+  program.mutable_image()->set_tree(host.image_tree);
+  program.mutable_image()->set_layer(absl::StrCat(layers, "/", host.name));
+  for (const uint32_t group : found.groups) program.add_supplementary_gids(group);
+  return Account{found.uid, found.gid, "", found.home};
 }
 
 uint32_t Milliseconds(Duration duration) {
@@ -143,10 +164,20 @@ void SetAddress(const IpAddress& address, std::string& out) {
 
 }  // namespace
 
+std::string LayersDirectory(const ClusterSpec& cluster) {
+  return cluster.data_directory + "/layers";
+}
+
 absl::Status FillProgram(const ClusterSpec& cluster, const HostSpec& host,
                          proto::Program& program) {
   program.Clear();
-  IM_ASSIGN_OR_RETURN(const Account account, ResolveUser(host.user));
+  Account account;
+  if (host.image_tree.empty()) {
+    IM_ASSIGN_OR_RETURN(account, ResolveUser(host.user));
+    AddSupplementaryGroups(account, program);
+  } else {
+    IM_ASSIGN_OR_RETURN(account, FillImage(cluster, host, program));
+  }
   for (const std::string& word : host.argv) program.add_argv(word);
   auto& environment = *program.mutable_environment();
   environment["PATH"] = kDefaultPath;
@@ -156,7 +187,6 @@ absl::Status FillProgram(const ClusterSpec& cluster, const HostSpec& host,
   program.set_working_dir(host.working_dir);
   program.set_uid(account.uid);
   program.set_gid(account.gid);
-  AddSupplementaryGroups(account, program);
   program.set_stop_signal(host.stop_signal);
   program.set_stop_grace_ms(Milliseconds(host.stop_grace_period));
   program.set_mem_limit_bytes(host.mem_limit_bytes);

@@ -15,8 +15,13 @@ namespace im::orchestrator {
 inline constexpr char kDefaultPath[] =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+// What hosts with an image have written, each in a directory of its name: kept while the
+// cluster is up, so that a host finds it again after it was released.
+std::string LayersDirectory(const ClusterSpec& cluster);
+
 // Fills `program` whole: the user looked up (getpwnam(3)), PATH, HOME and
-// HOSTNAME added where the environment lacks them, named volumes made.
+// HOSTNAME added where the environment lacks them, named volumes made. With an image the user is
+// one of the image's.
 absl::Status FillProgram(const ClusterSpec& cluster, const HostSpec& host,
                          proto::Program& program);
 

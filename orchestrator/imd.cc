@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "orchestrator/checked_file.h"
 #include "orchestrator/cluster_metrics.h"
+#include "orchestrator/host_program.h"
 #include "orchestrator/host_setup.h"
+#include "orchestrator/image/image_store.h"
 #include "orchestrator/providers/process_provider.h"
 
 namespace im::orchestrator {
@@ -23,6 +25,12 @@ const IpAddress kLoopback = IpAddress::V4(0x7f000001);
 // The file of the peers (peers.h, checked_file.h).
 constexpr absl::string_view kPeersWord = "IMP1";
 constexpr size_t kPeersBytesMax = 1 << 20;
+
+void RemoveLayers(const ClusterSpec& spec) {
+  std::error_code error;
+  std::filesystem::remove_all(LayersDirectory(spec), error);
+  if (error) IM_LOG(kWarning, "remove ", LayersDirectory(spec), ": ", error.message());
+}
 
 std::string PortName(const ClusterSpec& spec, const HostSpec& host, const PublishedPort& port) {
   return absl::StrCat(spec.path, ":", port.at.line, ":", port.at.column, ": ports of ", host.name,
@@ -63,6 +71,9 @@ absl::StatusOr<std::unique_ptr<Imd>> Imd::Start(Options options, EventLoop& loop
 absl::Status Imd::Init() {
   const ClusterSpec& spec = options_.spec;
   IM_ASSIGN_OR_RETURN(const std::optional<proto::SavedState> saved, store_.Load());
+  IM_RETURN_IF_ERROR(LockImages());
+  // What hosts wrote over their images is as old as the cluster's being up.
+  if (!saved) RemoveLayers(spec);
   IM_RETURN_IF_ERROR(AddHosts(spec, loop_.now(), hosts_));
   IM_ASSIGN_OR_RETURN(const SavedPeers peers, LoadPeers());
   IM_RETURN_IF_ERROR(OpenTunnel(saved, peers));
@@ -103,6 +114,22 @@ absl::Status Imd::Init() {
   controller_->Save();
   controller_->Begin();
   return absl::OkStatus();
+}
+
+absl::Status Imd::LockImages() {
+  const ClusterSpec& spec = options_.spec;  // a const list stays compact
+  for (const HostSpec& host : spec.hosts) {
+    if (host.image_tree.empty() || images_.contains(host.image_tree)) continue;
+    auto lock = LockImage(host.image_tree);
+    if (!lock.ok()) return Annotate(lock.status(), absl::StrCat("host ", host.name));
+    images_[host.image_tree] = *std::move(lock);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Imd::RemoveState() {
+  RemoveLayers(options_.spec);
+  return store_.Remove();
 }
 
 absl::Status Imd::ChooseIdentity(const std::optional<proto::SavedState>& saved,

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -111,11 +112,13 @@ class Imd {
   absl::StatusOr<SavedPeers> LoadPeers() const;
   absl::Status SavePeers(proto::SavedPeers saved, Durability durability);
   std::string PeersPath() const { return options_.spec.data_directory + "/peers"; }
+  absl::Status LockImages();
 
   Options options_;
   EventLoop& loop_;
   Random& random_;
   Store store_;
+  std::map<std::string, FileDescriptor> images_;  // locks on their trees (image/image_store.h)
   HostTable hosts_;
   tunnel::PrivateKey key_;
   InsideSink inside_;

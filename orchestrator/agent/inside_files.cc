@@ -12,6 +12,7 @@
 #include "base/file_descriptor.h"
 #include "base/ip_address.h"
 #include "base/log.h"
+#include "orchestrator/agent/image_root.h"
 #include "orchestrator/agent/inside.h"
 #include "orchestrator/agent/proc_stat.h"
 
@@ -37,13 +38,8 @@ IpAddress AddressOf(const std::string& bytes) {
 // directory is the machine's, and nothing may be made in it.
 absl::Status ShowFile(const proto::StartRequest& request, const std::string& path,
                       const std::string& text) {
-  const std::string file =
-      absl::StrCat(request.instance_dir(), "/", path.substr(path.rfind('/') + 1));
-  {
-    const FileDescriptor fd(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (!fd.valid() || write(fd.get(), text.data(), text.size()) < 0)
-      return ErrnoStatus(absl::StrCat("write ", file));
-  }
+  IM_ASSIGN_OR_RETURN(const std::string file,
+                      WriteInstanceFile(request, path.substr(path.rfind('/') + 1), text));
   // mount(2) follows a symbolic link to the file that is really read.
   if (mount(file.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0) return absl::OkStatus();
   if (errno != ENOENT) return ErrnoStatus(absl::StrCat("mount ", path));
@@ -71,30 +67,9 @@ absl::Status ShowOnlyOurNames(const proto::StartRequest& request) {
 }
 
 absl::Status ShowNames(const proto::StartRequest& request) {
-  const std::string full_name =
-      request.domain().empty() ? request.hostname()
-                               : absl::StrCat(request.hostname(), ".", request.domain(), " ",
-                                              request.hostname());
-  IM_RETURN_IF_ERROR(ShowFile(
-      request, "/etc/hosts",
-      absl::StrCat("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
-                   AddressOf(request.address()).ToString(), " ", full_name, "\n")));
-  IM_RETURN_IF_ERROR(ShowFile(request, "/etc/hostname", request.hostname() + "\n"));
-  std::string resolv =
-      absl::StrCat("nameserver ", AddressOf(request.gateway_address()).ToString(), "\n");
-  if (!request.domain().empty()) absl::StrAppend(&resolv, "search ", request.domain(), "\n");
-  IM_RETURN_IF_ERROR(ShowFile(request, "/etc/resolv.conf", resolv));
+  for (const auto& [path, text] : NameFiles(request))
+    IM_RETURN_IF_ERROR(ShowFile(request, path, text));
   return ShowOnlyOurNames(request);
-}
-
-// A /sys that shows this namespace's interfaces, with the machine's cgroups as
-// before. Where it is not permitted, the machine's /sys stays.
-void ShowSys() {
-  constexpr unsigned kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  const FileDescriptor cgroups(static_cast<int>(
-      syscall(SYS_open_tree, AT_FDCWD, kCgroupPath, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE)));
-  if (!cgroups.valid() || mount("sysfs", "/sys", "sysfs", kFlags, nullptr) != 0) return;
-  syscall(SYS_move_mount, cgroups.get(), "", AT_FDCWD, kCgroupPath, MOVE_MOUNT_F_EMPTY_PATH);
 }
 
 absl::Status Mount(const proto::Mount& wanted) {
@@ -118,12 +93,48 @@ absl::Status Mount(const proto::Mount& wanted) {
 
 }  // namespace
 
+absl::StatusOr<std::string> WriteInstanceFile(const proto::StartRequest& request,
+                                              const std::string& name, const std::string& text) {
+  const std::string file = absl::StrCat(request.instance_dir(), "/", name);
+  const FileDescriptor fd(open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!fd.valid() || write(fd.get(), text.data(), text.size()) < 0)
+    return ErrnoStatus(absl::StrCat("write ", file));
+  return file;
+}
+
+std::vector<std::pair<std::string, std::string>> NameFiles(const proto::StartRequest& request) {
+  const std::string full_name =
+      request.domain().empty() ? request.hostname()
+                               : absl::StrCat(request.hostname(), ".", request.domain(), " ",
+                                              request.hostname());
+  std::string resolv =
+      absl::StrCat("nameserver ", AddressOf(request.gateway_address()).ToString(), "\n");
+  if (!request.domain().empty()) absl::StrAppend(&resolv, "search ", request.domain(), "\n");
+  return {{"/etc/hosts",
+           absl::StrCat("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+                        AddressOf(request.address()).ToString(), " ", full_name, "\n")},
+          {"/etc/hostname", request.hostname() + "\n"},
+          {"/etc/resolv.conf", resolv}};
+}
+
+FileDescriptor CloneCgroups() {
+  return FileDescriptor(static_cast<int>(
+      syscall(SYS_open_tree, AT_FDCWD, kCgroupPath, OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE)));
+}
+
+void ShowSys(const FileDescriptor& cgroups) {
+  constexpr unsigned kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  if (!cgroups.valid() || mount("sysfs", "/sys", "sysfs", kFlags, nullptr) != 0) return;
+  syscall(SYS_move_mount, cgroups.get(), "", AT_FDCWD, kCgroupPath, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
 absl::Status MakeInsideFiles(const proto::StartRequest& request) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return ErrnoStatus("make mounts private");
+  if (request.program().has_image()) return EnterImage(request);
   if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
     return ErrnoStatus("mount /proc");
-  ShowSys();
+  ShowSys(CloneCgroups());
   IM_RETURN_IF_ERROR(ShowNames(request));
   for (const proto::Mount& wanted : request.program().mounts()) IM_RETURN_IF_ERROR(Mount(wanted));
   return absl::OkStatus();

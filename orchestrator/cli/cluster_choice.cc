@@ -19,6 +19,15 @@
 
 namespace im::orchestrator::cli {
 
+std::string DefaultSpecFile() {
+  std::error_code error;
+  for (const char* name : {kSpecFileName, "compose.yaml", "compose.yml", "docker-compose.yaml",
+                           "docker-compose.yml"}) {
+    if (std::filesystem::exists(name, error)) return name;
+  }
+  return kSpecFileName;
+}
+
 std::vector<std::string> StateRoots(const Environment& environment, bool root) {
   const auto get = [&](const char* name) -> std::string {
     const char* value = environment(name);

@@ -17,6 +17,10 @@ namespace im::orchestrator::cli {
 
 inline constexpr char kSpecFileName[] = "cluster.yaml";
 
+// The file that is meant where none is named: cluster.yaml, else a Compose file as Compose
+// looks for it; cluster.yaml if there is none.
+std::string DefaultSpecFile();
+
 using Environment = std::function<const char*(const char* name)>;
 
 // Where the clusters are that a user sees; the first is where im up makes theirs:

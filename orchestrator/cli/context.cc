@@ -21,8 +21,9 @@ absl::StatusOr<std::string> Context::ChosenStateDirectory() const {
   if (query.option.empty() && query.variable.empty()) {
     query.running = RunningClusters(roots);
     std::error_code error;
-    if (query.running.size() != 1 && std::filesystem::exists(kSpecFileName, error)) {
-      const ParsedClusterSpec parsed = LoadClusterSpec(kSpecFileName);
+    const std::string file = DefaultSpecFile();
+    if (query.running.size() != 1 && std::filesystem::exists(file, error)) {
+      const ParsedClusterSpec parsed = LoadClusterSpec(file);
       if (parsed.spec) query.in_directory = parsed.spec->name;
     }
   }

@@ -56,6 +56,8 @@ void AddWake(CLI::App& app, Context& context);
 void AddSuspend(CLI::App& app, Context& context);
 void AddRelease(CLI::App& app, Context& context);
 void AddWait(CLI::App& app, Context& context);
+void AddImage(CLI::App& app, Context& context);
+void AddConvert(CLI::App& app, Context& context);
 void AddPeer(CLI::App& app, Context& context);
 void AddValidate(CLI::App& app, Context& context);
 void AddDoctor(CLI::App& app, Context& context);

@@ -114,6 +114,8 @@ int Main(int argc, char** argv) {
   AddWait(app, context);
   AddPeer(app, context);
   AddValidate(app, context);
+  AddConvert(app, context);
+  AddImage(app, context);
   AddDoctor(app, context);
   AddShell(app, context);
   app.footer(kFooter);  // after the verbs, which would have it too

@@ -28,7 +28,7 @@ namespace im::orchestrator::cli {
 namespace {
 
 struct Options {
-  std::string file = kSpecFileName;
+  std::string file;
   bool detach = false;
   std::string metrics;
   std::string http;
@@ -138,7 +138,9 @@ void AddUp(CLI::App& app, Context& context) {
   CLI::App* verb =
       app.add_subcommand("up", "Bring a cluster up: its hosts exist, none runs until it is needed");
   auto options = std::make_shared<Options>();
-  verb->add_option("FILE", options->file, "Default: cluster.yaml");
+  verb->add_option("FILE", options->file,
+                   "Default: cluster.yaml, else compose.yaml, compose.yml, docker-compose.yaml or\n"
+                   "docker-compose.yml, whichever is there");
   verb->add_flag("-d,--detach", options->detach, "Return as soon as it is up");
   const auto is_endpoint = [](const std::string& text) {
     return Endpoint::Parse(text) ? std::string()
@@ -160,7 +162,10 @@ void AddUp(CLI::App& app, Context& context) {
       "events, wake, suspend, release, wait and down then work without sudo.\n"
       "Nothing of this machine's own network is changed.");
   verb->callback([&context, options] {
-    context.run = [&context, options] { return Run(context, *options); };
+    context.run = [&context, options] {
+      if (options->file.empty()) options->file = DefaultSpecFile();
+      return Run(context, *options);
+    };
   });
 }
 

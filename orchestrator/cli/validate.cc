@@ -17,7 +17,7 @@ namespace im::orchestrator::cli {
 namespace {
 
 struct Options {
-  std::string file = kSpecFileName;
+  std::string file;
   bool json = false;
 };
 
@@ -56,10 +56,15 @@ int Run(const Context& context, const Options& options) {
 void AddValidate(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("validate", "Check a cluster.yaml; start nothing");
   auto options = std::make_shared<Options>();
-  verb->add_option("FILE", options->file, "Default: cluster.yaml");
+  verb->add_option("FILE", options->file,
+                   "Default: cluster.yaml, else compose.yaml, compose.yml, docker-compose.yaml or\n"
+                   "docker-compose.yml, whichever is there");
   verb->add_flag("--json", options->json, "As JSON: {valid, errors, warnings, cluster}");
   verb->callback([&context, options] {
-    context.run = [&context, options] { return Run(context, *options); };
+    context.run = [&context, options] {
+      if (options->file.empty()) options->file = DefaultSpecFile();
+      return Run(context, *options);
+    };
   });
 }
 

@@ -17,7 +17,7 @@ constexpr size_t kHostNameBytesMax = 63;  // RFC 1035 2.3.4
 // Fields that only a single host can have.
 constexpr absl::string_view kOwnFields[] = {
     "command",  "entrypoint", "image",      "ports",     "hostname",     "aliases", "address",
-    "replicas", "scale",      "depends_on", "wake_with", "ipv4_address", "deploy"};
+    "replicas", "scale",      "depends_on", "wake_with", "ipv4_address", "deploy",  "networks"};
 
 }  // namespace
 
@@ -53,17 +53,20 @@ HostDraft HostParser::Parse(const std::string& name, SourcePosition at, const Ya
                 IsHostName(lower) ? absl::StrCat("write ", lower) : kHostNameHint);
   }
   MapReader reader(node, absl::StrCat("host ", name), sink_);
-  ReadOwn(reader, draft);
+  const std::optional<StoredImage> image = ReadImage(reader, draft);
+  ReadOwn(reader, image, draft);
   ReadShared(reader, draft);
+  if (image) FillFromImage(*image, draft);
   reader.Finish();
   if (draft.spec.argv.empty() || draft.spec.argv[0].empty()) {
     const YamlNode::Entry* entry = node.Find("command");
-    const bool image = node.Find("image") != nullptr;
-    sink_.Error(entry != nullptr ? entry->at : at,
-                absl::StrCat("host ", name, ": there is no command to run"),
-                image ? "images are not run yet: write the command that the image would run, "
-                        "and install its program"
-                      : "write command: [PROGRAM, ARGUMENT, ...]");
+    // That the image is not there is what was said.
+    if (image || node.Find("image") == nullptr || entry != nullptr) {
+      sink_.Error(entry != nullptr ? entry->at : at,
+                  absl::StrCat("host ", name, ": there is no command to run",
+                               image ? ", nor does its image name one" : ""),
+                  "write command: [PROGRAM, ARGUMENT, ...]");
+    }
   }
   return draft;
 }
@@ -71,6 +74,8 @@ HostDraft HostParser::Parse(const std::string& name, SourcePosition at, const Ya
 void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
   HostSpec& host = draft.spec;
   ReadProgram(reader, host);
+  draft.working_dir_given |= reader.Get("working_dir") != nullptr;
+  draft.stop_signal_given |= reader.Get("stop_signal") != nullptr;
   if (const YamlNode* node = reader.Get("attach")) ReadAttach(*node, draft);
   if (const YamlNode::Entry* entry = reader.GetEntry("volumes")) draft.volumes_at = entry->at;
   if (const YamlNode::Entry* entry = reader.GetEntry("tmpfs")) draft.tmpfs_at = entry->at;
@@ -96,7 +101,7 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
   }
   reader.NotHonoured({"healthcheck"}, "a host is ready when its port listens");
   reader.NotHonoured({"max_lifetime", "max_running"});
-  reader.NotHonoured({"networks", "network_mode", "links", "external_links", "extra_hosts", "dns",
+  reader.NotHonoured({"network_mode", "links", "external_links", "extra_hosts", "dns",
                       "dns_search", "dns_opt", "mac_address"},
                      "every host is in the cluster's one network; address and aliases are ours");
   reader.NotHonoured(
@@ -113,18 +118,10 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
                  "stdin_open", "pull_policy"});
 }
 
-void HostParser::ReadOwn(MapReader& reader, HostDraft& draft) {
+void HostParser::ReadOwn(MapReader& reader, const std::optional<StoredImage>& image,
+                         HostDraft& draft) {
   HostSpec& host = draft.spec;
-  for (absl::string_view field : {"entrypoint", "command"}) {
-    const YamlNode* node = reader.Get(field);
-    if (node == nullptr) continue;
-    if (auto words = ReadCommand(*node, sink_)) {
-      host.argv.insert(host.argv.end(), words->begin(), words->end());
-    } else {
-      host.argv.push_back("-");  // one complaint is enough
-    }
-  }
-  reader.NotHonoured({"image"}, "the command runs with this machine's own files");
+  ReadCommands(reader, image, host);
   if (const YamlNode* node = reader.Get("ports")) {
     if (node->kind != YamlNode::Kind::kSequence) {
       sink_.Error(node->at, absl::StrCat("ports: expected a list, found ", node->KindName()));
@@ -162,27 +159,54 @@ void HostParser::ReadOwn(MapReader& reader, HostDraft& draft) {
   }
 }
 
-void HostParser::ReadNames(MapReader& reader, HostDraft& draft) {
-  for (absl::string_view field : {"address", "ipv4_address"}) {
-    const YamlNode* node = reader.Get(field);
-    if (node == nullptr) continue;
-    const auto text = ReadText(*node, sink_);
-    if (!text) continue;
-    draft.address = IpAddress::Parse(*text);
-    draft.address_at = node->at;
-    if (!draft.address || !draft.address->is_v4()) {
-      draft.address.reset();
-      sink_.Error(node->at, absl::StrCat("expected an IPv4 address, found ", Quote(*text)));
-    }
+void HostParser::ReadAddress(const YamlNode& node, bool of_compose, HostDraft& draft) {
+  const auto text = ReadText(node, sink_);
+  if (!text) return;
+  draft.address = IpAddress::Parse(*text);
+  draft.address_at = node.at;
+  draft.address_of_compose = of_compose;
+  if (!draft.address || !draft.address->is_v4()) {
+    draft.address.reset();
+    sink_.Error(node.at, absl::StrCat("expected an IPv4 address, found ", Quote(*text)));
   }
-  std::vector<std::pair<std::string, SourcePosition>> aliases;
-  if (const YamlNode* node = reader.Get("aliases")) aliases = ReadTexts(*node, sink_);
-  for (auto& [alias, at] : aliases) {
+}
+
+void HostParser::ReadAliases(const YamlNode& node, HostSpec& host) {
+  for (auto& [alias, at] : ReadTexts(node, sink_)) {
     if (!IsHostName(alias)) {
       sink_.Error(at, absl::StrCat(Quote(alias), " cannot be a host's name"), kHostNameHint);
     }
-    draft.spec.aliases.push_back(std::move(alias));
+    // In each of its networks, perhaps; here there is one.
+    const bool known =
+        alias == host.name ||
+        std::find(host.aliases.begin(), host.aliases.end(), alias) != host.aliases.end();
+    if (!known) host.aliases.push_back(std::move(alias));
   }
+}
+
+void HostParser::ReadNetworks(const YamlNode& node, HostDraft& draft) {
+  if (node.kind != YamlNode::Kind::kMap) {
+    ReadTexts(node, sink_);
+    return;
+  }
+  for (const YamlNode::Entry& entry : node.entries) {
+    if (entry.value->kind == YamlNode::Kind::kNull) continue;
+    MapReader network(*entry.value, absl::StrCat("networks.", entry.key), sink_);
+    if (const YamlNode* aliases = network.Get("aliases")) ReadAliases(*aliases, draft.spec);
+    if (const YamlNode* address = network.Get("ipv4_address"); address != nullptr && !draft.address)
+      ReadAddress(*address, /*of_compose=*/true, draft);
+    network.NotHonoured({"ipv6_address", "link_local_ips", "mac_address", "driver_opts"});
+    network.Ignore({"priority", "gw_priority", "interface_name"});
+    network.Finish();
+  }
+}
+
+void HostParser::ReadNames(MapReader& reader, HostDraft& draft) {
+  for (absl::string_view field : {"address", "ipv4_address"}) {
+    if (const YamlNode* node = reader.Get(field)) ReadAddress(*node, /*of_compose=*/false, draft);
+  }
+  if (const YamlNode* node = reader.Get("aliases")) ReadAliases(*node, draft.spec);
+  if (const YamlNode* node = reader.Get("networks")) ReadNetworks(*node, draft);
   if (const YamlNode* node = reader.Get("hostname")) {
     const auto text = ReadText(*node, sink_);
     if (!text) return;

@@ -31,6 +31,9 @@ struct HostDraft {
   std::optional<int64_t> replicas;  // as given
   SourcePosition replicas_at;
   std::optional<AttachMode> attach;  // as given
+  bool working_dir_given = false;
+  bool stop_signal_given = false;
+  std::optional<SourcePosition> image_at;  // of one that is run
   // Where fields stand that need namespaces; none: not given.
   std::optional<SourcePosition> volumes_at;
   std::optional<SourcePosition> tmpfs_at;
@@ -38,6 +41,7 @@ struct HostDraft {
   int64_t min_running = 0;
   std::optional<IpAddress> address;  // as given
   SourcePosition address_at;
+  bool address_of_compose = false;  // meant for a network of the file's own
   std::vector<Reference> wake_with;
   std::vector<Reference> depends_on;
   std::optional<Reference> group;
@@ -59,12 +63,20 @@ class HostParser {
 
  private:
   void ReadShared(MapReader& reader, HostDraft& draft);
-  void ReadOwn(MapReader& reader, HostDraft& draft);
+  void ReadOwn(MapReader& reader, const std::optional<StoredImage>& image, HostDraft& draft);
+  // image_fields.cc: the image, and what it says where the host says nothing.
+  std::optional<StoredImage> ReadImage(MapReader& reader, HostDraft& draft);
+  void ReadCommands(MapReader& reader, const std::optional<StoredImage>& image, HostSpec& host);
+  void FillFromImage(const StoredImage& image, HostDraft& draft);
   void ReadAttach(const YamlNode& node, HostDraft& draft);
   void ReadRestart(const YamlNode& node, HostSpec& host);
   void ReadDeploy(const YamlNode& node, HostDraft& draft);
   void ReadReplicas(const YamlNode& node, HostDraft& draft);
   void ReadNames(MapReader& reader, HostDraft& draft);
+  void ReadAddress(const YamlNode& node, bool of_compose, HostDraft& draft);
+  void ReadAliases(const YamlNode& node, HostSpec& host);
+  // Compose's: a list of names, or a mapping of them to aliases and addresses.
+  void ReadNetworks(const YamlNode& node, HostDraft& draft);
 
   // idle_fields.cc
   void ReadIdle(const YamlNode& node, IdleSpec& idle);
@@ -75,6 +87,8 @@ class HostParser {
   void ReadEnvFile(const std::string& path, SourcePosition at, bool required, HostSpec& host);
   void ReadUser(const YamlNode& node, HostSpec& host);
   void ReadStopSignal(const YamlNode& node, HostSpec& host);
+  // "SIGTERM" of "15", "TERM" and "SIGTERM".
+  static std::optional<std::string> SignalName(absl::string_view text);
   void ReadUlimits(const YamlNode& node, HostSpec& host);
   void ReadCpus(const YamlNode& node, HostSpec& host);
   void ReadLogging(const YamlNode& node, LogSpec& logging);

@@ -25,11 +25,11 @@ constexpr double kCpusMax = 1024;
 constexpr int64_t kLogFilesMax = 1000;
 constexpr uint64_t kLogSizeMin = 4096;
 
-struct SignalName {
+struct StopSignal {
   const char* name;
   int number;
 };
-constexpr SignalName kStopSignals[] = {
+constexpr StopSignal kStopSignals[] = {
     {"HUP", SIGHUP},   {"INT", SIGINT},     {"QUIT", SIGQUIT},   {"ABRT", SIGABRT},
     {"KILL", SIGKILL}, {"USR1", SIGUSR1},   {"USR2", SIGUSR2},   {"PIPE", SIGPIPE},
     {"ALRM", SIGALRM}, {"TERM", SIGTERM},   {"CONT", SIGCONT},   {"WINCH", SIGWINCH},
@@ -171,18 +171,23 @@ void HostParser::ReadUser(const YamlNode& node, HostSpec& host) {
   host.user = *text;
 }
 
+std::optional<std::string> HostParser::SignalName(absl::string_view text) {
+  absl::ConsumePrefix(&text, "SIG");
+  int number = 0;
+  const bool numeric = absl::SimpleAtoi(text, &number);
+  for (const StopSignal& signal : kStopSignals) {
+    if (numeric ? number == signal.number : text == signal.name)
+      return absl::StrCat("SIG", signal.name);
+  }
+  return std::nullopt;
+}
+
 void HostParser::ReadStopSignal(const YamlNode& node, HostSpec& host) {
   const auto text = ReadText(node, sink_);
   if (!text) return;
-  absl::string_view name = *text;
-  absl::ConsumePrefix(&name, "SIG");
-  int number = 0;
-  const bool numeric = absl::SimpleAtoi(name, &number);
-  for (const SignalName& signal : kStopSignals) {
-    if (numeric ? number == signal.number : name == signal.name) {
-      host.stop_signal = absl::StrCat("SIG", signal.name);
-      return;
-    }
+  if (const auto name = SignalName(*text)) {
+    host.stop_signal = *name;
+    return;
   }
   sink_.Error(node.at, absl::StrCat("stop_signal: ", Quote(*text), " is not known"),
               "signals look like SIGTERM, SIGINT, SIGQUIT");

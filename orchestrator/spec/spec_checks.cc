@@ -88,6 +88,7 @@ class CycleFinder {
 
 size_t TextBytes(const HostSpec& host) {
   size_t bytes = sizeof(HostSpec) + host.working_dir.size() + host.idle.busy_file.size();
+  bytes += host.image.size() + host.image_tree.size();
   bytes += host.idle.ignore_from.size() * sizeof(IpPrefix);
   for (const std::string& word : host.argv) bytes += word.size() + sizeof(word);
   for (const auto& [name, value] : host.environment) bytes += name.size() + value.size() + 64;
@@ -114,6 +115,7 @@ void CheckAttachments(std::vector<HostDraft>& drafts, AttachMode network, Attach
                               "attach: tun";
     refuse(draft.volumes_at, "volumes", kFiles);
     refuse(draft.tmpfs_at, "tmpfs", kFiles);
+    refuse(draft.image_at, "image", "an image's files need namespaces: write attach: tun");
     if (draft.hostname_at.has_value()) {
       sink.Warning(*draft.hostname_at,
                    absl::StrCat("host ", draft.spec.name,
@@ -199,7 +201,11 @@ void AssignAddresses(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
       continue;
     }
     const std::string text = draft.address->ToString();
-    if (!cluster.network.Contains(*draft.address)) {
+    if (draft.address_of_compose && !pool.IsUsable(*draft.address)) {
+      sink.Warning(draft.address_at,
+                   absl::StrCat("ipv4_address ", text, " is not honoured: it is not of the "
+                                "cluster's network ", cluster.network.ToString()));
+    } else if (!cluster.network.Contains(*draft.address)) {
       sink.Error(draft.address_at, absl::StrCat("address ", text, " is outside the network ",
                                                 cluster.network.ToString()));
     } else if (!pool.IsUsable(*draft.address)) {
