@@ -143,16 +143,19 @@ def described(form, meaning, default):
     return {**form, "description": meaning + (f". Default: {default}" if default else "")}
 
 
-# ---- fields of Compose that the parser knows, and does nothing with ----
+# ---- fields of Compose that the parser knows, and no table of the documentation ----
 
 
 def known_only(functions):
-    """Field → what becomes of it, from the lists in those functions of the parser."""
+    """Field → what becomes of it, from the parser's functions of those names: what they list as known, and what else
+    they read."""
     found = {}
     source = "".join(path.read_text() for path in PARSERS)
     for function in re.split(r"\n  ?(?:void|HostDraft|std::\S+) (?=(?:HostParser::)?[A-Z])|\nvoid HostParser::", source):
         if function.removeprefix("HostParser::").split("(")[0] not in functions:
             continue
+        for field in re.findall(r'reader\.(?:Get|Text)\("([^"]+)"', function):
+            found.setdefault(field, {"description": "Of Compose"})
         for kind, fields in re.findall(r"reader\.(NotHonoured|Ignore)\(\s*\{([^}]*)\}", function):
             for field in re.findall(r'"([^"]+)"', fields):
                 found[field] = {"description": "Not honoured: a warning" if kind == "NotHonoured" else
@@ -179,8 +182,7 @@ def host():
     assert set(HOST_FORMS) <= set(fields), f"not in {DOC.name}: {sorted(set(HOST_FORMS) - set(fields))}"
     properties = nest({name: described(HOST_FORMS.get(name, {}), *told) for name, told in fields.items()})
     properties["idle"] = either({"const": "never"}, DURATION, properties["idle"])
-    properties.update(known_only({"ReadShared", "ReadOwn", "ReadProgram"}))
-    return properties
+    return properties | known_only({"ReadShared", "ReadOwn", "ReadNames", "ReadProgram"}) | properties
 
 
 def schema():
@@ -198,9 +200,9 @@ def schema():
              "additionalProperties": {"$ref": "#/$defs/host"}}
     for name in "hosts", "services":
         properties[name] = described(hosts, *top[name])
-    properties.update(known_only({"ReadRoot"}))
+    properties = properties | known_only({"ReadRoot"}) | properties
     shared = {name: {"$ref": f"#/$defs/host/properties/{name}"} for name in host() if name not in OWN}
-    runs = {"anyOf": [{"required": ["command"]}, {"required": ["entrypoint"]}]}
+    runs = {"anyOf": [{"required": [field]} for field in ("command", "entrypoint", "image")]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "cluster.yaml of Imaginary Machines",
             **mapping(properties, oneOf=[{"required": ["hosts"]}, {"required": ["services"]}]),
             "$defs": {"host": mapping(host(), **runs), "defaults": mapping(shared)}}

@@ -53,7 +53,7 @@ TOP = {
     "x-mine": ["{anything: [at, all]}"],
 }
 WRONG = [
-    "{}", "hosts: {}", "hosts: {a: {comand: x}}", "hosts: {a: {}}", "hosts: {a: {image: x}}", "hosts: {A_: {command: x}}",
+    "{}", "hosts: {}", "hosts: {a: {comand: x}}", "hosts: {a: {}}", "hosts: {A_: {command: x}}",
     "hosts: {a: {command: x, idle: soon}}", "hosts: {a: {command: x, idle: {after: 5}}}",
     "hosts: {a: {command: x, idle: {after: 5 parsecs}}}", "hosts: {a: {command: x, idle: {policy: lazy}}}",
     "hosts: {a: {command: x, idle: {cpu_below: 2}}}", "hosts: {a: {command: x, idle: {busy_file: here}}}",
@@ -138,7 +138,8 @@ class ClusterSchema(unittest.TestCase):
                 self.both_accept(f"{{{name}: {value}, hosts: {{a: {{command: x}}}}}}")
 
     def test_fields_of_compose_are_no_errors(self):
-        known = cluster_schema.known_only({"ReadShared", "ReadOwn", "ReadProgram"})
+        known = {name: form for name, form in cluster_schema.known_only({"ReadShared", "ReadOwn", "ReadProgram"}).items()
+                 if form["description"] != "Of Compose"}
         self.assertGreater(len(known), 60)
         fields = ", ".join(f"{name}: {{}}" for name in known)
         said = self.both_accept(f"{{hosts: {{a: {{command: x, {fields}}}}}}}")
@@ -153,7 +154,8 @@ class ClusterSchema(unittest.TestCase):
                      *(ROOT / "orchestrator/spec").glob("*_fields.cc")]:
             read |= set(re.findall(r"\b(?:Get|GetEntry|Text|Integer|Bool|Time|Size|Word)\(\"([^\"]+)\"", path.read_text()))
         self.assertGreater(len(read), 40)
-        self.assertEqual(read - properties_of(SCHEMA), set())
+        of_compose = {"ipam"}  # inside `networks`, which the schema leaves to Compose's own
+        self.assertEqual(read - properties_of(SCHEMA) - of_compose, set())
 
     def test_what_is_wrong_is_wrong_for_both(self):
         for text in WRONG:
