@@ -129,6 +129,7 @@ absl::Status Imd::LockImages() {
 
 absl::Status Imd::RemoveState() {
   RemoveLayers(options_.spec);
+  unlink(options_.state_dir.dashboard_token().c_str());
   return store_.Remove();
 }
 
@@ -295,11 +296,6 @@ absl::StatusOr<proto::DashboardReply> Imd::OpenDashboard(std::optional<Endpoint>
   reply.set_endpoint(bound.ToString());
   reply.set_token(dashboard_->token());
   return reply;
-}
-
-absl::Status Imd::RemoveState() {
-  unlink(options_.state_dir.dashboard_token().c_str());
-  return store_.Remove();
 }
 
 void Imd::Save(proto::SavedState state) {

@@ -282,7 +282,7 @@ TEST_F(AgentTest, IntroducedHostsTalkWithoutTheGateway) {
   // Each tells how much it sent to the other.
   for (const auto& [host, peer] : {std::pair(&server, &client), std::pair(&client, &server)}) {
     ASSERT_TRUE(gateway_->RunUntil([&] { return (*host)->status().peers_size() == 1; }));
-    const proto::PeerTraffic& told = (*host)->status().peers(0);
+    const proto::PeerTraffic told = (*host)->status().peers(0);
     const auto bytes = (*peer)->address().bytes();
     EXPECT_EQ(told.address(), std::string(bytes.begin(), bytes.end()));
     EXPECT_GT(told.tx_bytes(), 0u);

@@ -16,8 +16,8 @@
 // reader simply gets the newest of each host less often, and costs the same few
 // bytes as any other. While nobody reads, nothing is looked at or kept.
 //
-// A look at 10,000 hosts takes about a millisecond. There is one every second,
-// and one soon after an event; and after one that took t none for kQuiet * t.
+// There is a look every second, and one soon after an event; and after one that
+// took t none for kQuiet * t.
 
 #ifndef IM_ORCHESTRATOR_DASHBOARD_DASHBOARD_FEED_H_
 #define IM_ORCHESTRATOR_DASHBOARD_DASHBOARD_FEED_H_
