@@ -41,6 +41,8 @@ bool Gateway::RouteWhole(PacketBatch& batch, Origin origin) {
   if (origin == Origin::kTunnel) {
     forwarded_packets_ += batch.size() - 1;
     Forwarded(first->source, first->destination, batch.total_bytes());
+  } else {
+    pairs_.Add(first->source, first->destination, batch.total_bytes());
   }
   tunnel_.SendTo(peer, std::move(batch));
   return true;
@@ -71,7 +73,11 @@ void Gateway::RouteOne(const Packet& packet, Origin origin, std::vector<Group>& 
       }
     }
     groups.back().batch.AppendCopy(packet);
-    if (origin == Origin::kTunnel) Forwarded(ip->source, ip->destination, packet.size);
+    if (origin == Origin::kTunnel) {
+      Forwarded(ip->source, ip->destination, packet.size);
+    } else {
+      pairs_.Add(ip->source, ip->destination, packet.size);
+    }
     return;
   }
   if (!network_.Contains(ip->destination)) {
@@ -104,6 +110,7 @@ void Gateway::ToGateway(const Packet& packet, Origin origin, PacketBatch& to_sta
   if (view->is_udp() && view->destination_port == kControlPort) {
     delegate_.OnControlPacket(packet, *view);
   } else if (stack_ != nullptr) {
+    pairs_.Add(view->source, address_, packet.size);
     to_stack.AppendCopy(packet);
   } else {
     drops_.Add(DropReason::kNoRoute);
@@ -113,6 +120,7 @@ void Gateway::ToGateway(const Packet& packet, Origin origin, PacketBatch& to_sta
 void Gateway::Forwarded(const IpAddress& from, const IpAddress& to, size_t bytes) {
   forwarded_bytes_ += bytes;
   ++forwarded_packets_;
+  pairs_.Add(from, to, bytes);
   delegate_.OnForwarded(from, to);
 }
 
@@ -125,7 +133,12 @@ void Gateway::Deliver(const IpAddress& host, PacketBatch batch) {
   const tunnel::PublicKey peer = route->second;
   for (const Packet& packet : batch) {
     const std::optional<IpRoute> ip = ParseIpRoute(packet.bytes());
-    if (ip.has_value() && ip->source != address_) Forwarded(ip->source, host, packet.size);
+    if (!ip.has_value()) continue;
+    if (ip->source != address_) {
+      Forwarded(ip->source, host, packet.size);
+    } else {
+      pairs_.Add(address_, host, packet.size);
+    }
   }
   tunnel_.SendTo(peer, std::move(batch));
 }

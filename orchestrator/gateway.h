@@ -27,6 +27,7 @@
 #include "base/ip_address.h"
 #include "base/ip_header.h"
 #include "base/packet_sink.h"
+#include "orchestrator/pair_bytes.h"
 #include "orchestrator/tunnel_edge.h"
 #include "tunnel/keys.h"
 
@@ -73,6 +74,9 @@ class Gateway final : public PacketSink {
   // Of packets between hosts.
   uint64_t forwarded_bytes() const { return forwarded_bytes_; }
   uint64_t forwarded_packets() const { return forwarded_packets_; }
+  // What passes here between two ends, of which one may be the gateway itself
+  // (published ports).
+  PairBytes& pairs() { return pairs_; }
   const DropCounters& drops() const { return drops_; }
 
  private:
@@ -110,6 +114,7 @@ class Gateway final : public PacketSink {
   absl::flat_hash_map<IpAddress, tunnel::PublicKey> routes_;
   uint64_t forwarded_bytes_ = 0;
   uint64_t forwarded_packets_ = 0;
+  PairBytes pairs_;
   DropCounters drops_;
 };
 

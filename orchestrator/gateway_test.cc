@@ -102,6 +102,22 @@ TEST_F(GatewayTest, a_batch_for_one_host_goes_as_a_whole) {
   EXPECT_EQ(gateway_.forwarded_bytes(), 120u);
 }
 
+TEST_F(GatewayTest, pairs_are_counted_while_somebody_looks) {
+  FromTunnel({Packet2(2, 3)});
+  EXPECT_TRUE(gateway_.pairs().Take().empty());
+  gateway_.pairs().SetWatched(true);
+  FromTunnel({Packet2(2, 3), Packet2(2, 3)});
+  FromTunnel({Packet2(3, 2), Packet2(2, kGatewayNumber), Packet2(2, 9)});
+  FromStack(Packet2(kGatewayNumber, 3));
+  const IpAddress gateway = TestAddress(kGatewayNumber);
+  const PairBytes::Map expected = {{{TestAddress(2), TestAddress(3)}, 80},
+                                   {{TestAddress(3), TestAddress(2)}, 40},
+                                   {{TestAddress(2), gateway}, 40},
+                                   {{gateway, TestAddress(3)}, 40}};
+  EXPECT_EQ(gateway_.pairs().Take(), expected);
+  EXPECT_TRUE(gateway_.pairs().Take().empty());
+}
+
 TEST_F(GatewayTest, mixed_batches_are_sorted_by_destination_in_order) {
   FromTunnel({Packet2(2, 3, 1), Packet2(3, 2, 2), Packet2(2, 3, 3), Packet2(2, 9, 4),
               Packet2(3, 2, 5), Packet2(2, 3, 6)});

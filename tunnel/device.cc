@@ -121,6 +121,7 @@ PeerStatus Device::Impl::StatusOf(const Peer& peer) const {
           .last_handshake_unix_nanos = peer.last_handshake_unix_nanos,
           .rx_bytes = peer.rx_bytes,
           .tx_bytes = peer.tx_bytes,
+          .tx_data_bytes = peer.tx_data_bytes,
           .session_live = peer.live(),
           .mtu = peer.path_mtu == nullptr ? state.options.mtu : peer.path_mtu->mtu()};
 }
@@ -248,6 +249,11 @@ std::optional<PeerConfig> Device::GetPeerConfig(const PublicKey& key) const {
                     .standby = peer->standby,
                     .relay = peer->relay,
                     .probe_mtu = peer->path_mtu != nullptr};
+}
+
+uint64_t Device::TxDataBytes(const PublicKey& key) const {
+  const Peer* peer = impl_->state.peers.Find(key);
+  return peer == nullptr ? 0 : peer->tx_data_bytes;
 }
 
 std::optional<PeerStatus> Device::GetPeer(const PublicKey& key) const {

@@ -68,6 +68,7 @@ struct PeerStatus {
   int64_t last_handshake_unix_nanos = 0;
   uint64_t rx_bytes = 0;  // of datagrams, as `wg show` counts them
   uint64_t tx_bytes = 0;
+  uint64_t tx_data_bytes = 0;  // of those: without handshakes, keepalives and probes
   bool session_live = false;
   int mtu = 0;  // the largest inner packet that now goes to it as one datagram
 };
@@ -132,6 +133,8 @@ class Device {
   bool RemovePeer(const PublicKey& peer);
   void RemoveAllPeers();
   std::optional<PeerConfig> GetPeerConfig(const PublicKey& peer) const;
+  // PeerStatus::tx_data_bytes alone; 0: there is no such peer.
+  uint64_t TxDataBytes(const PublicKey& peer) const;
   std::optional<PeerStatus> GetPeer(const PublicKey& peer) const;
   std::vector<PeerStatus> ListPeers() const;
   // The peer that packets to `destination` go to now, if any.

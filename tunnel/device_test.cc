@@ -333,6 +333,8 @@ TEST_F(DeviceTest, StatusCountsBytesAndTheHandshakesTime) {
   EXPECT_EQ(at_a.rx_bytes, network.log[1].bytes.size());
   EXPECT_EQ(at_b.tx_bytes, at_a.rx_bytes);
   EXPECT_EQ(at_b.rx_bytes, at_a.tx_bytes);
+  EXPECT_EQ(a.device.TxDataBytes(b.key()), network.log[2].bytes.size());
+  EXPECT_EQ(b.device.TxDataBytes(a.key()), 0u) << "a handshake is no data";
   EXPECT_EQ(a.device.ListPeers().size(), 1u);
   EXPECT_EQ(a.device.GetPeerConfig(b.key())->allowed_ips, network.ConfigOf(b).allowed_ips);
 }

@@ -75,6 +75,7 @@ struct Peer {
   // ---- counters ----
   uint64_t rx_bytes = 0;
   uint64_t tx_bytes = 0;
+  uint64_t tx_data_bytes = 0;
   int64_t last_handshake_unix_nanos = 0;
 
   // ---- scratch of Sender: the peer's packets in the batch at hand ----

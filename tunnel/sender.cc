@@ -175,7 +175,10 @@ size_t Sender::Seal(Peer& peer, Session& session, std::span<Packet> packets, Ins
     session.Seal(jobs_);
     peer.tx_bytes += runs.bytes();
     peer.timers.OnAuthenticSent(now);
-    if (data) peer.timers.OnDataSent(now, state_.random);
+    if (data) {
+      peer.tx_data_bytes += runs.bytes();
+      peer.timers.OnDataSent(now, state_.random);
+    }
     if (session.WantsRekeyAfterSend(now)) handshaker_.Start(peer, now, out);
   }
   SendProbe(peer, now, out);

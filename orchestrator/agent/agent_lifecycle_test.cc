@@ -278,6 +278,14 @@ TEST_F(AgentTest, IntroducedHostsTalkWithoutTheGateway) {
     if (gateway_->forwarded == settled) break;
   }
   EXPECT_EQ(gateway_->forwarded, settled) << "not one packet by way of the gateway";
+  // Each tells how much it sent to the other.
+  for (const auto& [host, peer] : {std::pair(&server, &client), std::pair(&client, &server)}) {
+    ASSERT_TRUE(gateway_->RunUntil([&] { return (*host)->status().peers_size() == 1; }));
+    const proto::PeerTraffic told = (*host)->status().peers(0);
+    const auto bytes = (*peer)->address().bytes();
+    EXPECT_EQ(told.address(), std::string(bytes.begin(), bytes.end()));
+    EXPECT_GT(told.tx_bytes(), 0u);
+  }
   introduce(*server, *client, 2, true);
   introduce(*client, *server, 2, true);
   ASSERT_TRUE(gateway_->RunUntil([&] {

@@ -1,5 +1,9 @@
 #include "orchestrator/agent/direct_peers.h"
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "base/log.h"
 
 namespace im::agent {
@@ -53,6 +57,27 @@ void DirectPeers::OnPacketTo(const IpAddress& destination, Instant now) {
   if (now - found->second.asked_at < kReconnectAfter) return;
   found->second.asked_at = now;
   driver_.Connect(found->second.key);
+}
+
+void DirectPeers::Describe(Instant now, proto::InstanceStatus& status) {
+  std::vector<std::pair<Instant, const IpAddress*>> latest;
+  for (auto& [address, peer] : peers_) {
+    const uint64_t bytes = driver_.device().TxDataBytes(peer.key);
+    if (bytes == 0) continue;
+    if (bytes != peer.sent_bytes) peer.sent_at = now;
+    peer.sent_bytes = bytes;
+    latest.emplace_back(peer.sent_at, &address);
+  }
+  const size_t told = std::min(latest.size(), kToldMax);
+  std::partial_sort(latest.begin(), latest.begin() + static_cast<ptrdiff_t>(told), latest.end(),
+                    [](const auto& a, const auto& b) { return a.first > b.first; });
+  for (size_t i = 0; i < told; ++i) {
+    const IpAddress& address = *latest[i].second;
+    proto::PeerTraffic& peer = *status.add_peers();
+    const auto bytes = address.bytes();
+    peer.set_address(bytes.data(), bytes.size());
+    peer.set_tx_bytes(peers_.at(address).sent_bytes);
+  }
 }
 
 }  // namespace im::agent

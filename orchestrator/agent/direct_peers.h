@@ -4,6 +4,9 @@
 // session with it is up, and until then, and after, the gateway does. A
 // session that expired for want of traffic is asked for again when there is
 // traffic for that host, at most once in kReconnectAfter.
+//
+// What was sent to them is told with the host's figures, as totals, of the
+// kToldMax that were sent to last: whom it talks to now is among them.
 
 #ifndef IM_ORCHESTRATOR_AGENT_DIRECT_PEERS_H_
 #define IM_ORCHESTRATOR_AGENT_DIRECT_PEERS_H_
@@ -22,6 +25,7 @@ namespace im::agent {
 class DirectPeers {
  public:
   static constexpr Duration kReconnectAfter = std::chrono::seconds(5);
+  static constexpr size_t kToldMax = 24;  // half a kilobyte of a status
 
   // `driver` must outlive it.
   explicit DirectPeers(tunnel::Driver& driver) : driver_(driver) {}
@@ -36,12 +40,16 @@ class DirectPeers {
   void OnPacketTo(const IpAddress& destination, Instant now);
 
   size_t up() const { return up_; }
+  // Adds them to a status that is made at `now`.
+  void Describe(Instant now, proto::InstanceStatus& status);
 
  private:
   struct Peer {
     tunnel::PublicKey key;
     bool up = false;
     Instant asked_at;
+    uint64_t sent_bytes = 0;  // as it was found by Describe
+    Instant sent_at;          // when it was first found so
   };
   void Remove(const IpAddress& address);
 
