@@ -46,6 +46,9 @@ class ApiBackend {
   // The guest's client is gone. `on_end` is not called any more.
   virtual void Leave(const std::string& host) = 0;
 
+  virtual absl::StatusOr<proto::DashboardReply> OpenDashboard(
+      const proto::DashboardRequest& request) = 0;
+
   // Releases all hosts; `done` when nothing is left. Events tell the progress.
   virtual void Down(bool force, Done done) = 0;
 };

@@ -253,6 +253,15 @@ class ApiServer::Impl final : public proto::Orchestrator::CallbackService {
     });
   }
 
+  grpc::ServerUnaryReactor* OpenDashboard(grpc::CallbackServerContext*,
+                                          const proto::DashboardRequest* request,
+                                          proto::DashboardReply* reply) override {
+    return Unary<proto::DashboardReply>(reply, [core = core_, request = *request](
+                                                   const auto& call) {
+      call->Answer(core->backend.OpenDashboard(request));
+    });
+  }
+
   grpc::ServerWriteReactor<proto::Event>* Down(grpc::CallbackServerContext*,
                                                const proto::DownRequest* request) override {
     return Stream<proto::Event>([core = core_, force = request->force()](const auto& call) {

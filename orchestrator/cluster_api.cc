@@ -140,6 +140,20 @@ absl::StatusOr<proto::JoinReply> ClusterApi::Join(const proto::JoinRequest& requ
 
 void ClusterApi::Leave(const std::string& host) { controller_.Leave(host); }
 
+absl::StatusOr<proto::DashboardReply> ClusterApi::OpenDashboard(
+    const proto::DashboardRequest& request) {
+  std::optional<Endpoint> at;
+  if (!request.listen().empty()) {
+    at = Endpoint::Parse(request.listen());
+    if (!at) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expected ADDRESS:PORT, not ", request.listen()));
+    }
+  }
+  if (!open_dashboard_) return absl::UnimplementedError("there is no dashboard here");
+  return open_dashboard_(at);
+}
+
 void ClusterApi::Down(bool force, Done done) {
   downs_.push_back(std::move(done));
   controller_.Shutdown("im down", force, [this] {

@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,9 @@ class ClusterApi final : public ApiBackend, public Controller::Observer {
 
   // Called when a Down is complete, after its caller was told.
   void SetOnDown(std::function<void()> on_down) { on_down_ = std::move(on_down); }
+  // Opens the page at a place, or where it usually is.
+  using OpenPage = std::function<absl::StatusOr<proto::DashboardReply>(std::optional<Endpoint>)>;
+  void SetOpenDashboard(OpenPage open) { open_dashboard_ = std::move(open); }
 
   // ---- ApiBackend ----
   proto::Cluster Cluster() override;
@@ -56,6 +60,8 @@ class ClusterApi final : public ApiBackend, public Controller::Observer {
   void Release(const std::string& host, HostDone done) override;
   absl::StatusOr<proto::JoinReply> Join(const proto::JoinRequest& request, Done on_end) override;
   void Leave(const std::string& host) override;
+  absl::StatusOr<proto::DashboardReply> OpenDashboard(
+      const proto::DashboardRequest& request) override;
   void Down(bool force, Done done) override;
 
   // ---- Controller::Observer ----
@@ -92,6 +98,7 @@ class ClusterApi final : public ApiBackend, public Controller::Observer {
   std::list<Refreshing> refreshing_;
   std::vector<Done> downs_;
   std::function<void()> on_down_;
+  OpenPage open_dashboard_;
 };
 
 }  // namespace im::orchestrator

@@ -117,6 +117,7 @@ class Controller final : public Activator::Delegate,
   Gateway& gateway() { return gateway_; }
   const Gateway& gateway() const { return gateway_; }
   EventLog& events() { return events_; }
+  const EventLog& events() const { return events_; }
   const LifecycleMeter& meter() const { return meter_; }
   const HostTable& hosts() const { return hosts_; }
   const Activator& activator() const { return activator_; }
@@ -125,7 +126,7 @@ class Controller final : public Activator::Delegate,
   const ClusterSpec& spec() const { return spec_; }
   const StartRequests& requests() const { return requests_; }
   const Options& options() const { return options_; }
-  EventLoop& loop() { return loop_; }
+  EventLoop& loop() const { return loop_; }
   const TunnelEdge& tunnel() const { return tunnel_; }
   // nullptr: no instance lives.
   const Instance* FindInstance(HostId host) const;

@@ -44,6 +44,16 @@ class EventLog {
   // of them (0: all).
   std::vector<proto::Event> Newest(const std::vector<std::string>& hosts, size_t newest) const;
 
+  // Kept events that came after this one, oldest first, at most `max` of them.
+  template <typename F>
+  void ForEachAfter(uint64_t sequence, size_t max, F f) const {
+    // Their numbers have no gaps.
+    const uint64_t first = last_sequence_ - events_.size() + 1;
+    for (size_t i = sequence < first ? 0 : sequence - first + 1; i < events_.size() && max > 0;
+         ++i, --max)
+      f(events_[i]);
+  }
+
   // `subscriber` may append, subscribe and unsubscribe.
   SubscriptionId Subscribe(Subscriber subscriber);
   void Unsubscribe(SubscriptionId id);

@@ -75,6 +75,12 @@ class FakeApiBackend final : public ApiBackend {
     guests.erase(host);
     Note("leave " + host);
   }
+  absl::StatusOr<proto::DashboardReply> OpenDashboard(
+      const proto::DashboardRequest& request) override {
+    proto::DashboardReply reply;
+    reply.set_endpoint(request.listen().empty() ? "127.0.0.1:9601" : request.listen());
+    return reply;
+  }
   void Down(bool force, Done done) override {
     Note(force ? "down by force" : "down");
     down = std::move(done);

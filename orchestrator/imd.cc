@@ -1,5 +1,7 @@
 #include "orchestrator/imd.h"
 
+#include <unistd.h>
+
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,6 +33,8 @@ Imd::~Imd() {
   // What comes in while the parts go finds nobody.
   inside_.SetGateway(nullptr);
   metrics_.reset();
+  dashboard_.reset();
+  feed_.reset();
   server_.reset();
   api_.reset();
   ports_.clear();
@@ -70,6 +74,8 @@ absl::Status Imd::Init() {
   IM_RETURN_IF_ERROR(OpenMetrics());
   api_ = std::make_unique<ClusterApi>(*controller_);
   api_->SetOnDown([this] { options_.on_down(); });
+  api_->SetOpenDashboard([this](std::optional<Endpoint> at) { return OpenDashboard(at); });
+  if (options_.http) IM_RETURN_IF_ERROR(OpenDashboard(*options_.http).status());
   const ApiServer::Options api{.socket_path = options_.state_dir.api_socket(),
                                .owner = options_.api_owner};
   IM_ASSIGN_OR_RETURN(server_, ApiServer::Start(api, loop_, *api_));
@@ -163,6 +169,30 @@ std::string Imd::Metrics() const {
   for (const auto& port : ports_) edge.published_connections += port->connections();
   edge.api_calls = server_ == nullptr ? 0 : server_->open_calls();
   return ClusterMetrics(*controller_, edge, loop_.now());
+}
+
+absl::StatusOr<proto::DashboardReply> Imd::OpenDashboard(std::optional<Endpoint> at) {
+  if (dashboard_ == nullptr) {
+    IM_ASSIGN_OR_RETURN(DashboardToken token,
+                        DashboardToken::Open(options_.state_dir.dashboard_token(),
+                                             options_.api_owner, random_));
+    feed_ = std::make_unique<DashboardFeed>(*controller_, [this] {
+      if (dashboard_ != nullptr) dashboard_->PollStreams();
+    });
+    dashboard_ = std::make_unique<Dashboard>(loop_, *api_, std::move(token),
+                                             [this] { return feed_->Open(); });
+  }
+  IM_ASSIGN_OR_RETURN(const Endpoint bound, dashboard_->Listen(at));
+  IM_LOG(kInfo, "dashboard at http://", bound.ToString(), "/");
+  proto::DashboardReply reply;
+  reply.set_endpoint(bound.ToString());
+  reply.set_token(dashboard_->token());
+  return reply;
+}
+
+absl::Status Imd::RemoveState() {
+  unlink(options_.state_dir.dashboard_token().c_str());
+  return store_.Remove();
 }
 
 void Imd::Save(proto::SavedState state) {

@@ -24,6 +24,8 @@
 #include "orchestrator/cluster_api.h"
 #include "orchestrator/cluster_spec.h"
 #include "orchestrator/controller.h"
+#include "orchestrator/dashboard/dashboard.h"
+#include "orchestrator/dashboard/dashboard_feed.h"
 #include "orchestrator/metrics_server.h"
 #include "orchestrator/port_publisher.h"
 #include "orchestrator/provider.h"
@@ -42,6 +44,7 @@ class Imd {
     std::optional<uid_t> api_owner;  // who may use the API besides our own user
     std::string agent_path;
     std::optional<Endpoint> metrics;  // where to serve them besides the Unix socket
+    std::optional<Endpoint> http;     // where to serve the page from the start
     // Called when everything is down after `im down`.
     std::function<void()> on_down;
   };
@@ -59,7 +62,7 @@ class Imd {
   // May be called again to force.
   void Down(absl::string_view reason, bool force);
   // Everything is down: the next imd has nothing to take over.
-  absl::Status RemoveState() { return store_.Remove(); }
+  absl::Status RemoveState();
 
   Controller& controller() { return *controller_; }
   // As Prometheus reads them.
@@ -85,6 +88,8 @@ class Imd {
   absl::Status OpenStack();
   absl::Status OpenPublishedPorts();
   absl::Status OpenMetrics();
+  // The dashboard costs nothing until somebody asks for it.
+  absl::StatusOr<proto::DashboardReply> OpenDashboard(std::optional<Endpoint> at);
   void Save(proto::SavedState state);
 
   Options options_;
@@ -103,6 +108,8 @@ class Imd {
   std::unique_ptr<ClusterApi> api_;
   std::unique_ptr<ApiServer> server_;
   std::unique_ptr<MetricsServer> metrics_;
+  std::unique_ptr<DashboardFeed> feed_;
+  std::unique_ptr<Dashboard> dashboard_;
   bool save_failed_ = false;
 };
 

@@ -45,6 +45,7 @@ struct Arguments {
   std::string agent;
   std::optional<uid_t> owner;
   std::optional<Endpoint> metrics;
+  std::optional<Endpoint> http;
   AttachMode auto_attach = AttachMode::kTun;
   int ready_fd = -1;
   bool debug = false;
@@ -154,6 +155,7 @@ int Run(const Arguments& arguments) {
                   .api_owner = arguments.owner,
                   .agent_path = arguments.agent.empty() ? DefaultAgentPath() : arguments.agent,
                   .metrics = arguments.metrics,
+                  .http = arguments.http,
                   .on_down =
                       [&] {
                         down = true;
@@ -199,6 +201,11 @@ int Main(int argc, char** argv) {
          [&](const std::string& text) { arguments.metrics = Endpoint::Parse(text); },
          "Address and port, such as 127.0.0.1:9600, to serve Prometheus metrics on besides\n"
          "metrics.sock in the state directory; anybody who can connect may read them")
+      ->check(IsEndpoint);
+  app.add_option_function<std::string>(
+         "--http", [&](const std::string& text) { arguments.http = Endpoint::Parse(text); },
+         "Address and port, such as 127.0.0.1:9601, to serve the page of `im dashboard` on from\n"
+         "the start; anybody who can connect may look, who has the token may act")
       ->check(IsEndpoint);
   app.add_flag_callback(
       "--auto-netstack", [&] { arguments.auto_attach = AttachMode::kNetstack; },

@@ -3,6 +3,7 @@
 //   lock          flock(2)ed while an imd runs; holds its pid and its life
 //   api.sock      gRPC, for the command line; of the user who brought the cluster up
 //   metrics.sock  HTTP, for Prometheus and im metrics; of the same user
+//   dashboard.token  who shows it may act by the page of `im dashboard`; of the same user
 //   state.pb      what a restarted imd needs (store.h)
 //   imd.log       imd's own log
 //   hosts/NAME/   agent.sock, exit, log (the program's output), agent.log; 0700
@@ -32,6 +33,7 @@ class StateDir {
   // that the lock file has already, as far as the file system overwrites in
   // place: so each has a number of its own also on a full disk.
   uint64_t life() const { return life_; }
+  std::string dashboard_token() const { return path_ + "/dashboard.token"; }
   std::string state_file() const { return path_ + "/state.pb"; }
 
  private:

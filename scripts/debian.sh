@@ -61,9 +61,15 @@ apt_install() {
   $SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${CHOSEN[@]}"
 }
 
-# A file of entries, one a line, with # comments → ENTRIES.
+# A file of entries, one a line, with # comments → ENTRIES. "name!program" is
+# left out where the program is there already, whoever brought it.
 read_packages() {
-  mapfile -t ENTRIES < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' "$@")
+  local entry
+  ENTRIES=()
+  while read -r entry; do
+    case $entry in *!*) ! command -v "${entry#*!}" > /dev/null || continue ;; esac
+    ENTRIES+=("${entry%!*}")
+  done < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' "$@")
 }
 
 # install_packages ENTRY…: installs those that are missing; nothing to do is

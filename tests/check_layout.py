@@ -33,8 +33,9 @@ AGENT_MUST_NOT_INCLUDE = re.compile(r"grpc|proto/(?!agent\.pb\.h)|google/protobu
 
 LINES_MAX = 500
 SOURCES = {".cc", ".h", ".c", ".cpp"}
-CHECKED = SOURCES | {".py", ".sh", ".cmake", ".proto", ".md", ".yaml", ".txt", ""}
-SKIPPED_FOLDERS = {".git", ".cache", "__pycache__", "corpus"}
+PAGE = {".ts", ".tsx", ".mjs", ".css"}
+CHECKED = SOURCES | PAGE | {".py", ".sh", ".cmake", ".proto", ".md", ".yaml", ".txt", ""}
+SKIPPED_FOLDERS = {".git", ".cache", "__pycache__", "corpus", "node_modules"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 # Spelled so that this file does not contain them.
@@ -98,7 +99,7 @@ def check_includes(path, text):
 
 def check_size(path, text):
     lines = text.count("\n")
-    if lines > LINES_MAX and pathlib.PurePosixPath(path).suffix in SOURCES | {".py", ".sh"}:
+    if lines > LINES_MAX and pathlib.PurePosixPath(path).suffix in SOURCES | PAGE | {".py", ".sh"}:
         yield Breach(path, LINES_MAX, "size", f"{lines} lines, at most {LINES_MAX}: split it")
 
 

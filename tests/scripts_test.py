@@ -213,6 +213,12 @@ class ScriptTest(unittest.TestCase):
         done = self.bash(f"read_packages {self.folder}/packages; printf '<%s>' \"${{ENTRIES[@]}}\"")
         self.assertEqual(done.stdout, "<a|b><?c>")
 
+    def test_a_package_is_left_out_where_its_program_is_there_already(self):
+        (self.folder / "packages").write_text("a\n?npm!npm\n?b!no-such-program\n")
+        self.tool("npm", "true")
+        done = self.bash(f"read_packages {self.folder}/packages; printf '<%s>' \"${{ENTRIES[@]}}\"")
+        self.assertEqual(done.stdout, "<a><?b>")
+
     def test_a_step_that_fails_shows_the_end_of_its_log(self):
         done = self.bash(f"step 'Doing it' {self.folder}/log sh -c 'echo the reason; exit 3'; echo status $?")
         self.assertIn("Doing it: FAILED", done.stdout)

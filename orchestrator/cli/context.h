@@ -47,6 +47,7 @@ void AddTop(CLI::App& app, Context& context);
 void AddWhy(CLI::App& app, Context& context);
 void AddEvents(CLI::App& app, Context& context);
 void AddMetrics(CLI::App& app, Context& context);
+void AddDashboard(CLI::App& app, Context& context);
 void AddCapture(CLI::App& app, Context& context);
 void AddCopy(CLI::App& app, Context& context);
 void AddLogs(CLI::App& app, Context& context);

@@ -126,6 +126,10 @@ absl::StatusOr<pid_t> StartDaemon(const DaemonOptions& options) {
     words.push_back("--metrics");
     words.push_back(options.metrics);
   }
+  if (!options.http.empty()) {
+    words.push_back("--http");
+    words.push_back(options.http);
+  }
   if (options.auto_attach == AttachMode::kNetstack) words.push_back("--auto-netstack");
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

@@ -21,6 +21,7 @@ struct DaemonOptions {
   std::string state_directory;  // made if it is not there
   std::optional<uid_t> owner;   // who may talk to it besides its own user
   AttachMode auto_attach = AttachMode::kTun;  // what `attach: auto` is here
+  std::string http;     // the same of the dashboard; empty: not before it is asked for
   std::string metrics;  // address and port to serve them on; empty: the socket alone
   // It gets SIGTERM when the starting process ends, however that ends.
   bool ends_with_us = false;

@@ -106,6 +106,7 @@ int Main(int argc, char** argv) {
   AddLogs(app, context);
   AddEvents(app, context);
   AddMetrics(app, context);
+  AddDashboard(app, context);
   AddCapture(app, context);
   AddWake(app, context);
   AddSuspend(app, context);

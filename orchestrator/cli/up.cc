@@ -31,6 +31,7 @@ struct Options {
   std::string file = kSpecFileName;
   bool detach = false;
   std::string metrics;
+  std::string http;
 };
 
 std::string Absolute(const std::string& path) {
@@ -110,6 +111,7 @@ int Run(const Context& context, const Options& options) {
   daemon.owner = SudoUser(geteuid(), std::getenv("SUDO_UID"));
   daemon.auto_attach = reading.auto_attach;
   daemon.metrics = options.metrics;
+  daemon.http = options.http;
   daemon.ends_with_us = !options.detach;
   const auto imd = StartDaemon(daemon);
   if (!imd.ok()) return Fail(imd.status());
@@ -138,12 +140,17 @@ void AddUp(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   verb->add_option("FILE", options->file, "Default: cluster.yaml");
   verb->add_flag("-d,--detach", options->detach, "Return as soon as it is up");
+  const auto is_endpoint = [](const std::string& text) {
+    return Endpoint::Parse(text) ? std::string()
+                                 : absl::StrCat("expected ADDRESS:PORT, not ", text);
+  };
   verb->add_option("--metrics", options->metrics,
                    "ADDRESS:PORT, such as 127.0.0.1:9600, where Prometheus may read metrics")
-      ->check([](const std::string& text) {
-        return Endpoint::Parse(text) ? std::string()
-                                     : absl::StrCat("expected ADDRESS:PORT, not ", text);
-      });
+      ->check(is_endpoint);
+  verb->add_option("--http", options->http,
+                   "ADDRESS:PORT, such as 127.0.0.1:9601, to serve the page of im dashboard on from\n"
+                   "the start")
+      ->check(is_endpoint);
   verb->footer(
       "Each change of a host is shown as one line until Ctrl-C, which stops all hosts and\n"
       "ends the cluster; a second Ctrl-C kills them. With -d the cluster stays until im down.\n"

@@ -14,7 +14,7 @@ DONE, FAILED, BAD_INPUT, NOT_RUNNING, NO_SUCH_PROGRAM = 0, 1, 2, 3, 127
 
 # Every verb that talks to a cluster, with what it needs.
 VERBS = (["ps"], ["why", "a"], ["logs"], ["events"], ["exec", "a", "--", "true"], ["wake", "a"],
-         ["suspend", "a"], ["release", "a"], ["wait", "a"], ["metrics"], ["top", "--once"],
+         ["suspend", "a"], ["release", "a"], ["wait", "a"], ["metrics"], ["dashboard"], ["top", "--once"],
          ["capture", "a"], ["cp", "a:/etc/hostname", "x"], ["run", "--", "true"], ["down"])
 
 
