@@ -83,7 +83,8 @@ Duration LossRecovery::Timeout() const {
 Duration LossRecovery::ProbeTimeout() const {
   const bool single = scoreboard_.segments().size() == 1 &&
                       (segment_bytes_ == 0 || scoreboard_.outstanding_bytes() <= segment_bytes_);
-  return 2 * *smoothed_rtt_ + (single ? kAckDelayMax : Duration::zero());
+  return std::max(2 * *smoothed_rtt_, kProbeTimeoutMin) +
+         (single ? kAckDelayMax : Duration::zero());
 }
 
 Duration LossRecovery::ReorderWindow() const {

@@ -10,7 +10,8 @@
 //    shrinks along with the deliveries (PRR, RFC 6937), not by a stop;
 //  - what was lost only in appearance, and came late, costs nothing: the window
 //    is put back when the late segment is seen to have been the first sending;
-//  - a tail that nothing follows is probed after two round trips (TLP);
+//  - a tail that nothing follows is probed after two round trips (TLP, RFC 8985
+//    7), but not sooner than a peer may need to be given its processor;
 //  - timeouts follow a round trip measured by the clock (RFC 6298), not by ticks.
 //
 //   state     entered by                 congestion window            left when
@@ -44,6 +45,11 @@ inline constexpr Duration kRetransmitTimeoutMax = std::chrono::seconds(60);
 
 // How long a peer may keep the ACK of a single segment (lwIP 50 ms, Linux 40).
 inline constexpr Duration kAckDelayMax = std::chrono::milliseconds(50);
+
+// The tail of a flight is not probed sooner. Inside a machine two round trips are
+// some hundred microseconds, and a peer that waits for its processor is silent for
+// milliseconds; Linux takes two of its ticks, which are 2 to 20 ms.
+inline constexpr Duration kProbeTimeoutMin = std::chrono::milliseconds(5);
 
 class LossRecovery {
  public:

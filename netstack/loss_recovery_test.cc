@@ -194,6 +194,19 @@ TEST_F(LossRecoveryTest, ATailIsProbed) {
   EXPECT_EQ(Wait(), Action::kTimeout);
 }
 
+TEST_F(LossRecoveryTest, ATailInsideAMachineIsGivenTime) {
+  Send(0, 1);
+  now_ += std::chrono::microseconds(50);
+  Acknowledge(1);
+  Update();
+  Send(1, 2);
+  EXPECT_EQ(recovery_.Deadline(), now_ + kProbeTimeoutMin);
+  // What is acknowledged before needs none.
+  now_ += kProbeTimeoutMin - std::chrono::microseconds(1);
+  Acknowledge(3);
+  EXPECT_EQ(recovery_.Deadline(), kNever);
+}
+
 TEST_F(LossRecoveryTest, TimeoutsDouble) {
   Send(0, 4);
   EXPECT_EQ(recovery_.Deadline(), now_ + seconds(1));

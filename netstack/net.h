@@ -111,6 +111,12 @@ struct TcpFigures {
 // latter; once 16 MB wait to be sent, each begins with 192 KB. A program that does
 // not read closes its peer's window; a Write that takes less than it is given is
 // followed by OnWritable.
+// A connection that was closed for writing and then destroyed still delivers what
+// was written. It is reset when data comes that nobody will read, and when the
+// peer has acknowledged nothing new for so long, though it may answer (a window
+// that stays closed): R2 of RFC 9293 3.8.3, which asks for 100 s at least.
+inline constexpr Duration kAbandonedTimeout = std::chrono::seconds(100);
+
 class TcpConnection {
  public:
   // At most one call at a time; a handler may destroy the connection in any

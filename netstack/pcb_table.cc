@@ -104,6 +104,16 @@ void PcbTable::UnparkAll() {
     if (entry->parked) Unpark(*entry);
 }
 
+uint32_t PcbTable::TicksWithoutProgress(const tcp_pcb& pcb) {
+  Entry* entry = EntryOf(pcb);
+  if (entry == nullptr) return 0;
+  if (entry->acknowledged_at == 0 || entry->acknowledged != pcb.lastack) {
+    entry->acknowledged = pcb.lastack;
+    entry->acknowledged_at = tcp_ticks;
+  }
+  return tcp_ticks - entry->acknowledged_at;
+}
+
 uint16_t PcbTable::FreePort(const IpAddress& local, const Endpoint& remote, uint32_t hint) const {
   constexpr uint32_t kPorts = TCP_LOCAL_PORT_RANGE_END - TCP_LOCAL_PORT_RANGE_START + 1;
   FlowKey flow{remote.address, local, remote.port, 0, kProtocolTcp};

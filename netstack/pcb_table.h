@@ -49,6 +49,9 @@ class PcbTable {
   bool Park(tcp_pcb** at);
   // Before lwIP does anything with all connections at once.
   void UnparkAll();
+  // For how many coarse ticks the peer has acknowledged nothing new, since this was
+  // asked first of this pcb; 0 if it is not of the table.
+  uint32_t TicksWithoutProgress(const tcp_pcb& pcb);
 
   // A local port for a connection between these, that no other such has and
   // nobody listens on; 0 if there is none. `hint` is where to begin.
@@ -85,6 +88,9 @@ class PcbTable {
     tcp_pcb* pcb;
     PcbTable* table;
     bool parked = false;
+    // What was acknowledged when, in ticks; 0: nobody has asked.
+    uint32_t acknowledged = 0;
+    uint32_t acknowledged_at = 0;
   };
   struct Hash {
     using is_transparent = void;

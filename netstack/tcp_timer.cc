@@ -5,6 +5,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
 #include "netstack/block_pool.h"
+#include "netstack/net.h"
 #include "netstack/tcp_recovery.h"
 #include "netstack/tcp_segments.h"
 
@@ -16,6 +17,8 @@ constexpr Duration kSlow = std::chrono::milliseconds(TCP_SLOW_INTERVAL);
 
 // After so long without traffic no blocks are kept.
 constexpr Duration kQuietSpell = std::chrono::seconds(1);
+
+constexpr auto kAbandonedTicks = static_cast<uint32_t>(kAbandonedTimeout / kSlow);
 
 // lwIP takes 0 in some places for "no time".
 constexpr uint32_t kFirstCoarse = 1;
@@ -85,6 +88,11 @@ void TcpTimer::Tick() {
 Duration TcpTimer::NextTick() {
   bool needed = false;
   for (tcp_pcb** at = &tcp_active_pcbs; *at != nullptr;) {
+    if (((*at)->flags & TF_RXCLOSED) != 0 &&
+        pcbs_.TicksWithoutProgress(**at) >= kAbandonedTicks) {
+      tcp_abort(*at);  // which takes it out of the list
+      continue;
+    }
     const bool needs = NeedsTick(**at);
     needed |= needs;
     if (needs || !pcbs_.Park(at)) at = &(*at)->next;

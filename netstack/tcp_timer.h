@@ -11,6 +11,9 @@
 //  - else, if some are in TIME_WAIT: when the first of them is over;
 //  - else never; any use of the stack (Arm) starts the ticks again.
 //
+// A connection that its program has let go of, and whose peer takes nothing more,
+// ends here (kAbandonedTimeout); lwIP would probe a closed window for ever.
+//
 // lwIP's coarse clock `tcp_ticks` is set from the loop's clock, so that it
 // does not stand still while there are no ticks. After a long stop of the
 // process there is one tick, not all that were missed.
@@ -45,7 +48,8 @@ class TcpTimer {
  private:
   void Tick();
   void SetCoarseClock();
-  // Until the next tick; Duration::max() if none is needed. Parks the quiet.
+  // Until the next tick; Duration::max() if none is needed. Parks the quiet, and
+  // ends the abandoned whose time is over.
   Duration NextTick();
 
   EventLoop& loop_;

@@ -207,13 +207,17 @@ class SocketLink final : public PacketSink {
 struct LinkedStack {
   LinkedStack(FileDescriptor fd, const InterfaceOptions& options,
               const SocketLink::Faults& faults = {})
-      : loop(EventLoop::Create(clock).value()), link(*loop, std::move(fd), faults), stack(*loop) {
-    link.Attach(*stack.AddInterface(options, link).value());
+      : loop(EventLoop::Create(clock).value()),
+        link(*loop, std::move(fd), faults),
+        stack(*loop),
+        nic(*stack.AddInterface(options, link).value()) {
+    link.Attach(nic);
   }
   RealClock clock;
   std::unique_ptr<EventLoop> loop;
   SocketLink link;
   Stack stack;
+  Interface& nic;
 };
 
 // A child process that runs `body` with one end of a socket pair; the parent

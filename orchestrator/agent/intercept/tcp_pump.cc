@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "netstack/net_error.h"
+#include "orchestrator/agent/intercept/program_socket.h"
 
 namespace im::agent {
 namespace {
@@ -99,12 +100,21 @@ void TcpPump::OnEvents(uint32_t events) {
   if (program_closed_ &&
       ((events & EPOLLERR) != 0 || !connected_ || kept_from_ < kept_.size() ||
        delegate_.ResetOnClose())) {
-    connection_->Abort();
-    End(0, /*reset=*/false, /*program_closed=*/true);
+    Reset();
     return;
   }
   if (!connected_) return;
-  if (ToProgram()) FromProgram();
+  if (ToProgram() && FromProgram() && program_closed_) LimitRest();
+}
+
+void TcpPump::LimitRest() {
+  if (user_timeout_after_ == Duration::zero() || user_timeout_after_ > netstack::kAbandonedTimeout)
+    SetUserTimeout(netstack::kAbandonedTimeout);
+}
+
+void TcpPump::Reset() {
+  connection_->Abort();
+  End(0, /*reset=*/false, /*program_closed=*/true);
 }
 
 // ---- program → network ----
@@ -182,6 +192,10 @@ bool TcpPump::ToProgram() {
       const ssize_t sent = send(end_.get(), kept_.data() + kept_from_, kept_.size() - kept_from_,
                                 MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent < 0 && errno == EAGAIN) return true;
+      if (sent < 0 && IsHungUp(end_.get())) {
+        Reset();
+        return false;
+      }
       // SHUT_RD: Linux takes what comes and forgets it.
       kept_from_ += sent < 0 ? kept_.size() - kept_from_ : static_cast<size_t>(sent);
       if (kept_from_ < kept_.size()) return true;
@@ -192,7 +206,11 @@ bool TcpPump::ToProgram() {
     if (n == 0) break;
     received_ += n;
     const ssize_t sent = send(end_.get(), Scratch().data(), n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN) continue;
+    if (sent < 0 && errno != EAGAIN) {
+      if (!IsHungUp(end_.get())) continue;
+      Reset();
+      return false;
+    }
     const auto done = static_cast<size_t>(std::max<ssize_t>(sent, 0));
     if (done < n) kept_.assign(Scratch().begin() + static_cast<ptrdiff_t>(done),
                                Scratch().begin() + static_cast<ptrdiff_t>(n));

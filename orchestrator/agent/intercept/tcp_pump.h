@@ -12,6 +12,8 @@
 //   shutdown(SHUT_WR)     RDHUP   →  CloseWrite
 //   close, all read       HUP     →  what it wrote is delivered, FIN
 //   close, not all read   ERR     →  RST, as Linux does it
+//   data after a close            ←  RST, as Linux does it
+//   closed, peer takes nothing    →  RST after kAbandonedTimeout
 //   read gives 0                  ←  FIN (our shutdown)
 //   read gives ECONNRESET         ←  RST, timed out
 //
@@ -97,6 +99,10 @@ class TcpPump final : public netstack::TcpConnection::Handler {
   // Takes up to `n` new bytes; the last one of all stays in the pair.
   bool Take(size_t n);
   void ToConnection(std::span<const uint8_t> bytes);
+  // The program is gone, and something of it is still to be sent.
+  void LimitRest();
+  // The program is gone, and what it wrote is given up.
+  void Reset();
   void DropStale(int keep);
   // Closes our end in order, or so that the program sees a reset.
   void End(int error, bool reset, bool program_closed);

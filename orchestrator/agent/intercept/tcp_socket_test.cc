@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+
+#include "base/big_endian.h"
+#include "base/checksum.h"
+#include "base/ip_build.h"
 #include "orchestrator/agent/intercept/intercept_peer.h"
 
 namespace im::agent {
@@ -109,6 +114,55 @@ expect(error_of(socket.socket().connect, ('224.0.0.1', 7)), 'ENETUNREACH')
 u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 expect(error_of(u.sendto, b'x', ('2001:db8::1', 7)), 'ENETUNREACH')
 )"), 0);
+}
+
+// Before the peer's stack: says, as a router would, that 10.0.0.9 is not there.
+class Router final : public PacketSink {
+ public:
+  Router(PacketSink& stack, PacketSink& link) : stack_(stack), link_(link) {}
+  void Write(PacketBatch batch) override {
+    for (const Packet& packet : batch) {
+      const std::optional<IpView> view = ParseIp(packet.bytes());
+      if (view.has_value() && view->is_tcp() && view->destination == IpAddress::V4(0x0a000009))
+        link_.Write(SinglePacket(HostUnreachable(packet.bytes())));
+    }
+    stack_.Write(std::move(batch));
+  }
+
+ private:
+  static std::vector<uint8_t> HostUnreachable(std::span<const uint8_t> packet) {
+    std::vector<uint8_t> error =
+        BuildEchoRequest(kPeerAddress, kHostAddress, 0, 0, packet.first(28));
+    const std::span<uint8_t> icmp = std::span(error).subspan(20);
+    icmp[0] = 3;
+    icmp[1] = 1;
+    StoreBig16(&icmp[2], 0);
+    StoreBig16(&icmp[2], static_cast<uint16_t>(~FoldSum(SumBytes(icmp))));
+    return error;
+  }
+
+  PacketSink& stack_;
+  PacketSink& link_;
+};
+
+TEST(TcpSocketTest, a_host_that_is_not_there_is_unreachable) {
+  std::optional<Router> router;
+  EXPECT_EQ(RunPython(R"(
+blocking = socket.socket()
+expect(error_of(blocking.connect, ('10.0.0.9', 7)), 'EHOSTUNREACH')
+blocking.connect((PEER, 7))          # it can be used again
+s = socket.socket()
+s.setblocking(False)
+expect(error_of(s.connect, ('10.0.0.9', 7)), 'EINPROGRESS')
+expect(len(select.select([], [s], [], 30)[1]), 1)
+expect(errno.errorcode[s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)], 'EHOSTUNREACH')
+)",
+                      [&](netstack::LinkedStack& linked) {
+                        if (router.has_value()) return;
+                        router.emplace(linked.nic, linked.link);
+                        linked.link.Attach(*router);
+                      }),
+            0);
 }
 
 TEST(TcpSocketTest, files_and_pipes_flow_through_the_kernels_own_calls) {
