@@ -1,5 +1,7 @@
 #include "orchestrator/imd.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -25,12 +27,6 @@ const IpAddress kLoopback = IpAddress::V4(0x7f000001);
 // The file of the peers (peers.h, checked_file.h).
 constexpr absl::string_view kPeersWord = "IMP1";
 constexpr size_t kPeersBytesMax = 1 << 20;
-
-void RemoveLayers(const ClusterSpec& spec) {
-  std::error_code error;
-  std::filesystem::remove_all(LayersDirectory(spec), error);
-  if (error) IM_LOG(kWarning, "remove ", LayersDirectory(spec), ": ", error.message());
-}
 
 std::string PortName(const ClusterSpec& spec, const HostSpec& host, const PublishedPort& port) {
   return absl::StrCat(spec.path, ":", port.at.line, ":", port.at.column, ": ports of ", host.name,
@@ -72,8 +68,7 @@ absl::Status Imd::Init() {
   const ClusterSpec& spec = options_.spec;
   IM_ASSIGN_OR_RETURN(const std::optional<proto::SavedState> saved, store_.Load());
   IM_RETURN_IF_ERROR(LockImages());
-  // What hosts wrote over their images is as old as the cluster's being up.
-  if (!saved) RemoveLayers(spec);
+  IM_RETURN_IF_ERROR(TakeLayers(/*anew=*/!saved));
   IM_RETURN_IF_ERROR(AddHosts(spec, loop_.now(), hosts_));
   IM_ASSIGN_OR_RETURN(const SavedPeers peers, LoadPeers());
   IM_RETURN_IF_ERROR(OpenTunnel(saved, peers));
@@ -127,9 +122,36 @@ absl::Status Imd::LockImages() {
   return absl::OkStatus();
 }
 
+// What hosts wrote over their images is as old as the cluster's being up.
+absl::Status Imd::TakeLayers(bool anew) {
+  const std::string path = LayersDirectory(options_.spec);
+  std::error_code error;
+  if (images_.empty() && !std::filesystem::exists(path, error)) return absl::OkStatus();
+  std::filesystem::create_directories(path, error);
+  layers_ = FileDescriptor(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!layers_.valid()) return ErrnoStatus(absl::StrCat("make directory ", path));
+  if (flock(layers_.get(), LOCK_EX | LOCK_NB) < 0) {
+    layers_.Reset();
+    if (images_.empty()) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " is used by another cluster of this name, which has another state "
+                     "directory; another IM_DATA_DIR keeps them apart"));
+  }
+  if (!anew) return absl::OkStatus();
+  for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
+       it.increment(error)) {
+    std::filesystem::remove_all(it->path(), error);
+  }
+  return error ? ErrnoStatus(absl::StrCat("empty ", path), error.value()) : absl::OkStatus();
+}
+
 absl::Status Imd::RemoveState() {
-  RemoveLayers(options_.spec);
   unlink(options_.state_dir.dashboard_token().c_str());
+  if (layers_.valid()) {
+    std::error_code error;
+    std::filesystem::remove_all(LayersDirectory(options_.spec), error);
+    if (error) IM_LOG(kWarning, "remove ", LayersDirectory(options_.spec), ": ", error.message());
+  }
   return store_.Remove();
 }
 

@@ -113,12 +113,14 @@ class Imd {
   absl::Status SavePeers(proto::SavedPeers saved, Durability durability);
   std::string PeersPath() const { return options_.spec.data_directory + "/peers"; }
   absl::Status LockImages();
+  absl::Status TakeLayers(bool anew);
 
   Options options_;
   EventLoop& loop_;
   Random& random_;
   Store store_;
   std::map<std::string, FileDescriptor> images_;  // locks on their trees (image/image_store.h)
+  FileDescriptor layers_;  // of hosts with images; locked; invalid: there are none
   HostTable hosts_;
   tunnel::PrivateKey key_;
   InsideSink inside_;

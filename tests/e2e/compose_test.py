@@ -6,13 +6,14 @@ import os
 import pathlib
 import re
 import stat
+import subprocess
 import sys
 import tarfile
 import unittest
 import urllib.request
 
 import images
-from cluster import PEER, Cluster, ClusterTest
+from cluster import BIN, PEER, Cluster, ClusterTest
 
 # Answers each connection with what a script says of a line.
 SERVE = ["/bin/nc", "-ll", "-p"]
@@ -118,6 +119,12 @@ class ComposeTest(ClusterTest):
         self.assertNotIn(str(cluster.dir), inside.replace("overlay", ""), "nothing of the machine")
         for device in "null", "urandom", "shm", "pts", "fd":
             self.assertIn(device, inside)
+
+        # Another cluster of this name would take away what these hosts wrote.
+        other = dict(cluster.env, IM_STATE_DIR=str(cluster.dir / "other"))
+        twice = subprocess.run([str(BIN / "im"), "up", "-d", str(cluster.spec)], env=other, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        self.assertIn("is used by another cluster of this name", twice.stderr)
 
         # What a host writes it finds again after a release, and not after im down.
         cluster.im("exec", "web-1", "--", "sh", "-c", "echo mine > /written; rm /lower")
