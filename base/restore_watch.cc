@@ -70,7 +70,8 @@ bool IsNewGeneration(std::span<const char> uevent) {
 
 bool HasGenerationId() {
   // The driver's devices are links in its folder, such as VMGENCTR:00.
-  for (const char* driver : {"/sys/bus/acpi/drivers/vmgenid", "/sys/bus/platform/drivers/vmgenid"}) {
+  for (const char* driver :
+       {"/sys/bus/acpi/drivers/vmgenid", "/sys/bus/platform/drivers/vmgenid"}) {
     DIR* folder = opendir(driver);
     if (folder == nullptr) continue;
     bool found = false;
@@ -102,7 +103,8 @@ absl::Status RestoreWatch::WatchClocks(EventLoop& loop) {
   timer_ = FileDescriptor(timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_.valid()) return ErrnoStatus("watch the wall clock");
   // Due in the year 2242; it is there to be canceled.
-  const itimerspec far = {.it_interval = {}, .it_value = {.tv_sec = int64_t{1} << 33, .tv_nsec = 0}};
+  const itimerspec far = {.it_interval = {},
+                          .it_value = {.tv_sec = int64_t{1} << 33, .tv_nsec = 0}};
   if (timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &far, nullptr) !=
       0) {
     return ErrnoStatus("watch the wall clock");
