@@ -43,7 +43,8 @@ def im_verbs(words):
 class Documents(ClusterTest):
     def test_links_lead_to_files(self):
         for path in DOCUMENTS:
-            for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):
+            text = re.sub(r"`[^`]*`", "", path.read_text())  # code has brackets of its own
+            for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
                 if not re.match(r"[a-z]+:", target):
                     self.assertTrue((path.parent / target).exists(), f"{path}: {target}")
 
@@ -58,9 +59,10 @@ class Documents(ClusterTest):
                     self.assertIn(anchor, anchors(path.parent / target if target else path), f"{path}: {target}#{anchor}")
 
     def test_the_index_has_all_documents(self):
-        index = (ROOT / "docs/README.md").read_text() + (ROOT / "README.md").read_text().replace("](docs/", "](")
+        index = (ROOT / "docs/README.md").read_text()
         for path in (ROOT / "docs").glob("*.md"):
-            self.assertIn(f"]({path.name}", index)
+            if path.name != "README.md":
+                self.assertIn(f"]({path.name}", index)
 
     def test_every_im_command_is_one(self):
         help_of = {}
