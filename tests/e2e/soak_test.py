@@ -89,10 +89,13 @@ hosts:
                    f"{CYCLES} cycles", deadline_s=max(DEADLINE_S, CYCLES / 5), pause_s=0.5)
         told = client.finish()
         made = cycles()
+        datagrams, resent = (sum(t[what] for t in told.values()) for what in ("datagrams", "resent"))
         print(f"{sum(s for s, t in made.values())} starts, {sum(t for s, t in made.values())} thaws, "
               f"{sum(t['answers'] for t in told.values())} answers, "
-              f"{sum(t['datagrams'] for t in told.values())} datagrams, seed {SEED}")
+              f"{datagrams} datagrams, {resent} of them sent twice, seed {SEED}")
         self.assert_no_errors(told)
+        # One may meet its host's release half way (ARCHITECTURE.md, "Known limits of that").
+        self.assertLessEqual(resent, 1 + datagrams // 10)
         self.assertGreater(min(t for s, t in made.values()), 0, made)
         self.assertGreater(sum(s for s, t in made.values()), HOSTS, made)
 
