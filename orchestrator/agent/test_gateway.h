@@ -118,7 +118,7 @@ class TestGateway final : public PacketSink, public tunnel::Device::Delegate {
 
   // Runs the loop until `done`; false after `deadline`.
   bool RunUntil(const std::function<bool()>& done,
-                Duration deadline = std::chrono::seconds(10)) {
+                Duration deadline = std::chrono::seconds(30)) {
     const Instant end = clock_.Now() + deadline;
     while (!done()) {
       if (clock_.Now() >= end) return false;
