@@ -26,20 +26,6 @@ uint64_t PauseInMs(const Instance& instance, Instant now) {
   return told > passed ? told - passed : 1;
 }
 
-absl::string_view WakeKindName(History::WakeKind kind) {
-  switch (kind) {
-    case History::WakeKind::kNone:
-      return "";
-    case History::WakeKind::kCold:
-      return "cold";
-    case History::WakeKind::kThaw:
-      return "thaw";
-    case History::WakeKind::kRestore:
-      return "restore";
-  }
-  return "";
-}
-
 void FillHistory(const History& history, proto::HostInfo& info) {
   *info.mutable_cause() = ToProto(history.cause);
   info.set_cause_text(history.cause_text);
@@ -66,6 +52,20 @@ void FillInstance(const Controller& controller, const Instance& instance, Instan
 }
 
 }  // namespace
+
+absl::string_view WakeKindName(History::WakeKind kind) {
+  switch (kind) {
+    case History::WakeKind::kNone:
+      return "";
+    case History::WakeKind::kCold:
+      return "cold";
+    case History::WakeKind::kThaw:
+      return "thaw";
+    case History::WakeKind::kRestore:
+      return "restore";
+  }
+  return "";
+}
 
 proto::HostInfo DescribeHost(const Controller& controller, HostId host, Instant now,
                              int64_t unix_nanos) {

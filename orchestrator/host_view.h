@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "orchestrator/controller.h"
 #include "proto/api.pb.h"
 
@@ -17,6 +18,9 @@ proto::HostInfo DescribeHost(const Controller& controller, HostId host, Instant 
 // What now keeps the host from being paused or released, in words; empty for
 // a host that is not up.
 std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Instant now);
+
+// As `im ps --json` and the dashboard call it; empty for a host that never woke.
+absl::string_view WakeKindName(History::WakeKind kind);
 
 proto::Cluster DescribeCluster(Controller& controller);
 

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "absl/hash/hash.h"
+#include "orchestrator/host_view.h"
 #include "orchestrator/version.h"
 
 namespace im::orchestrator {
@@ -20,20 +21,6 @@ double Milliseconds(Duration duration) {
 
 int64_t UnixMs(Instant at, Instant now, int64_t unix_ms) {
   return unix_ms - std::chrono::duration_cast<std::chrono::milliseconds>(now - at).count();
-}
-
-absl::string_view WakeKindName(History::WakeKind kind) {
-  switch (kind) {
-    case History::WakeKind::kNone:
-      return "";
-    case History::WakeKind::kCold:
-      return "cold";
-    case History::WakeKind::kThaw:
-      return "thaw";
-    case History::WakeKind::kRestore:
-      return "restore";
-  }
-  return "";
 }
 
 void AddHistory(const History& history, json& row) {
