@@ -66,7 +66,8 @@ std::string NameOfDirectory(absl::string_view directory) {
   return name;
 }
 
-std::string VolumesDirectory(const std::string& cluster, const VariableLookup& lookup) {
+// What the cluster leaves on disk.
+std::string DataDirectory(const std::string& cluster, const VariableLookup& lookup) {
   const auto get = [&](const char* name) { return lookup(name).value_or(""); };
   std::string root = get("IM_DATA_DIR");
   if (root.empty() && geteuid() != 0) {
@@ -75,7 +76,7 @@ std::string VolumesDirectory(const std::string& cluster, const VariableLookup& l
     else if (!get("HOME").empty()) root = absl::StrCat(get("HOME"), "/.local/share/im");
   }
   if (root.empty()) root = "/var/lib/im";
-  return absl::StrCat(root, "/", cluster, "/volumes");
+  return absl::StrCat(root, "/", cluster);
 }
 
 class SpecParser {
@@ -131,13 +132,16 @@ class SpecParser {
     reader.Finish();
 
     CheckAttachments(drafts, spec_.attach, sources_.auto_attach, sink_);
+    CheckCheckpoints(drafts, spec_.groups, sources_.no_checkpoints, sink_);
     ExpandReplicas(drafts, spec_, sink_);
     CheckNames(drafts, spec_, sink_);
     if (network_is_good_) AssignAddresses(drafts, spec_, sink_);
     ResolveReferences(drafts, spec_, sink_);
     CheckGroups(spec_, sink_);
     CheckPorts(spec_, sink_);
-    spec_.volumes_directory = VolumesDirectory(spec_.name, sources_.variable);
+    const std::string data = DataDirectory(spec_.name, sources_.variable);
+    spec_.volumes_directory = data + "/volumes";
+    spec_.checkpoints_directory = data + "/checkpoints";
   }
 
   void ReadName(MapReader& reader) {

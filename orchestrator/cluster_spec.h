@@ -245,6 +245,7 @@ struct ClusterSpec {
   std::string path;               // of the file, as given
   std::string base_directory;     // what relative paths are relative to; absolute
   std::string volumes_directory;  // of named volumes; made when one is used
+  std::string checkpoints_directory;  // made when a host may go to disk
   HostList hosts;
   std::vector<GroupSpec> groups;
   LimitsSpec limits;
@@ -258,6 +259,9 @@ struct SpecSources {
   std::function<absl::StatusOr<std::string>(const std::string& path)> read_file;
   std::function<std::optional<std::string>(const std::string& name)> variable;
   AttachMode auto_attach = AttachMode::kTun;  // what `attach: auto` is; never kAuto
+  // Why no host can go to disk on this machine; nullopt: they can. Called once at most,
+  // if the spec asks for it. Empty: nobody knows.
+  std::function<std::optional<std::string>()> no_checkpoints;
 
   // The file system and the process's environment.
   static SpecSources Real();

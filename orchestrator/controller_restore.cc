@@ -15,7 +15,13 @@ std::optional<IpAddress> ParseAddress(const std::string& bytes) {
 
 }  // namespace
 
-void Controller::Restore(const proto::SavedState& saved) {
+void Controller::Restore(const std::optional<proto::SavedState>& saved) {
+  if (saved) RestoreInstances(*saved);
+  AdoptCheckpoints();
+  Touch();
+}
+
+void Controller::RestoreInstances(const proto::SavedState& saved) {
   for (const proto::HostName& guest : saved.guests()) {
     const std::optional<IpAddress> address = ParseAddress(guest.address());
     if (!address.has_value()) continue;
@@ -43,7 +49,6 @@ void Controller::Restore(const proto::SavedState& saved) {
     guests_.Remove(host);
     activator_.RemoveGuest(host);
   }
-  Touch();
 }
 
 void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {

@@ -58,6 +58,8 @@ absl::Status Imd::Init() {
   options.gateway_endpoint = {kTunnelAddress, driver_->local_endpoint().port};
   if (saved) options.first_incarnation = saved->next_incarnation() + kIncarnationGap;
   options.available_memory = ReadMemAvailable;
+  options.criu = options_.criu;
+  options.checkpoints_directory = spec.checkpoints_directory;
   options.limits.starting_max = spec.limits.max_starting;
   controller_ = std::make_unique<Controller>(options, spec, hosts_, loop_, random_, *edge_);
   provider_ = std::make_unique<ProcessProvider>(loop_, options_.agent_path, *controller_);
@@ -73,7 +75,7 @@ absl::Status Imd::Init() {
   IM_ASSIGN_OR_RETURN(server_, ApiServer::Start(api, loop_, *api_));
   // From here on nothing fails.
   inside_.SetGateway(&controller_->gateway());
-  if (saved) controller_->Restore(*saved);
+  controller_->Restore(saved);
   // First of all on disk: incarnations that will not be used again.
   controller_->Save();
   controller_->Begin();
