@@ -154,6 +154,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       const bool cancelled = activation.goal == Goal::kRun;
       if (!refused && !cancelled) break;
       const Cause cause = cancelled ? activation.cause : report.cause;
+      activation.goal = Goal::kRun;
       if (refused && !report.not_checkpointed.empty()) {
         BecomeUp(host, Cause(), absl::StrCat("not checkpointed: ", report.not_checkpointed),
                  Duration(0), /*error=*/true);

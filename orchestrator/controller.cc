@@ -178,7 +178,7 @@ void Controller::SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cau
   Touch();
   switch (goal) {
     case Goal::kRun:
-      introductions_.Resume(instance->address);
+      // Introduced again only when it says that it goes on: it may have ended.
       instance->suspend_asked = false;
       ++instance->wake_requests;
       SendDesired(*instance);
@@ -346,10 +346,15 @@ void Controller::Ended(HostId host, const Activator::End& end) {
 void Controller::OnTransition(const Transition& transition) {
   const HostTable::Host& host = hosts_[transition.host];
   if (transition.to == HostState::kRunning || transition.to == HostState::kPaused) {
-    const Instance* instance = Find(transition.host, transition.incarnation);
+    Instance* const instance = Find(transition.host, transition.incarnation);
     IM_CHECK(instance != nullptr);
     gateway_.AddRoute(host.address, instance->key);
-    if (transition.from == HostState::kReleasing) introductions_.Resume(host.address);
+    if (transition.from == HostState::kReleasing) {
+      introductions_.Resume(host.address);
+      // Its agent has refused to go, and is not to be asked again by what else
+      // it is told.
+      if (std::exchange(instance->goal, Goal::kRun) != Goal::kRun) SendDesired(*instance);
+    }
   } else {
     gateway_.RemoveRoute(host.address);
   }

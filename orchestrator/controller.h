@@ -63,9 +63,14 @@ inline constexpr Duration kWithdrawBound = std::chrono::seconds(1);
 // that took t, the next one comes kSaveQuiet * t later at the earliest.
 inline constexpr int kSaveQuiet = 20;
 
-// Incarnations that are skipped after a restart: starts that an orchestrator
-// made, but had not yet saved when it died.
-inline constexpr uint64_t kIncarnationGap = 1000;
+// Incarnations that are skipped for each orchestrator since the one that wrote
+// the state: the most starts that one can make without being able to save.
+inline constexpr uint64_t kIncarnationGap = 1 << 20;
+
+// Above all incarnations that orchestrators before number `life` (the first is
+// 1) have used, those that could not write to a full disk too. `saved`: the
+// state that is there, or an empty one.
+uint64_t FirstIncarnation(const proto::SavedState& saved, uint64_t life);
 
 class Controller final : public Activator::Delegate,
                          public Activator::Admission,
@@ -89,8 +94,8 @@ class Controller final : public Activator::Delegate,
     std::string state_dir;  // absolute
     tunnel::PublicKey gateway_key;
     Endpoint gateway_endpoint;  // where agents reach the gateway
-    // Above all incarnations that were ever used.
-    uint64_t first_incarnation = 1;
+    uint64_t first_incarnation = 1;  // FirstIncarnation
+    uint64_t life = 1;
     Activator::Limits limits;
     // What takes hosts to disk, its path; and where. Empty: none goes there.
     std::string criu;

@@ -15,6 +15,12 @@ std::optional<IpAddress> ParseAddress(const std::string& bytes) {
 
 }  // namespace
 
+uint64_t FirstIncarnation(const proto::SavedState& saved, uint64_t life) {
+  const uint64_t unsaved = life > saved.life() ? life - saved.life() : 1;
+  if (saved.next_incarnation() == 0) return 1 + kIncarnationGap * (unsaved - 1);
+  return saved.next_incarnation() + kIncarnationGap * unsaved;
+}
+
 void Controller::Restore(const std::optional<proto::SavedState>& saved) {
   if (saved) RestoreInstances(*saved);
   AdoptCheckpoints();
@@ -92,6 +98,7 @@ void Controller::KillStray(const proto::SavedInstance& saved) {
 proto::SavedState Controller::ToSave() const {
   proto::SavedState state;
   state.set_next_incarnation(activator_.next_incarnation());
+  state.set_life(options_.life);
   for (const auto& [host, instance] : instances_) {
     proto::SavedInstance& saved = *state.add_instances();
     saved.set_host(instance->id.host);

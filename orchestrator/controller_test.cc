@@ -150,6 +150,26 @@ TEST_F(ControllerTest, a_packet_after_the_agent_was_asked_starts_the_host_anew) 
   EXPECT_EQ(cluster_.starts, 3);
 }
 
+TEST_F(ControllerTest, one_that_ends_is_introduced_to_nobody_though_its_release_was_called_off) {
+  for (const char* host : {"a", "c"}) Up(host);
+  cluster_.behaviour["b"].stop = milliseconds(300);
+  VirtualInstance& b = Up("b");
+  b.Pause();
+  ASSERT_TRUE(cluster_.RunUntil([&] {
+    return b.agent().status().state() == proto::InstanceStatus::RELEASING;
+  }, seconds(11)));
+  // A packet for it calls the release off, too late; then it speaks to `a`.
+  Instance("c").SendSyn(b.address(), 1);
+  const int starts = cluster_.starts;
+  b.SendSyn(cluster_.AddressOf("a"), 1);
+  ASSERT_TRUE(cluster_.RunUntil([&] { return Instance("a").syns == 1; }));
+  EXPECT_FALSE(cluster_.RunUntil(
+      [&] { return Instance("a").Direct(b.address()) || cluster_.starts > starts; },
+      milliseconds(200)));
+  ASSERT_TRUE(cluster_.RunUntil([&] { return cluster_.starts > starts; }));
+  EXPECT_TRUE(Connects("a", "b"));
+}
+
 TEST_F(ControllerTest, a_refused_release_leaves_all_as_it_was) {
   Up("a");
   EXPECT_TRUE(Connects("a", "b"));
@@ -162,6 +182,19 @@ TEST_F(ControllerTest, a_refused_release_leaves_all_as_it_was) {
   EXPECT_EQ(cluster_.Find("b"), b);
   EXPECT_TRUE(Connects("a", "b"));
   ASSERT_TRUE(BecomeDirect("a", "b"));
+}
+
+TEST_F(ControllerTest, after_a_refused_release_a_suspend_is_no_release) {
+  Up("b");
+  VirtualInstance* const b = cluster_.Find("b");
+  b->refuse_release = true;
+  b->Pause();
+  ASSERT_TRUE(cluster_.RunUntil([&] { return b->releases_asked == 1; }, seconds(11)));
+  ASSERT_TRUE(cluster_.RunUntil([&] { return Is("b", HostState::kRunning); }));
+  b->refuse_release = false;
+  ASSERT_TRUE(cluster_.controller().Suspend(cluster_.Id("b")).ok());
+  ASSERT_TRUE(cluster_.RunUntil([&] { return Is("b", HostState::kPaused); }));
+  EXPECT_FALSE(cluster_.RunUntil([&] { return b->releases_asked > 1; }, seconds(5)));
 }
 
 TEST_F(ControllerTest, a_killed_instance_starts_again_on_the_next_packet) {

@@ -56,7 +56,9 @@ absl::Status Imd::Init() {
   options.state_dir = options_.state_dir.path();
   options.gateway_key = driver_->device().public_key();
   options.gateway_endpoint = {kTunnelAddress, driver_->local_endpoint().port};
-  if (saved) options.first_incarnation = saved->next_incarnation() + kIncarnationGap;
+  options.life = options_.state_dir.life();
+  options.first_incarnation =
+      FirstIncarnation(saved.value_or(proto::SavedState()), options.life);
   options.available_memory = ReadMemAvailable;
   options.criu = options_.criu;
   options.checkpoints_directory = spec.checkpoints_directory;

@@ -8,19 +8,32 @@
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
+#include <vector>
 
-#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 
 namespace im::orchestrator {
 namespace {
 
-std::string HolderOf(int lock) {
-  char text[32];
+// What the lock file says: "PID LIFE\n", of one length always.
+struct Holder {
+  std::string pid;  // empty: nobody has ever held it
+  uint64_t life = 0;
+};
+
+Holder ReadHolder(int lock) {
+  char text[64];
   const ssize_t n = pread(lock, text, sizeof text, 0);
-  const absl::string_view pid =
-      absl::StripAsciiWhitespace({text, n > 0 ? static_cast<size_t>(n) : 0});
-  return pid.empty() ? "another process" : absl::StrCat("pid ", pid);
+  const std::vector<std::string> words = absl::StrSplit(
+      absl::string_view(text, n > 0 ? static_cast<size_t>(n) : 0), absl::ByAnyChar(" \n"),
+      absl::SkipEmpty());
+  Holder holder;
+  if (!words.empty()) holder.pid = words[0];
+  if (words.size() < 2 || !absl::SimpleAtoi(words[1], &holder.life)) holder.life = 0;
+  return holder;
 }
 
 }  // namespace
@@ -44,15 +57,18 @@ absl::StatusOr<StateDir> StateDir::Open(const std::string& path) {
   if (!lock.valid()) return ErrnoStatus(absl::StrCat("open ", lock_path));
   if (flock(lock.get(), LOCK_EX | LOCK_NB) < 0) {
     if (errno != EWOULDBLOCK) return ErrnoStatus(absl::StrCat("lock ", lock_path));
+    const std::string pid = ReadHolder(lock.get()).pid;
     return absl::FailedPreconditionError(
-        absl::StrCat("the cluster is up already: ", HolderOf(lock.get()), " holds ", lock_path));
+        absl::StrCat("the cluster is up already: ",
+                     pid.empty() ? "another process" : absl::StrCat("pid ", pid), " holds ",
+                     lock_path));
   }
-  const std::string pid = absl::StrCat(getpid(), "\n");
-  if (ftruncate(lock.get(), 0) < 0 ||
-      pwrite(lock.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+  const uint64_t life = ReadHolder(lock.get()).life + 1;
+  const std::string text = absl::StrFormat("%-10d %20d\n", getpid(), life);
+  if (pwrite(lock.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
     return ErrnoStatus(absl::StrCat("write ", lock_path));
   }
-  return StateDir(absolute, std::move(lock));
+  return StateDir(absolute, std::move(lock), life);
 }
 
 }  // namespace im::orchestrator

@@ -77,6 +77,18 @@ TEST_F(StateDirTest, AnImdThatWasKilledHoldsNothing) {
   EXPECT_TRUE(StateDir::Open(path_).ok());
 }
 
+TEST_F(StateDirTest, EachThatHeldItHasANumberOfItsOwnInAFileOfOneLength) {
+  const auto size = [&] { return std::filesystem::file_size(path_ + "/lock"); };
+  ASSERT_EQ(StateDir::Open(path_)->life(), 1u);
+  const auto first_size = size();
+  for (uint64_t life = 2; life < 12; ++life) {
+    ASSERT_EQ(StateDir::Open(path_)->life(), life);
+    EXPECT_EQ(size(), first_size) << "a full disk has no room for more";
+  }
+  std::ofstream(path_ + "/lock") << "4711\n";
+  EXPECT_EQ(StateDir::Open(path_)->life(), 1u) << "of an imd that did not count";
+}
+
 TEST_F(StateDirTest, WhatIsInTheWayIsNamed) {
   std::filesystem::create_directories(base_ + "/run");
   std::ofstream(path_) << "a file";

@@ -179,6 +179,7 @@ class VirtualCluster {
   tunnel::PrivateKey gateway_key_;
   Endpoint gateway_endpoint_;
   proto::SavedState saved_;
+  uint64_t life_ = 0;
   std::multimap<Instant, Datagram> wire_;
   std::map<InstanceId, std::unique_ptr<VirtualInstance>> instances_;
   std::map<InstanceId, proto::ExitReport> ended_;  // nobody was told yet

@@ -163,7 +163,8 @@ void VirtualCluster::StartImd() {
   options.state_dir = state_dir_;
   options.gateway_key = device_->public_key();
   options.gateway_endpoint = gateway_endpoint_;
-  options.first_incarnation = saved_.next_incarnation() + kIncarnationGap;
+  options.life = ++life_;
+  options.first_incarnation = FirstIncarnation(saved_, life_);
   controller_ =
       std::make_unique<Controller>(options, spec_, *hosts_, *loop_, random_, *edge_);
   provider_ = std::make_unique<FakeProvider>(*this);

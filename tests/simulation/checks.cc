@@ -49,25 +49,36 @@ void ClusterSimulation::BeforeGateway(const std::vector<uint8_t>& bytes) {
   if (key == 0 || !host.has_value() || known_before_) return;
   // Whatever is refused from within finds it here.
   held_[key] = {*host, world_.Now() + spec_.hosts[*host].start_timeout, view->source};
+  held_[key].source_gone = view->source != spec_.gateway && !Lives(view->source);
 }
 
 void ClusterSimulation::AfterGateway(const std::vector<uint8_t>& bytes) {
   const Activator::Counters& counters = controller_->activator().counters();
-  if (counters.held != held_before_ && known_before_) ++held_[KeyOf(*ParseIp(bytes))].copies;
+  if (counters.held != held_before_ && known_before_) {
+    Held& held = held_[KeyOf(*ParseIp(bytes))];
+    ++held.copies;
+    held.bound = world_.Now() + spec_.hosts[held.host].start_timeout;
+  }
   if (counters.held != held_before_ || counters.duplicates != duplicates_before_) return;
   held_.erase(KeyOf(*ParseIp(bytes)));  // it was passed on, refused or dropped
+}
+
+// Each copy of a packet is passed on or refused by itself.
+void ClusterSimulation::OneIsGone(uint32_t key) {
+  const auto it = held_.find(key);
+  if (it != held_.end() && --it->second.copies == 0) held_.erase(it);
 }
 
 void ClusterSimulation::OnGatewaySends(const tunnel::PublicKey&, const std::vector<uint8_t>& bytes) {
   const std::optional<IpView> view = ParseIp(bytes);
   if (!view.has_value()) return;
-  held_.erase(KeyOf(*view));
-  held_.erase(RefusedBy(*view, bytes));
+  OneIsGone(KeyOf(*view));
+  OneIsGone(RefusedBy(*view, bytes));
 }
 
 void ClusterSimulation::ToStack(const std::vector<uint8_t>& bytes) {
   const std::optional<IpView> view = ParseIp(bytes);
-  held_.erase(RefusedBy(*view, bytes));
+  OneIsGone(RefusedBy(*view, bytes));
   if (trace_) Trace(absl::StrCat("to the stack: ", DescribePacket(bytes)));
   if (view->is_rst()) {
     OnRefusal(view->destination_port);

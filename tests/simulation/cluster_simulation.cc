@@ -83,7 +83,7 @@ void ClusterSimulation::MakeSpec() {
     host.address = IpAddress::V4(0x0a4d000au + static_cast<uint32_t>(i));
     host.argv = {"p"};
     host.working_dir = "/";
-    host.start_timeout = milliseconds(calm_ ? 4'000 : 300 + random.Below(4'000));
+    host.start_timeout = milliseconds(calm_ ? 4'000 : 1'000 + random.Below(4'000));
     host.stop_grace_period = milliseconds(100 + random.Below(1'000));
     host.idle.after = milliseconds(50 + random.Below(3'000));
     host.idle.release_after.reset();
@@ -139,8 +139,8 @@ void ClusterSimulation::StartImd() {
   options.state_dir = directory_;
   options.gateway_key = gateway_key_;
   options.gateway_endpoint = EndpointOfNode(kImd);
-  if (saved_.next_incarnation() > 0)
-    options.first_incarnation = saved_.next_incarnation() + orchestrator::kIncarnationGap;
+  options.life = imd_;
+  options.first_incarnation = orchestrator::FirstIncarnation(saved_, options.life);
   options.limits = limits_;
   options.available_memory = [this]() -> std::optional<uint64_t> {
     return memory_full_ ? 0 : uint64_t{1} << 40;
@@ -343,6 +343,11 @@ void ClusterSimulation::KillAgent(Node node) {
   OnExit(*agent, report);
 }
 
+bool ClusterSimulation::Lives(const IpAddress& address) const {
+  return std::any_of(agents_.begin(), agents_.end(),
+                     [&](const auto& agent) { return agent.second->address() == address; });
+}
+
 void ClusterSimulation::StopAgent(Node node) {
   if (SimAgent* agent = FindAgent(node)) agent->Stop();
 }
@@ -407,6 +412,15 @@ void ClusterSimulation::ToRest() {
   disk_full_ = memory_full_ = dies_in_turn_ = deaths_ = false;
   if (controller_ == nullptr) StartImd();
   Pass(seconds(90));
+  // A host may just have been on its way down.
+  const auto moves = [this] {
+    for (HostId host = 0; host < spec_.hosts.size(); ++host) {
+      const HostState state = (*table_)[host].state;
+      if (state == HostState::kReleasing || state == HostState::kStarting) return true;
+    }
+    return false;
+  };
+  for (int i = 0; i < 100 && moves(); ++i) Pass(milliseconds(100));
   CheckRest();
   if (failed()) return;
   Trace("everybody is called");

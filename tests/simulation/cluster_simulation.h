@@ -131,6 +131,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void Trace(const std::string& what);
   void Fail(const std::string& what);
   void ToRest();
+  bool Lives(const IpAddress& address) const;  // an agent has it
 
   // callers.cc
   void Step();
@@ -148,6 +149,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   // checks.cc
   void BeforeGateway(const std::vector<uint8_t>& bytes);
   void AfterGateway(const std::vector<uint8_t>& bytes);
+  void OneIsGone(uint32_t key);
   void Check();
   void CheckGroups();
   void CheckRest();
