@@ -210,6 +210,7 @@ class Controller final : public Activator::Delegate,
   // controller_checkpoints.cc
   void AdoptCheckpoints();
   absl::Status PrepareCheckpointing(HostId host, proto::StartRequest& request) const;
+  std::optional<proto::CheckpointManifest> CheckpointOf(HostId host) const;
   // With what is on disk of the host.
   Activator::End EndOf(HostId host, const proto::ExitReport& report);
   void RemoveCheckpoint(const Transition& transition);

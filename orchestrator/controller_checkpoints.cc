@@ -55,14 +55,26 @@ absl::Status Controller::PrepareCheckpointing(HostId host, proto::StartRequest& 
   return checkpoints_.MakeDirectory();
 }
 
+// nullopt: there is none, or it is of a host of this name that was another one. That
+// may be seen only at its instance's end: of one that was taken back.
+std::optional<proto::CheckpointManifest> Controller::CheckpointOf(HostId host) const {
+  std::optional<proto::CheckpointManifest> manifest = checkpoints_.Read(hosts_[host].name);
+  if (!manifest || !GoesToDisk(host)) return std::nullopt;
+  const absl::StatusOr<std::string> fingerprint = requests_.FingerprintOf(spec_.hosts[host]);
+  if (fingerprint.ok() && *fingerprint == manifest->fingerprint()) return manifest;
+  IM_LOG(kWarning, "the checkpoint of ", hosts_[host].name,
+         " is of another command, environment or place");
+  return std::nullopt;
+}
+
 Activator::End Controller::EndOf(HostId host, const proto::ExitReport& report) {
   Activator::End end = ToEnd(report);
   if (!GoesToDisk(host)) return end;
-  const std::optional<proto::CheckpointManifest> manifest =
-      checkpoints_.Read(hosts_[host].name);
+  const std::optional<proto::CheckpointManifest> manifest = CheckpointOf(host);
   if (!manifest) {
     if (end.kind == Activator::End::Kind::kCheckpointed)
-      end = {.kind = Activator::End::Kind::kFailed, .message = "its checkpoint cannot be found"};
+      end = {.kind = Activator::End::Kind::kFailed,
+             .message = "there is no checkpoint of this host as it is now"};
     return end;
   }
   end.checkpoint_kept = true;
@@ -98,15 +110,9 @@ void Controller::AdoptCheckpoints() {
   checkpoints_.ForEach([this](const std::string& name) {
     const std::optional<HostId> host = hosts_.FindByName(name);
     if (host.has_value() && FindInstance(*host) != nullptr) return;
-    const std::optional<proto::CheckpointManifest> manifest = checkpoints_.Read(name);
-    if (!host.has_value() || !GoesToDisk(*host) || !manifest) return checkpoints_.Remove(name);
-    const absl::StatusOr<std::string> fingerprint =
-        requests_.FingerprintOf(spec_.hosts[*host]);
-    if (!fingerprint.ok() || *fingerprint != manifest->fingerprint()) {
-      IM_LOG(kWarning, "the checkpoint of ", name, " is of another command, environment or place: "
-             "thrown away");
-      return checkpoints_.Remove(name);
-    }
+    const std::optional<proto::CheckpointManifest> manifest =
+        host.has_value() ? CheckpointOf(*host) : std::nullopt;
+    if (!manifest) return checkpoints_.Remove(name);
     connections_on_disk_.Set(*host, *manifest);
     activator_.AdoptCheckpoint(*host, std::max(now() - At(manifest->made_at_ns()), Duration(0)),
                                TimerIn(*manifest, now()), now());
