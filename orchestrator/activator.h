@@ -16,7 +16,8 @@
 //   Paused                  release_after: released, unless a leader by
 //                           wake_with is up, a member of its group is not due
 //                           for release itself, or the program waits for a
-//                           timer, which would be lost
+//                           timer, which would be lost (on disk it is not, but a
+//                           near one is waited for)
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //   Checkpointed            a timer of its program: restored; the end of
@@ -122,6 +123,9 @@ class Activator {
     Duration stable_after = std::chrono::seconds(10);
     // Who was not admitted asks again then.
     Duration admission_retry = std::chrono::milliseconds(250);
+    // A timer that is due sooner than this after a release is not worth the way to disk
+    // and back.
+    Duration timer_on_disk_min = std::chrono::seconds(10);
     // Between kills of an instance that does not end: first, doubling up to.
     Duration kill_retry_first = std::chrono::seconds(1);
     Duration kill_retry_max = std::chrono::seconds(60);
@@ -199,6 +203,8 @@ class Activator {
     uint64_t thaws = 0;   // so far
     // kPaused: in that time it thaws by itself, for a timer of its program.
     std::optional<Duration> timer_in;
+    // Not empty: it was told to go to disk, and could not: why. It is as before.
+    std::string not_checkpointed;
   };
   void OnInstanceStatus(HostId host, uint64_t incarnation, const Report& report, Instant now);
 
@@ -213,8 +219,11 @@ class Activator {
     std::string message;  // "exec nginxx: No such file or directory"
     // kCheckpointed, checkpoint_kept: in that time its program has a timer.
     std::optional<Duration> timer_in = std::nullopt;
-    // It was started out of a checkpoint, which it has not touched.
+    // A checkpoint of the host is on disk: it was started out of one that it has not
+    // touched, or had just made it.
     bool checkpoint_kept = false;
+    // Packets came while it was made; they are in it.
+    bool packets_wait = false;
   };
   // Nothing of the instance is left.
   void OnInstanceEnded(HostId host, uint64_t incarnation, const End& end, Instant now);
@@ -285,7 +294,8 @@ class Activator {
 
   // Steps of an instance.
   void AwaitInstance(HostId host, uint64_t incarnation, const Cause& cause);
-  void BecomeUp(HostId host, const Cause& cause, absl::string_view reason, Duration duration);
+  void BecomeUp(HostId host, const Cause& cause, absl::string_view reason, Duration duration,
+                bool error = false);
   void BecomePaused(HostId host, const Report& report);
   void BecomeCheckpointed(HostId host, Duration age, std::optional<Duration> timer_in,
                           absl::string_view reason, bool error);

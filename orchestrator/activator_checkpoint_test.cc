@@ -249,5 +249,89 @@ TEST_F(ActivatorCheckpointTest, AFellowsWakeRestoresIt) {
                                            "b checkpointed > restoring", "start b#2"));
 }
 
+// ---- who goes to disk -------------------------------------------------------
+
+TEST_F(ActivatorCheckpointTest, ADumpThatFailedIsSaidAndTheHostStaysPaused) {
+  const HostId db = Add("db", {.to_disk = true});
+  Bring(db, HostState::kReleasing);
+  Activator::Report report{.state = State::kPaused, .goal_acknowledged = true};
+  // It has heard of it, and is at it.
+  activator->OnInstanceStatus(db, 1, report, now);
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  report.not_checkpointed = "CRIU: no space left";
+  activator->OnInstanceStatus(db, 1, report, now);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > running", "db running > paused"));
+  EXPECT_EQ(table[db].history->last_error, "not checkpointed: CRIU: no space left");
+  // And is tried again.
+  Advance(*table.policy(db).release_after);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#1 release if idle"));
+}
+
+TEST_F(ActivatorCheckpointTest, ATimerIsNoReasonToStayUnlessItIsNear) {
+  const HostPolicy policy{.release_after = minutes(1), .to_disk = true};
+  const HostId far = Add("far", policy), near = Add("near", policy);
+  for (const HostId host : {far, near}) Bring(host, HostState::kRunning);
+  const auto pause = [&](HostId host, Duration timer_in) {
+    activator->OnInstanceStatus(host, table[host].incarnation,
+                                {.state = State::kPaused, .timer_in = timer_in}, now);
+  };
+  pause(far, minutes(1) + seconds(10));
+  pause(near, minutes(1) + seconds(9));
+  recorder.Take();
+  Advance(minutes(1));
+  EXPECT_EQ(table[far].state, HostState::kReleasing);
+  EXPECT_EQ(table[near].state, HostState::kPaused);
+}
+
+TEST_F(ActivatorCheckpointTest, PacketsInTheCheckpointRestoreAtOnce) {
+  const HostId db = Add("db");
+  Bring(db, HostState::kReleasing);
+  activator->OnInstanceEnded(db, 1, {.kind = EndKind::kCheckpointed, .packets_wait = true}, now);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > checkpointed",
+                                           "db checkpointed > restoring", "start db#2"));
+}
+
+TEST_F(ActivatorCheckpointTest, AnInstanceThatWasTakenBackOnItsWayToDiskIsThere) {
+  const HostId db = Add("db", {.to_disk = true});
+  activator->Adopt(db, 7, Cause(), now);
+  Report(db, State::kReleasing);
+  recorder.Take();
+  // Killed when it was done: it could not say so.
+  activator->OnInstanceEnded(db, 7, {.kind = EndKind::kFailed, .checkpoint_kept = true}, now);
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db starting > releasing", "db releasing > checkpointed"));
+}
+
+TEST_F(ActivatorCheckpointTest, AHostThatIsOnDiskIsThereWhateverWasKnownOfIt) {
+  const HostId db = Add("db", {.to_disk = true});
+  Bring(db, HostState::kPaused);
+  EndOnDisk(db);
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db paused > releasing", "db releasing > checkpointed"));
+}
+
+TEST_F(ActivatorCheckpointTest, AWakeDuringTheDumpDoesNotCallItOff) {
+  const HostId db = Add("db", {.to_disk = true});
+  Bring(db, HostState::kReleasing);
+  SendSyn(db);
+  Report(db, State::kReleasing, /*acknowledged=*/true);
+  EXPECT_EQ(table[db].state, HostState::kReleasing);
+  recorder.Take();
+  EndOnDisk(db);
+  Report(db, State::kRunning);
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db releasing > checkpointed", "db checkpointed > restoring",
+                          "start db#2", "db restoring > running", "deliver db 1"));
+}
+
+TEST_F(ActivatorCheckpointTest, WhatIsLostOnTheWayToDiskIsAnError) {
+  const HostId db = Add("db", {.to_disk = true});
+  Bring(db, HostState::kReleasing);
+  activator->OnInstanceEnded(db, 1, {.kind = EndKind::kFailed, .message = "im-agent was killed"},
+                             now);
+  EXPECT_EQ(table[db].state, HostState::kImaginary);
+  EXPECT_EQ(table[db].history->last_error, "im-agent was killed");
+}
+
 }  // namespace
 }  // namespace im::orchestrator

@@ -68,7 +68,7 @@ void Activator::LeaveStarting(Activation& activation) {
 }
 
 void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reason,
-                         Duration duration) {
+                         Duration duration, bool error) {
   Activation& activation = Get(host);
   LeaveStarting(activation);
   activation.made_at = kNever;  // a checkpoint is used up
@@ -77,7 +77,7 @@ void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reas
   activation.want_until = kNever;
   activation.kept = false;
   activation.stage_deadline = kNever;
-  Move(host, HostState::kRunning, cause, reason, /*error=*/false, duration);
+  Move(host, HostState::kRunning, cause, reason, error, duration);
   PacketBatch held = held_.TakeToDeliver(host, now_);
   if (held.empty()) return;
   counters_.delivered += held.size();
@@ -89,7 +89,11 @@ void Activator::BecomePaused(HostId host, const Report& report) {
   Activation& activation = Get(host);
   activation.timer_at.reset();
   if (report.timer_in) activation.timer_at = now_ + *report.timer_in;
-  const bool released = policy.release_after && !policy.always_running && !report.timer_in;
+  const bool timer_allows =
+      !report.timer_in ||
+      (policy.to_disk && policy.release_after &&
+       *report.timer_in >= *policy.release_after + limits_.timer_on_disk_min);
+  const bool released = policy.release_after && !policy.always_running && timer_allows;
   activation.stage_deadline = released ? now_ + *policy.release_after : kNever;
   Move(host, HostState::kPaused, Cause(), report.suspended ? "im suspend" : "idle");
 }
@@ -146,14 +150,19 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       if (!report.goal_acknowledged || report.state == State::kReleasing) break;
       const bool refused = activation.goal == Goal::kReleaseIfIdle &&
                            (report.state == State::kReleaseRefused ||
-                            report.state == State::kRunning);
+                            report.state == State::kRunning || !report.not_checkpointed.empty());
       const bool cancelled = activation.goal == Goal::kRun;
       if (!refused && !cancelled) break;
       const Cause cause = cancelled ? activation.cause : report.cause;
       activation.goal = Goal::kRun;
-      BecomeUp(host, cause, refused ? "release refused: in use" : "release cancelled",
-               cancelled ? now - activation.woken_at : Duration(0));
-      if (refused) WakeFellows(host, cause);
+      if (refused && !report.not_checkpointed.empty()) {
+        BecomeUp(host, Cause(), absl::StrCat("not checkpointed: ", report.not_checkpointed),
+                 Duration(0), /*error=*/true);
+      } else {
+        BecomeUp(host, cause, refused ? "release refused: in use" : "release cancelled",
+                 cancelled ? now - activation.woken_at : Duration(0));
+        if (refused) WakeFellows(host, cause);
+      }
       if (report.state == State::kPaused) BecomePaused(host, report);
       break;
     }
@@ -176,18 +185,23 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
   activation.stage_deadline = kNever;
   activation.kept = false;
 
-  if (from == HostState::kReleasing && !activation.unasked) {
-    const bool on_disk = (end.kind == End::Kind::kCheckpointed || end.checkpoint_kept) &&
-                         !activation.discard && !row.guest;
+  const bool on_disk = (end.kind == End::Kind::kCheckpointed || end.checkpoint_kept) &&
+                       !activation.discard && !row.guest;
+  // Taken back while it was on its way there.
+  const bool was_going = on_disk && (from == HostState::kStarting || from == HostState::kRunning ||
+                                     from == HostState::kPaused);
+  if (was_going) Move(host, HostState::kReleasing, Cause(), "was going to disk");
+  if (was_going || (from == HostState::kReleasing && !activation.unasked)) {
     if (on_disk) {
       BecomeCheckpointed(host, Duration(0), end.timer_in, end.message, /*error=*/false);
     } else {
       activation.made_at = kNever;
-      Move(host, HostState::kImaginary, Cause(), end.message);
+      const bool lost = table_.policy(host).to_disk && end.kind == End::Kind::kFailed;
+      Move(host, HostState::kImaginary, Cause(), end.message, lost);
     }
     if (activation.wanted) {
       TryStart(host);
-    } else if (on_disk && held_.Has(host)) {
+    } else if (on_disk && (held_.Has(host) || end.packets_wait)) {
       // Of connections that it still has.
       Want(host, MakeCause(Cause::Kind::kData));
     } else {

@@ -109,6 +109,9 @@ void Packets(const Controller& controller, const EdgeFigures& edge, MetricsText&
   out.Family("im_held_too_long_total", Type::kCounter,
              "Packets that were refused because their host did not come up in time.");
   out.Sample(counters.held_too_long);
+  out.Family("im_keepalives_answered_total", Type::kCounter,
+             "Keepalives of connections of hosts on disk, which were answered in their place.");
+  out.Sample(controller.connections_on_disk().answers());
   out.Family("im_hold_seconds", Type::kHistogram,
              "How long packets were held that were then delivered.");
   out.Sample(held.hold_times());

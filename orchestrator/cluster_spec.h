@@ -256,6 +256,7 @@ struct ClusterSpec {
   std::string base_directory;     // what relative paths are relative to; absolute
   std::string data_directory;     // what outlives the cluster's being up; made when used
   std::string volumes_directory;  // of named volumes, in it; made when one is used
+  std::string checkpoints_directory;  // in it; made when a host may go to disk
   HostList hosts;
   std::vector<GroupSpec> groups;
   LimitsSpec limits;
@@ -276,6 +277,9 @@ struct SpecSources {
   // NotFound: it is not imported. Null: no image is.
   std::function<absl::StatusOr<StoredImage>(const std::string& name)> image;
   AttachMode auto_attach = AttachMode::kTun;  // what `attach: auto` is; never kAuto
+  // Why no host can go to disk on this machine; nullopt: they can. Called once at most,
+  // if the spec asks for it. Empty: nobody knows.
+  std::function<std::optional<std::string>()> no_checkpoints;
 
   // The file system and the process's environment.
   static SpecSources Real();

@@ -191,10 +191,20 @@ std::vector<BadFile> BadFiles() {
         "c.yaml:4:52: there is no group \"ensembel\" (did you mean \"ensemble\"?)"}},
       {"WhatIsNotThereYet",
        "provider: lambda\nhosts:\n"
-       "  a: {command: [a], on_release: checkpoint}\n",
-       {"c.yaml:1:11: provider: \"lambda\" is not available (the one there is: process)",
-        "c.yaml:3:33: on_release: checkpoint is not available yet (leave it out (terminate), and "
-        "keep what must last in volumes)"}},
+       "  a: {command: [a]}\n",
+       {"c.yaml:1:11: provider: \"lambda\" is not available (the one there is: process)"}},
+      {"WhoCannotGoToDisk",
+       "groups: {g: {suspend: together}, h: {}}\ndefaults: {on_release: checkpoint}\nhosts:\n"
+       "  a: {command: [a], attach: netstack}\n"
+       "  b: {command: [b], group: g}\n"
+       "  c: {command: [c], group: h}\n"
+       "  d: {command: [d], on_release: terminate, attach: netstack}\n"
+       "  e: {command: [e], on_release: keep}\n",
+       {"c.yaml:2:24: host a: on_release: checkpoint: a host of attach: netstack cannot go to disk "
+        "(its connections are in its agent, which ends; write attach: tun, or leave it out)",
+        "c.yaml:2:24: host b: on_release: checkpoint: a group with suspend: together cannot go to "
+        "disk yet (leave it out (terminate), and keep what must last in volumes)",
+        "c.yaml:8:33: on_release: expected terminate or checkpoint, found \"keep\""}},
       {"WhatAHostOfNetstackCannotHave",
        "network: {attach: netstack}\ndefaults: {tmpfs: /run}\nhosts:\n"
        "  a:\n    command: [a]\n    volumes: [/tmp:/mnt]\n"

@@ -68,6 +68,14 @@ services:
   EXPECT_THAT(parsed.spec->hosts[3].argv, ElementsAre("mine", "too"));
 }
 
+TEST(ClusterSpecImage, AHostOfAnImageCannotGoToDisk) {
+  const auto parsed = Parse("hosts:\n  a: {image: redis:7, on_release: checkpoint}\n");
+  EXPECT_THAT(Lines(parsed.errors),
+              ElementsAre("c.yaml:2:22: host a: on_release: checkpoint: a host of an image cannot "
+                          "go to disk yet (leave it out (terminate), and keep what must last in "
+                          "volumes)"));
+}
+
 TEST(ClusterSpecImage, NeedsNamespaces) {
   const auto parsed = Parse("hosts:\n  a: {image: redis:7, attach: netstack}\n");
   EXPECT_THAT(Lines(parsed.errors),

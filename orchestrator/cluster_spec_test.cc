@@ -29,6 +29,34 @@ ClusterSpec MustParse(const std::string& text, const SpecSources& sources = Fake
   return parsed.spec.value_or(ClusterSpec());
 }
 
+TEST(ClusterSpec, CheckpointsAreRefusedWhereTheMachineHasNone) {
+  SpecSources sources = FakeSources();
+  int asked = 0;
+  sources.no_checkpoints = [&]() -> std::optional<std::string> {
+    ++asked;
+    return "CRIU is not installed";
+  };
+  ParsedClusterSpec parsed = ParseClusterSpec("name: n\nhosts: {a: {command: [a]}}\n", "c.yaml",
+                                              "/base/shop", sources);
+  EXPECT_TRUE(parsed.spec.has_value());
+  EXPECT_EQ(asked, 0);
+  parsed = ParseClusterSpec(
+      "name: n\nhosts:\n  a: {command: [a], on_release: checkpoint}\n"
+      "  b: {command: [a], on_release: checkpoint}\n",
+      "c.yaml", "/base/shop", sources);
+  EXPECT_EQ(asked, 1);
+  EXPECT_THAT(Lines(parsed.errors),
+              testing::ElementsAre("c.yaml:3:33: host a: on_release: checkpoint: CRIU is not "
+                                   "installed (im doctor says more)",
+                                   "c.yaml:4:33: host b: on_release: checkpoint: CRIU is not "
+                                   "installed (im doctor says more)"));
+  sources.no_checkpoints = []() -> std::optional<std::string> { return std::nullopt; };
+  parsed = ParseClusterSpec("name: n\nhosts: {a: {command: [a], on_release: checkpoint}}\n",
+                            "c.yaml", "/base/shop", sources);
+  ASSERT_TRUE(parsed.spec.has_value());
+  EXPECT_EQ(parsed.spec->hosts[0].on_release, OnRelease::kCheckpoint);
+}
+
 TEST(ClusterSpec, TheLeastFileGetsEveryDefault) {
   const ClusterSpec spec = MustParse("hosts: {web: {command: [prog]}}\n");
   EXPECT_EQ(spec.name, "myshop");

@@ -47,28 +47,6 @@ Activator::Report::State ReportState(const proto::InstanceStatus& status) {
   }
 }
 
-Activator::End ToEnd(const proto::ExitReport& report) {
-  using Kind = Activator::End::Kind;
-  Activator::End end;
-  end.message = report.message();
-  switch (report.reason()) {
-    case proto::ExitReport::RELEASED:
-      end.kind = Kind::kReleased;
-      break;
-    case proto::ExitReport::EXITED:
-      end.kind = report.exit_code() == 0 && report.signal() == 0 ? Kind::kExited : Kind::kFailed;
-      if (!end.message.empty()) break;
-      end.message = report.signal() != 0
-                        ? absl::StrCat("killed by signal ", report.signal())
-                        : absl::StrCat("exited with status ", report.exit_code());
-      break;
-    default:
-      end.kind = Kind::kFailed;
-      break;
-  }
-  return end;
-}
-
 // The parent exists; the directory may.
 absl::Status MakeDirectory(const std::string& path) {
   if (mkdir(path.c_str(), 0755) < 0 && errno != EEXIST) {
@@ -94,7 +72,9 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
       loop_(loop),
       random_(random),
       tunnel_(tunnel),
-      requests_(spec, options.state_dir, options.gateway_key, options.gateway_endpoint),
+      requests_(spec, options.state_dir, options.gateway_key, options.gateway_endpoint,
+                options.criu),
+      checkpoints_(options.checkpoints_directory),
       gateway_(spec.network, spec.gateway, tunnel, *this),
       memory_(spec.limits.min_free_memory_bytes, options.available_memory),
       activator_(hosts, options.limits, options.first_incarnation, *this),
@@ -169,8 +149,9 @@ void Controller::StartInstance(HostId host, uint64_t incarnation, const Cause& c
 }
 
 absl::Status Controller::Start(Instance& instance, const tunnel::PrivateKey& key) {
-  IM_ASSIGN_OR_RETURN(const proto::StartRequest request,
+  IM_ASSIGN_OR_RETURN(proto::StartRequest request,
                       requests_.ForHost(spec_.hosts[instance.host], instance, key));
+  IM_RETURN_IF_ERROR(PrepareCheckpointing(instance.host, request));
   IM_RETURN_IF_ERROR(MakeDirectory(instance.directory));
   tunnel::PeerConfig peer;
   peer.public_key = instance.key;
@@ -234,6 +215,7 @@ void Controller::SendDesired(Instance& instance) {
   if (instance.reachable) {
     proto::DesiredState state;
     state.set_goal(ToProto(instance.goal));
+    state.set_to_disk(instance.goal == Goal::kReleaseIfIdle && GoesToDisk(instance.host));
     state.set_suspend_requests(instance.suspend_requests);
     state.set_wake_requests(instance.wake_requests);
     state.set_group_pauses(instance.group_pauses);
@@ -331,6 +313,7 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   report.thaws = status.thaws();
   if (report.state == Activator::Report::State::kPaused && status.timer_in_ms() > 0)
     report.timer_in = std::chrono::milliseconds(std::min(status.timer_in_ms(), kTimerMsMax));
+  report.not_checkpointed = status.not_checkpointed();
   if (!was_reachable) {
     dirty_ = true;  // the endpoint
     if (instance.goal_deferred) SendDesired(instance);
@@ -345,7 +328,7 @@ void Controller::OnEnded(const InstanceId& id, const proto::ExitReport& report) 
   if (strays_.erase(id) > 0) return Touch();
   const std::optional<HostId> host = hosts_.FindByName(id.host);
   if (!host.has_value() || Find(*host, id.incarnation) == nullptr) return;
-  Ended(*host, ToEnd(report));
+  Ended(*host, EndOf(*host, report));
 }
 
 void Controller::Ended(HostId host, const Activator::End& end) {
@@ -384,6 +367,7 @@ void Controller::OnTransition(const Transition& transition) {
                             instance->adopted;
     meter_.OnTransition(transition, /*wakes=*/!taken_back);
   }
+  RemoveCheckpoint(transition);
   groups_.OnTransition(transition.host, now());
   events_.Append(TransitionEvent(transition, hosts_, loop_.clock().UnixNanos()));
   if (observer_ != nullptr) observer_->OnTransition(transition);
@@ -435,6 +419,7 @@ bool Controller::OnPacketToSleeper(const Packet& packet, const IpView& view) {
   const std::optional<HostId> host = hosts_.FindByAddress(view.destination);
   if (!host.has_value()) return false;
   Touch();
+  if (AnsweredFor(*host, packet, view)) return true;
   const Activator::Verdict verdict = activator_.OnPacket(*host, packet, view, now());
   if (verdict == Activator::Verdict::kForward) {
     gateway_.Deliver(view.destination, SinglePacket(packet.bytes()));

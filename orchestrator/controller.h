@@ -16,6 +16,9 @@
 //             no route and are held. A wake before the agent was told simply
 //             cancels.
 //  End        the peer is removed, so that the incarnation is fenced off.
+//  Checkpoint the same as a release; the agent finds out that the host is on disk,
+//             or that it cannot be. What is on disk when an instance has ended,
+//             and only that, says whether there is a checkpoint (checkpoint_store.h)
 //  Restart    instances of the saved state are adopted: peer with the saved
 //             endpoint, a handshake from here, and a DesiredState, which the
 //             agent answers with its status.
@@ -34,7 +37,9 @@
 #include "base/random.h"
 #include "orchestrator/activator.h"
 #include "orchestrator/address_pool.h"
+#include "orchestrator/checkpoint_store.h"
 #include "orchestrator/cluster_spec.h"
+#include "orchestrator/connections_on_disk.h"
 #include "orchestrator/control_channel.h"
 #include "orchestrator/event_log.h"
 #include "orchestrator/gateway.h"
@@ -94,6 +99,9 @@ class Controller final : public Activator::Delegate,
     uint64_t first_incarnation = 1;  // FirstIncarnation
     uint64_t life = 1;
     Activator::Limits limits;
+    // What takes hosts to disk, its path; and where. Empty: none goes there.
+    std::string criu;
+    std::string checkpoints_directory;
     // nullptr: hosts are started whatever memory there is.
     MemoryAdmission::Available available_memory;
     Introductions::Times introduction_times;
@@ -111,8 +119,8 @@ class Controller final : public Activator::Delegate,
   void SetSave(std::function<void(const proto::SavedState&)> save) { save_ = std::move(save); }
   void SetObserver(Observer* observer) { observer_ = observer; }
 
-  // Takes back the instances of an earlier orchestrator.
-  void Restore(const proto::SavedState& saved);
+  // Takes back the instances of an earlier orchestrator, and its checkpoints.
+  void Restore(const std::optional<proto::SavedState>& saved);
   // Starts what is to run always. After Restore.
   void Begin();
 
@@ -129,6 +137,7 @@ class Controller final : public Activator::Delegate,
   const ClusterSpec& spec() const { return spec_; }
   const StartRequests& requests() const { return requests_; }
   const Options& options() const { return options_; }
+  const ConnectionsOnDisk& connections_on_disk() const { return connections_on_disk_; }
   EventLoop& loop() const { return loop_; }
   const TunnelEdge& tunnel() const { return tunnel_; }
   // nullptr: no instance lives.
@@ -202,6 +211,17 @@ class Controller final : public Activator::Delegate,
   void ReportToGroup(HostId host, const proto::GroupStatus& status);
   void RunGroupActions();
   void EndGuest(HostId host, const absl::Status& why);
+  // controller_checkpoints.cc
+  void AdoptCheckpoints();
+  absl::Status PrepareCheckpointing(HostId host, proto::StartRequest& request) const;
+  std::optional<proto::CheckpointManifest> CheckpointOf(HostId host) const;
+  // With what is on disk of the host.
+  Activator::End EndOf(HostId host, const proto::ExitReport& report);
+  void RemoveCheckpoint(const Transition& transition);
+  // Whether a packet to a host on disk needs nothing of the host.
+  bool AnsweredFor(HostId host, const Packet& packet, const IpView& view);
+  bool GoesToDisk(HostId host) const { return hosts_.policy(host).to_disk; }
+  void RestoreInstances(const proto::SavedState& saved);
   void AdoptSaved(const proto::SavedInstance& saved, HostId host);
   void KillStray(const proto::SavedInstance& saved);
   proto::SavedState ToSave() const;
@@ -218,6 +238,8 @@ class Controller final : public Activator::Delegate,
   Random& random_;
   TunnelEdge& tunnel_;
   StartRequests requests_;
+  CheckpointStore checkpoints_;
+  ConnectionsOnDisk connections_on_disk_;
   Gateway gateway_;
   MemoryAdmission memory_;
   Activator activator_;

@@ -21,7 +21,13 @@ uint64_t FirstIncarnation(const proto::SavedState& saved, uint64_t life) {
   return saved.next_incarnation() + kIncarnationGap * unsaved;
 }
 
-void Controller::Restore(const proto::SavedState& saved) {
+void Controller::Restore(const std::optional<proto::SavedState>& saved) {
+  if (saved) RestoreInstances(*saved);
+  AdoptCheckpoints();
+  Touch();
+}
+
+void Controller::RestoreInstances(const proto::SavedState& saved) {
   for (const proto::HostName& guest : saved.guests()) {
     const std::optional<IpAddress> address = ParseAddress(guest.address());
     if (!address.has_value()) continue;
@@ -49,7 +55,6 @@ void Controller::Restore(const proto::SavedState& saved) {
     guests_.Remove(host);
     activator_.RemoveGuest(host);
   }
-  Touch();
 }
 
 void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {

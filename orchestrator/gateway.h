@@ -68,7 +68,7 @@ class Gateway final : public PacketSink {
   void Deliver(const IpAddress& host, PacketBatch batch);
   // Answers each of the packets with a RST or an ICMP error.
   void Refuse(const PacketBatch& batch);
-  // A packet of the gateway itself. Dropped if its destination has no instance.
+  // A packet of the gateway itself, or in the name of a host that is not up. Dropped if its destination has no instance.
   void Send(std::span<const uint8_t> packet, const IpAddress& destination);
 
   // Of packets between hosts.

@@ -84,6 +84,8 @@ struct HostPolicy {
   uint32_t restart_attempts_max = 0;
   // Started with the cluster, started again whenever it ended, never released.
   bool always_running = false;  // min_running: 1
+  // A release that asks first puts its processes on disk.
+  bool to_disk = false;
   // From the checkpoint to its being forgotten; nullopt: never.
   std::optional<Duration> checkpoint_expires;
 

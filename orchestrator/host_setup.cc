@@ -36,6 +36,8 @@ HostPolicy PolicyOf(const HostSpec& host) {
   policy.restart = RestartOf(host.restart);
   policy.restart_attempts_max = host.restart_attempts_max;
   policy.always_running = host.min_running;
+  policy.to_disk = host.on_release == OnRelease::kCheckpoint;
+  if (policy.to_disk) policy.stop_timeout += kDumpMax;
   return policy;
 }
 

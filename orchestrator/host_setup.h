@@ -14,6 +14,10 @@ namespace im::orchestrator {
 // and the agent's own end.
 inline constexpr Duration kStopMargin = std::chrono::seconds(5);
 
+// How long a release may take beyond that where processes go to disk: some GB
+// to a slow one.
+inline constexpr Duration kDumpMax = std::chrono::minutes(2);
+
 // Of guests: from the join to the first status.
 inline constexpr Duration kGuestStartTimeout = std::chrono::seconds(30);
 

@@ -128,11 +128,19 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
     reasons.push_back(absl::StrCat(
         "paused; woken in ", DurationText(std::max(*outlook.timer_at - now, Duration(0))),
         " for a timer of ", instance != nullptr ? instance->status.timer_of() : "",
-        ", not released before"));
+        outlook.release_at ? "" : ", not released before"));
   }
   if (state == HostState::kPaused && outlook.release_at) {
     reasons.push_back(absl::StrCat("paused; released in ",
                                    DurationText(std::max(*outlook.release_at - now, Duration(0)))));
+  }
+  if (state == HostState::kCheckpointed) {
+    reasons.push_back(
+        outlook.timer_at
+            ? absl::StrCat("on disk; restored in ",
+                           DurationText(std::max(*outlook.timer_at - now, Duration(0))),
+                           " for a timer")
+            : "on disk");
   }
   if (outlook.retry_at && *outlook.retry_at > now) {
     reasons.push_back(absl::StrCat("after ", outlook.failures, " failures in a row, started again in ",

@@ -83,6 +83,8 @@ absl::Status Imd::Init() {
   options.first_incarnation =
       FirstIncarnation(saved.value_or(proto::SavedState()), options.life);
   options.available_memory = ReadMemAvailable;
+  options.criu = options_.criu;
+  options.checkpoints_directory = spec.checkpoints_directory;
   options.limits.starting_max = spec.limits.max_starting;
   controller_ = std::make_unique<Controller>(options, spec, hosts_, loop_, random_, *edge_);
   provider_ = std::make_unique<ProcessProvider>(loop_, options_.agent_path, *controller_);
@@ -104,7 +106,7 @@ absl::Status Imd::Init() {
   controller_->peers().SetSave([this](proto::SavedPeers all, Durability durability) {
     return SavePeers(std::move(all), durability);
   });
-  if (saved) controller_->Restore(*saved);
+  controller_->Restore(saved);
   // First of all on disk: incarnations that will not be used again.
   controller_->Save();
   controller_->Begin();

@@ -46,6 +46,7 @@ class Imd {
     StateDir state_dir;
     std::optional<uid_t> api_owner;  // who may use the API besides our own user
     std::string agent_path;
+    std::string criu;  // what takes hosts to disk; empty: none does
     std::optional<Endpoint> metrics;  // where to serve them besides the Unix socket
     std::optional<Endpoint> http;     // where to serve the page from the start
     // Called when everything is down after `im down`.

@@ -21,6 +21,7 @@
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "orchestrator/criu.h"
 #include "orchestrator/imd.h"
 #include "orchestrator/providers/process_provider.h"
 #include "orchestrator/version.h"
@@ -128,6 +129,13 @@ int Run(const Arguments& arguments) {
   Signals::Block();
   SpecSources sources = SpecSources::Real();
   sources.auto_attach = arguments.auto_attach;
+  std::string criu;
+  sources.no_checkpoints = [&criu]() -> std::optional<std::string> {
+    absl::StatusOr<std::string> found = FindCriu();
+    if (!found.ok()) return std::string(found.status().message());
+    criu = *std::move(found);
+    return std::nullopt;
+  };
   ParsedClusterSpec parsed = LoadClusterSpec(arguments.spec, sources);
   for (const Diagnostic& error : parsed.errors) {
     std::fprintf(stderr, "%s\n", error.ToString().c_str());
@@ -154,6 +162,7 @@ int Run(const Arguments& arguments) {
                   .state_dir = *std::move(state_dir),
                   .api_owner = arguments.owner,
                   .agent_path = arguments.agent.empty() ? DefaultAgentPath() : arguments.agent,
+                  .criu = criu,
                   .metrics = arguments.metrics,
                   .http = arguments.http,
                   .on_down =

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "orchestrator/checkpoint_store.h"
 #include "orchestrator/host_program.h"
 
 namespace im::orchestrator {
@@ -23,9 +24,10 @@ std::string AddressBytes(const IpAddress& address) {
 
 StartRequests::StartRequests(const ClusterSpec& spec, std::string state_dir,
                              const tunnel::PublicKey& gateway_key,
-                             const Endpoint& gateway_endpoint)
+                             const Endpoint& gateway_endpoint, std::string criu)
     : spec_(spec),
       state_dir_(std::move(state_dir)),
+      criu_(std::move(criu)),
       gateway_key_(gateway_key),
       gateway_endpoint_(gateway_endpoint) {
   proto::NameTable table;
@@ -69,8 +71,24 @@ absl::StatusOr<proto::StartRequest> StartRequests::ForHost(const HostSpec& host,
   IM_RETURN_IF_ERROR(FillStartRequest(spec_, host, request));
   FillCommon(instance, key, request);
   FillGroup(host, request);
+  FillCheckpointing(host, request);
   request.set_log_path(LogPathOf(host.name));
   return request;
+}
+
+void StartRequests::FillCheckpointing(const HostSpec& host, proto::StartRequest& request) const {
+  if (host.on_release != OnRelease::kCheckpoint) return;
+  proto::Checkpointing& checkpointing = *request.mutable_checkpointing();
+  checkpointing.set_directory(absl::StrCat(spec_.checkpoints_directory, "/", host.name));
+  checkpointing.set_criu(criu_);
+  checkpointing.set_fingerprint(CheckpointFingerprint(request));
+}
+
+absl::StatusOr<std::string> StartRequests::FingerprintOf(const HostSpec& host) const {
+  proto::StartRequest request;
+  IM_RETURN_IF_ERROR(FillStartRequest(spec_, host, request));
+  request.set_gateway_address(AddressBytes(spec_.gateway));
+  return CheckpointFingerprint(request);
 }
 
 void StartRequests::FillGroup(const HostSpec& host, proto::StartRequest& request) const {

@@ -25,8 +25,10 @@ inline constexpr uint32_t kInnerMtu = 1420;
 class StartRequests {
  public:
   // `spec` must outlive it. `state_dir` is absolute.
+  // `criu`: the path of what takes processes to disk.
   StartRequests(const ClusterSpec& spec, std::string state_dir,
-                const tunnel::PublicKey& gateway_key, const Endpoint& gateway_endpoint);
+                const tunnel::PublicKey& gateway_key, const Endpoint& gateway_endpoint,
+                std::string criu = "");
 
   // The directory of a host's instances.
   std::string DirectoryOf(absl::string_view host) const;
@@ -35,6 +37,8 @@ class StartRequests {
   // For a host of the spec. The name table is left out: see name_table().
   absl::StatusOr<proto::StartRequest> ForHost(const HostSpec& host, const Instance& instance,
                                               const tunnel::PrivateKey& key) const;
+  // Of the processes that a start of this host would have (checkpoint_store.h).
+  absl::StatusOr<std::string> FingerprintOf(const HostSpec& host) const;
   // For `im run`: without a program, with the name table and its own name.
   proto::StartRequest ForGuest(const Instance& instance, const tunnel::PrivateKey& key) const;
 
@@ -46,12 +50,14 @@ class StartRequests {
     uint32_t heartbeat_bytes_per_s = 0;
     std::vector<std::string> addresses;  // as the messages hold them
   };
+  void FillCheckpointing(const HostSpec& host, proto::StartRequest& request) const;
   void FillGroup(const HostSpec& host, proto::StartRequest& request) const;
   void FillCommon(const Instance& instance, const tunnel::PrivateKey& key,
                   proto::StartRequest& request) const;
 
   const ClusterSpec& spec_;
   const std::string state_dir_;
+  const std::string criu_;
   const tunnel::PublicKey gateway_key_;
   const Endpoint gateway_endpoint_;
   std::string name_table_;

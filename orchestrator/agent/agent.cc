@@ -52,7 +52,8 @@ Agent::Agent(proto::StartRequest request, Instant started_at)
 Agent::~Agent() = default;
 
 proto::ExitReport Agent::Run() {
-  std::optional<Failure> failure = StartSandbox();
+  std::optional<Failure> failure = ReadCheckpoint();
+  if (!failure) failure = StartSandbox();
   if (!failure) failure = StartTunnel();
   if (failure) {
     report_.set_reason(failure->reason);
@@ -98,7 +99,9 @@ std::optional<Agent::Failure> Agent::StartSandbox() {
   if (!sandbox.ok()) return Failure{proto::ExitReport::SANDBOX_FAILED, sandbox.status()};
   sandbox_ = *std::move(sandbox);
   cgroup_->SetInit(sandbox_->init());
-  output_->CloseProgramSide();
+  if (request_.has_checkpointing()) checkpointer_.emplace(request_, *cgroup_, *sandbox_);
+  // What is restored gets it later.
+  if (!restoring()) output_->CloseProgramSide();
   return std::nullopt;
 }
 
@@ -167,7 +170,11 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   driver_->Connect(gateway_);
   loop_->RunOnce(Duration(0));  // the handshake leaves now
 
-  attachment_->OnProgramStart(loop_->now());
+  if (restoring()) {
+    data_path_->Keep(/*nor_out=*/false);
+  } else {
+    attachment_->OnProgramStart(loop_->now());
+  }
   sandbox_->Watch(*loop_, *this);
   output_->Watch(*loop_);
   absl::Status status = WatchSignals();
@@ -254,44 +261,6 @@ void Agent::Publish() {
   });
 }
 
-proto::InstanceStatus Agent::MakeStatus() const {
-  proto::InstanceStatus status;
-  const Instant now = loop_->now();
-  pauser_->Describe(now, status);
-  if (stopping_) {
-    status.set_state(proto::InstanceStatus::RELEASING);
-  } else if (refused_release_) {
-    status.set_state(proto::InstanceStatus::RELEASE_REFUSED);
-  }
-  if (program_ != 0) {
-    status.set_memory_bytes(cgroup_->MemoryBytes());
-    status.set_cpu_ns(static_cast<uint64_t>(cgroup_->CpuTime().count()));
-  }
-  status.set_inside_rx_bytes(data_path_->rx_bytes());
-  status.set_inside_tx_bytes(data_path_->tx_bytes());
-  if (const auto gateway = driver_->device().GetPeer(gateway_))
-    status.set_gateway_bytes(gateway->rx_bytes + gateway->tx_bytes);
-  status.set_direct_peers(static_cast<uint32_t>(peers_->up()));
-  peers_->Describe(now, status);
-  status.set_held_packets(static_cast<uint32_t>(held_packets_));
-  status.set_agent_pid(static_cast<uint32_t>(getpid()));
-  status.set_program_pid(static_cast<uint32_t>(program_));
-  status.set_listening(data_path_->listening());
-  if (const auto answer = data_path_->first_answer())
-    status.set_first_answer_ns(static_cast<uint64_t>(answer->count()));
-  Drops().ForEach([&](absl::string_view reason, uint64_t count) {
-    (*status.mutable_drops())[std::string(reason)] = count;
-  });
-  return status;
-}
-
-DropCounters Agent::Drops() const {
-  DropCounters all = driver_->Drops();
-  all.Add(data_path_->drops());
-  all.Add(attachment_->drops());
-  return all;
-}
-
 // ---- the sandbox ----
 
 void Agent::OnDescriptor(FileDescriptor fd) {
@@ -302,7 +271,11 @@ void Agent::OnDescriptor(FileDescriptor fd) {
 void Agent::OnProgramStarted(pid_t pid) {
   program_ = pid;
   const Instant now = loop_->now();
-  attachment_->OnProgramStart(now);
+  if (restoring()) {
+    data_path_->LetGo();
+  } else {
+    attachment_->OnProgramStart(now);
+  }
   if (stopping_) return sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
   pauser_->OnProgramStarted(now);
   refresh_at_ = now + ControlClient::kRefresh;
@@ -322,6 +295,10 @@ void Agent::OnProgramEnded(int wait_status) {
 }
 
 void Agent::Stop() {
+  if (checkpointer_ && checkpointer_->dumping()) {
+    stop_after_dump_ = true;
+    return;
+  }
   if (std::exchange(stopping_, true) || ended_) return;
   pauser_->Stop(CauseOf(proto::WakeCause::USER));
   kill_at_ = loop_->now() + std::chrono::milliseconds(request_.program().stop_grace_ms());
@@ -357,6 +334,8 @@ void Agent::End(proto::ExitReport::Reason reason, int wait_status, const std::st
 
 bool Agent::MayLeave() const {
   if (!ended_) return false;
+  // Whoever wants it gets it back the sooner.
+  if (report_.reason() == proto::ExitReport::CHECKPOINTED) return true;
   // Who is asked to go is sent nothing any more.
   return !control_.connected() || loop_->now() >= leave_at_ ||
          control_.desired().goal() != proto::DesiredState::RUN;
@@ -381,6 +360,9 @@ void Agent::OnSessionsChanged(int running) {
 absl::Status Agent::RunSession(uint32_t id, const proto::ExecRequest& request,
                                std::span<const int> fds) {
   if (stopping_) return absl::UnavailableError("the host is being stopped");
+  if (checkpointer_ && checkpointer_->dumping())
+    return absl::UnavailableError("the host is going to disk: try again");
+  if (program_ == 0 && restoring()) return absl::UnavailableError("the host is not up yet");
   return sandbox_->RunSession(id, request, fds);
 }
 
@@ -408,6 +390,7 @@ void Agent::OnPeer(const IpAddress& address, const proto::PeerUpdate& update) {
 
 void Agent::OnDesired(const proto::DesiredState& desired) {
   refused_release_ = false;
+  not_checkpointed_.clear();
   const bool wake = desired.wake_requests() > std::exchange(wakes_seen_, desired.wake_requests());
   const bool suspend =
       desired.suspend_requests() > std::exchange(suspends_seen_, desired.suspend_requests());
@@ -444,11 +427,16 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
 }
 
 void Agent::DecideReleaseIfIdle(uint64_t thaws_before) {
-  if (ended_ || stopping_ || control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
+  if (ended_ || stopping_ || (checkpointer_ && checkpointer_->dumping()) ||
+      control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
   const bool waking = pauser_->group() != nullptr && pauser_->group()->waking();
   if (pauser_->paused() && !waking && pauser_->thaws() == thaws_before && held_packets_ == 0) {
-    Stop();
+    if (checkpointer_ && control_.desired().to_disk()) {
+      BeginCheckpoint();
+    } else {
+      Stop();
+    }
     return;
   }
   refused_release_ = true;
@@ -462,7 +450,10 @@ void Agent::OnSessionUp(const tunnel::PublicKey& peer) {
   }
   gateway_seen_ = true;
   // The device is in the middle of its work.
-  loop_->AtEndOfTurn([this] { JoinControl(); });
+  loop_->AtEndOfTurn([this] {
+    JoinControl();
+    BeginRestoreIfReady();
+  });
 }
 
 void Agent::JoinControl() {

@@ -15,6 +15,11 @@
 // orchestrator, which sends nothing more from then on and has told all others,
 // answers RELEASE.
 //
+// With `checkpointing` a release that is asked for while the host is paused may
+// put its processes on disk instead of stopping them, and a start may take them
+// from there (checkpointer.h). Until it is restored nothing reaches the host's
+// kernel, which would refuse what belongs to connections that it has not got yet.
+//
 // A gateway that goes away later changes nothing here: direct peers stay, and
 // the status is repeated, ever more slowly, until somebody answers.
 
@@ -33,6 +38,7 @@
 #include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/capture_server.h"
 #include "orchestrator/agent/cgroup.h"
+#include "orchestrator/agent/checkpointer.h"
 #include "orchestrator/agent/control_client.h"
 #include "orchestrator/agent/data_path.h"
 #include "orchestrator/agent/direct_peers.h"
@@ -78,6 +84,13 @@ class Agent final : public Sandbox::Delegate,
 
   void OnDesiredGoal(const proto::DesiredState& desired);
   void DecideReleaseIfIdle(uint64_t thaws_before);
+  // agent_checkpoint.cc: to disk, or why not; and back.
+  void BeginCheckpoint();
+  absl::Status FinishCheckpoint();
+  void NotCheckpointed(const absl::Status& why);
+  std::optional<Failure> ReadCheckpoint();
+  void BeginRestoreIfReady();
+  bool restoring() const { return request_.checkpointing().restore(); }
   // Asks the program to end; the report will say RELEASED.
   void Stop();
   void KillProgram();
@@ -98,6 +111,8 @@ class Agent final : public Sandbox::Delegate,
   void OnProgramStarted(pid_t pid) override;
   void OnStartFailed(proto::ExitReport::Reason reason, const std::string& text) override;
   void OnProgramEnded(int wait_status) override;
+  void OnReadyToRestore() override;
+  void OnCriuEnded(int wait_status, const std::string& error) override;
   void OnSessionEnded(uint32_t id, int wait_status, const std::string& error) override;
   // DataPath::Delegate:
   void OnInboundUse(Use use, const IpView& packet) override;
@@ -138,6 +153,7 @@ class Agent final : public Sandbox::Delegate,
   std::unique_ptr<DirectPeers> peers_;
   std::unique_ptr<Attachment> attachment_;
   std::unique_ptr<Pauser> pauser_;
+  std::optional<Checkpointer> checkpointer_;
   std::unique_ptr<ExecServer> exec_server_;
   std::unique_ptr<CaptureServer> capture_server_;
   std::unique_ptr<RestoreWatch> restore_watch_;
@@ -159,6 +175,12 @@ class Agent final : public Sandbox::Delegate,
   bool killed_ = false;
   bool ended_ = false;
   bool refused_release_ = false;
+  std::string not_checkpointed_;  // why, since the last request
+  bool stop_after_dump_ = false;
+  // What is to be restored, and whether all is there for it.
+  proto::CheckpointManifest manifest_;
+  bool ready_to_restore_ = false;
+  bool restore_begun_ = false;
   uint64_t suspends_seen_ = 0;
   uint64_t wakes_seen_ = 0;
   int held_packets_ = 0;

@@ -219,6 +219,12 @@ absl::Status Cgroup::Thaw() {
   return absl::OkStatus();
 }
 
+void Cgroup::KillFrozen() {
+  for (const pid_t pid : Processes()) kill(pid, SIGKILL);
+  // Of version 1 they end now.
+  Thaw().IgnoreError();
+}
+
 absl::Status Cgroup::SignalAll(int signal) {
   if (init_ <= 0) return absl::FailedPreconditionError("nothing to freeze: no process was started");
   std::vector<pid_t> signalled;

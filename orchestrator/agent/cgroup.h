@@ -65,6 +65,8 @@ class Cgroup {
 
   absl::Status Freeze();
   absl::Status Thaw();
+  // Precondition: frozen. The processes end without running again.
+  void KillFrozen();
   // For an init that outlives its agent: where "THAWED" must be written before
   // processes can be killed; -1 if frozen ones can. And what Remove() removes.
   int thaw_fd() const { return freezer_ == Freezer::kVersion1 ? state_.get() : -1; }
@@ -73,6 +75,8 @@ class Cgroup {
 
   Duration CpuTime() const;
   uint64_t MemoryBytes() const;
+  // Where it is frozen; "" for kSignals.
+  const std::string& freezer_directory() const { return freezer_directory_; }
   // memory.reclaim of version 2, if it is there; else "".
   std::string ReclaimFile() const;
   std::vector<pid_t> Processes() const;

@@ -31,11 +31,39 @@ PacketBatch Filter(PacketBatch batch, const Keep& keep) {
 void DataPath::Write(PacketBatch batch) {
   PacketBatch arriving =
       Filter(std::move(batch), [this](const Packet& packet) { return FromTunnel(packet); });
-  if (!arriving.empty()) attachment_->Write(std::move(arriving));
+  if (keeps_) {
+    KeepMore(arriving);
+  } else if (!arriving.empty()) {
+    attachment_->Write(std::move(arriving));
+  }
   if (std::exchange(used_, false)) delegate_.OnInboundDelivered();
   const std::vector<std::vector<uint8_t>> controls = std::move(controls_);
   controls_.clear();
   for (const std::vector<uint8_t>& payload : controls) delegate_.OnControl(payload);
+}
+
+void DataPath::Keep(bool nor_out) {
+  keeps_ = true;
+  drops_out_ = nor_out;
+}
+
+void DataPath::KeepMore(const PacketBatch& batch) {
+  for (const Packet& packet : batch) {
+    if (kept_.size() < kKeptPacketsMax) {
+      kept_.AppendCopy(packet);
+    } else {
+      drops_.Add(DropReason::kQueueFull);
+    }
+  }
+}
+
+void DataPath::LetGo() {
+  keeps_ = drops_out_ = false;
+  PacketBatch kept = Filter(std::exchange(kept_, PacketBatch()), [this](const Packet& packet) {
+    const std::optional<IpView> view = ParseIp(packet.bytes());
+    return view && attachment_->LetIn(packet, *view);
+  });
+  if (!kept.empty()) attachment_->Write(std::move(kept));
 }
 
 bool DataPath::FromTunnel(const Packet& packet) {
@@ -59,12 +87,14 @@ bool DataPath::FromTunnel(const Packet& packet) {
     used_ = true;
     delegate_.OnInboundUse(use, *view);
   }
-  return attachment_->LetIn(packet, *view);
+  // What is kept is shown when it is let go.
+  return keeps_ || attachment_->LetIn(packet, *view);
 }
 
 // ---- from the program to the tunnel ----
 
 void DataPath::OnFromProgram(PacketBatch batch) {
+  if (drops_out_) return;
   PacketBatch answers;
   PacketBatch leaving = Filter(
       std::move(batch), [&](const Packet& packet) { return FromProgram(packet, answers); });

@@ -37,6 +37,9 @@ namespace im::agent {
 inline constexpr uint16_t kControlPort = 1;
 inline constexpr uint16_t kDnsPort = 53;
 
+// While a host goes to disk, some 50 ms; its peers were told to go by the gateway.
+inline constexpr size_t kKeptPacketsMax = 4096;
+
 // `inside` of the tunnel's Driver.
 class DataPath final : public PacketSink, public Attachment::Delegate {
  public:
@@ -78,12 +81,22 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   void Write(PacketBatch batch) override;
   void SendControl(const tunnel::PublicKey& gateway, absl::string_view payload);
 
+  // What comes for the program's network is kept, up to kKeptPacketsMax packets,
+  // until LetGo; with `nor_out` what the network sends is dropped meanwhile: TCP
+  // says it again.
+  void Keep(bool nor_out);
+  const PacketBatch& kept() const { return kept_; }
+  // As if these had come.
+  void KeepMore(const PacketBatch& batch);
+  void LetGo();
+
   // From now on all goes by the gateway: others are being told to forget us.
   void SendOnlyBy(const tunnel::PublicKey& gateway) { only_by_ = gateway; }
 
   // Attachment::Delegate:
   void OnFromProgram(PacketBatch batch) override;
   void OnRefusals(PacketBatch batch) override {
+    if (drops_out_) return;
     Tap(batch);
     Send(std::move(batch));
   }
@@ -115,6 +128,9 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   DirectPeers* peers_ = nullptr;
   PacketTap* tap_ = nullptr;
   std::optional<tunnel::PublicKey> only_by_;  // the gateway, once the program ended
+  bool keeps_ = false;
+  bool drops_out_ = false;
+  PacketBatch kept_;
   std::vector<std::vector<uint8_t>> controls_;  // of the batch in work
   bool used_ = false;                           // by it
   Traffic traffic_;

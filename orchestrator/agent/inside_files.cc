@@ -91,6 +91,15 @@ absl::Status Mount(const proto::Mount& wanted) {
   return absl::OkStatus();
 }
 
+// Terminals of the host's own: CRIU gives each its number back, which must be free.
+absl::Status ShowOwnTerminals() {
+  if (mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+            "newinstance,ptmxmode=0666,mode=0620,gid=5") != 0 ||
+      mount("/dev/pts/ptmx", "/dev/ptmx", nullptr, MS_BIND, nullptr) != 0)
+    return ErrnoStatus("mount /dev/pts");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> WriteInstanceFile(const proto::StartRequest& request,
@@ -135,6 +144,7 @@ absl::Status MakeInsideFiles(const proto::StartRequest& request) {
   if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
     return ErrnoStatus("mount /proc");
   ShowSys(CloneCgroups());
+  if (request.has_checkpointing()) IM_RETURN_IF_ERROR(ShowOwnTerminals());
   IM_RETURN_IF_ERROR(ShowNames(request));
   for (const proto::Mount& wanted : request.program().mounts()) IM_RETURN_IF_ERROR(Mount(wanted));
   return absl::OkStatus();

@@ -1,6 +1,7 @@
 #include "orchestrator/agent/pauser.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
@@ -82,7 +83,18 @@ void Pauser::OnGroupUse() {
   detector_.OnUse(now);
 }
 
+void Pauser::Loosen() {
+  held_ = false;
+  if (!wake_when_loose_) return;
+  const proto::WakeCause cause = *std::exchange(wake_when_loose_, std::nullopt);
+  Wake(cause);
+}
+
 void Pauser::Wake(const proto::WakeCause& cause) {
+  if (held_) {
+    if (!wake_when_loose_) wake_when_loose_ = cause;
+    return;
+  }
   if (group_) {
     group_->Wake(cause, clock_.Now());
   } else {
@@ -115,7 +127,7 @@ absl::Status Pauser::PauseNow(bool asked) {
 }
 
 void Pauser::Thaw(const proto::WakeCause& cause, bool used) {
-  if (!paused_) return;
+  if (!paused_ || held_) return;
   const Instant before = clock_.Now();
   timers_.BeforeThaw(before);
   reclaimer_.OnThawed(used);
@@ -137,14 +149,14 @@ void Pauser::Thaw(const proto::WakeCause& cause, bool used) {
 }
 
 Instant Pauser::NextDeadline() const {
-  if (!may_pause_) return kNever;
+  if (!may_pause_ || held_) return kNever;
   const Instant next = paused_ ? std::min(timers_.next_wake(), reclaimer_.NextDeadline())
                                : std::min(detector_.NextDeadline(), timers_.next_look());
   return group_ ? std::min(next, group_->NextDeadline()) : next;
 }
 
 bool Pauser::OnTimer(Instant now) {
-  if (!may_pause_) return false;
+  if (!may_pause_ || held_) return false;
   if (group_) group_->OnTimer(now);
   if (paused_) {
     const std::optional<std::string> whose = timers_.WakeIfDue(now);

@@ -55,6 +55,10 @@ class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate
   // To run, and not to be paused before it is quiet again. With a group it may
   // have to wait for fellows; else it is thawed when this returns.
   void Wake(const proto::WakeCause& cause);
+  // From now on, though woken, it is not thawed, until Loosen does what was asked
+  // for meanwhile. Precondition: paused.
+  void Hold() { held_ = true; }
+  void Loosen();
   // Never pauses again; thaws at once.
   void Stop(const proto::WakeCause& cause);
 
@@ -109,6 +113,8 @@ class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate
   const uint32_t cpu_below_permille_;
   bool may_pause_ = false;
   bool paused_ = false;
+  bool held_ = false;
+  std::optional<proto::WakeCause> wake_when_loose_;
   proto::WakeCause cause_;
   uint64_t thaws_ = 0;
   Duration last_thaw_{0};

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace im::agent {
@@ -14,7 +15,7 @@ absl::StatusOr<std::unique_ptr<ProgramOutput>> ProgramOutput::Open(
                                                    request.log_files_max()}));
   output->null_ = FileDescriptor(open("/dev/null", O_RDONLY | O_CLOEXEC));
   if (!output->null_.valid()) return ErrnoStatus("open /dev/null");
-  if (request.log_bytes_max() == 0) return output;
+  if (request.log_bytes_max() == 0 && !request.has_checkpointing()) return output;
   int fds[2];
   if (pipe2(fds, O_CLOEXEC) != 0) return ErrnoStatus("pipe");
   output->our_side_ = FileDescriptor(fds[0]);
@@ -27,6 +28,11 @@ std::array<int, 3> ProgramOutput::stdio() const {
   if (log_ == nullptr) return {-1, -1, -1};
   const int out = program_side_.valid() ? program_side_.get() : log_->fd();
   return {null_.get(), out, out};
+}
+
+uint64_t ProgramOutput::pipe_inode() const {
+  struct stat info = {};
+  return our_side_.valid() && fstat(our_side_.get(), &info) == 0 ? info.st_ino : 0;
 }
 
 void ProgramOutput::CloseProgramSide() {

@@ -2,7 +2,8 @@
 //
 // With a log: /dev/null in; out and err into a pipe that we read into a
 // LogFile, or, when it is never turned over, straight into the file, which
-// costs us nothing. Without a log the program keeps the agent's own streams.
+// costs us nothing (a host that may go to disk has a pipe all the same: the file
+// is of a mount that does not exist in the host). Without a log the program keeps the agent's own streams.
 
 #ifndef IM_ORCHESTRATOR_AGENT_PROGRAM_OUTPUT_H_
 #define IM_ORCHESTRATOR_AGENT_PROGRAM_OUTPUT_H_
@@ -24,6 +25,8 @@ class ProgramOutput {
 
   // For the program; -1: the agent's own. Good until CloseProgramSide.
   std::array<int, 3> stdio() const;
+  // The pipe's inode number; 0: the program has the file itself, or none.
+  uint64_t pipe_inode() const;
   void CloseProgramSide();
   void Watch(EventLoop& loop);
   // What is left. Precondition: no process has the pipe any more, or it would

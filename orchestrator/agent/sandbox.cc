@@ -62,6 +62,11 @@ absl::Status Sandbox::RunSession(uint32_t id, const proto::ExecRequest& request,
   return SendSeqPacket(socket_.get(), message.Encode(request.SerializeAsString()), fds);
 }
 
+absl::Status Sandbox::RunCriu(const proto::CriuOrder& order, std::span<const int> fds) {
+  const InitMessage message{InitMessage::Kind::kCriu};
+  return SendSeqPacket(socket_.get(), message.Encode(order.SerializeAsString()), fds);
+}
+
 void Sandbox::Signal(uint32_t id, int signal) {
   const InitMessage message{InitMessage::Kind::kSignal, id, signal};
   SendSeqPacket(socket_.get(), message.Encode()).IgnoreError();
@@ -119,8 +124,15 @@ void Sandbox::OnReadable() {
         }
         delegate_->OnSessionEnded(message->id, message->value, {});
         break;
+      case InitMessage::Kind::kReady:
+        delegate_->OnReadyToRestore();
+        break;
+      case InitMessage::Kind::kCriuEnded:
+        delegate_->OnCriuEnded(message->value, std::string(text));
+        break;
       case InitMessage::Kind::kRun:
       case InitMessage::Kind::kSignal:
+      case InitMessage::Kind::kCriu:
         break;  // not for us
     }
   }

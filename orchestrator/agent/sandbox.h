@@ -42,6 +42,11 @@ class Sandbox {
     virtual void OnStartFailed(proto::ExitReport::Reason reason, const std::string& text) = 0;
     // `wait_status` as of wait(2).
     virtual void OnProgramEnded(int wait_status) = 0;
+    // It is to be restored: all but the program is there, and awaits RunCriu.
+    virtual void OnReadyToRestore() = 0;
+    // Unless it has restored the program, which OnProgramStarted says. `error` is
+    // not empty if CRIU was not run.
+    virtual void OnCriuEnded(int wait_status, const std::string& error) = 0;
     // Of an exec session. `error` is not empty if it was not started.
     virtual void OnSessionEnded(uint32_t id, int wait_status, const std::string& error) = 0;
   };
@@ -67,6 +72,9 @@ class Sandbox {
   // `id` > 0, not in use. Three descriptors.
   absl::Status RunSession(uint32_t id, const proto::ExecRequest& request,
                           std::span<const int> fds);
+  // CRIU as a child of the host's init, in its namespaces; one at a time. `fds`
+  // are kCriuFirstFd and following ones in there.
+  absl::Status RunCriu(const proto::CriuOrder& order, std::span<const int> fds);
   // id 0: the program.
   void Signal(uint32_t id, int signal);
   // Kills all processes and waits for their end.

@@ -30,6 +30,13 @@ constexpr int kFirstFreeFd = 3;
 // their places.
 constexpr int kScratchFd = 200;
 
+// The next process of this PID namespace gets the number after `pid`.
+void SetLastPid(uint32_t pid) {
+  const FileDescriptor fd(open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC));
+  const std::string text = absl::StrCat(pid);
+  if (fd.valid()) [[maybe_unused]] const ssize_t n = write(fd.get(), text.data(), text.size());
+}
+
 class Init {
  public:
   explicit Init(const InitOptions& options) : options_(options) {}
@@ -43,6 +50,8 @@ class Init {
   void StartProgram();
   void StartSession(uint32_t id, absl::string_view text, std::vector<FileDescriptor> fds);
   void Signal(uint32_t id, int signal);
+  void RunCriu(absl::string_view text, const std::vector<FileDescriptor>& fds);
+  void OnCriuEnded(int status);
   void Reap();
   void OnMessages();
   void Tell(const InitMessage& message, absl::string_view text = {}, std::span<const int> fds = {},
@@ -52,6 +61,10 @@ class Init {
   InitOptions options_;
   int children_ = -1;               // signalfd of SIGCHLD
   std::map<pid_t, uint32_t> ids_;  // of what runs
+  // While CRIU runs.
+  pid_t criu_ = 0;
+  proto::CriuOrder order_;
+  std::optional<int> restored_ended_;  // the program did, and CRIU has not yet
 };
 
 void Init::Run() {
@@ -72,7 +85,11 @@ void Init::Run() {
   } else {
     KeepDescendants();
   }
-  StartProgram();
+  if (options_.request->checkpointing().restore()) {
+    Tell({InitMessage::Kind::kReady});
+  } else {
+    StartProgram();
+  }
   while (true) {
     pollfd fds[] = {{options_.socket, POLLIN, 0}, {children_, POLLIN, 0}};
     if (poll(fds, 2, -1) < 0 && errno != EINTR) _exit(1);
@@ -115,6 +132,11 @@ void Init::MakeInside() {
   if (!status.ok()) {
     Tell({InitMessage::Kind::kSandbox}, status.message());
     _exit(1);
+  }
+  // The agent's is of a mount that does not exist in here, where CRIU looks for it.
+  if (options_.stdio[0] >= 0) {
+    const FileDescriptor null(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (null.valid()) dup3(null.get(), options_.stdio[0], O_CLOEXEC);
   }
 }
 
@@ -198,6 +220,60 @@ void Init::Signal(uint32_t id, int signal) {
   }
 }
 
+void Init::RunCriu(absl::string_view text, const std::vector<FileDescriptor>& fds) {
+  order_.Clear();
+  restored_ended_.reset();
+  if (criu_ != 0 || !order_.ParseFromArray(text.data(), static_cast<int>(text.size()))) {
+    Tell({InitMessage::Kind::kCriuEnded, 0, 127 << 8}, "malformed order");
+    return;
+  }
+  SpawnOptions spawn;
+  spawn.argv.assign(order_.arguments().begin(), order_.arguments().end());
+  spawn.environment["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  spawn.set_user = false;
+  const FileDescriptor null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  spawn.stdio = {null.get(), null.get(), null.get()};
+  if (order_.restore()) {
+    // What it restores is born where it is; and as the same process numbers, so
+    // its own must not be among them.
+    spawn.cgroup_fd = options_.cgroup_fd;
+    spawn.cgroup_joins = options_.cgroup_joins;
+    SetLastPid(order_.first_pid());
+  }
+  spawn.in_child = [&]() -> absl::Status {
+    // In the program's own it would take System V memory for the machine's.
+    if (unshare(CLONE_NEWIPC) != 0) return ErrnoStatus("make an IPC namespace");
+    // One may be where another is to be.
+    std::vector<int> away;
+    for (const FileDescriptor& fd : fds)
+      away.push_back(fcntl(fd.get(), F_DUPFD_CLOEXEC, kScratchFd));
+    for (size_t i = 0; i < away.size(); ++i)
+      if (dup2(away[i], kCriuFirstFd + static_cast<int>(i)) < 0) return ErrnoStatus("dup2");
+    return absl::OkStatus();
+  };
+  const absl::StatusOr<pid_t> pid = Spawn(spawn);
+  if (!pid.ok()) {
+    Tell({InitMessage::Kind::kCriuEnded, 0, 127 << 8}, pid.status().message());
+    return;
+  }
+  criu_ = *pid;
+}
+
+void Init::OnCriuEnded(int status) {
+  criu_ = 0;
+  if (!order_.restore() || status != 0) {
+    Tell({InitMessage::Kind::kCriuEnded, 0, status});
+    return;
+  }
+  SetLastPid(order_.last_pid());
+  const pid_t program = static_cast<pid_t>(order_.root_pid());
+  ids_[program] = 0;
+  Tell({InitMessage::Kind::kStarted}, {}, {}, program);
+  if (!restored_ended_) return;
+  ids_.erase(program);
+  Tell({InitMessage::Kind::kEnded, 0, *restored_ended_});
+}
+
 void Init::Reap() {
   signalfd_siginfo info;
   while (read(children_, &info, sizeof(info)) > 0) {
@@ -205,6 +281,12 @@ void Init::Reap() {
   int status = 0;
   pid_t pid = 0;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    if (pid == criu_) {
+      OnCriuEnded(status);
+      continue;
+    }
+    if (criu_ != 0 && order_.restore() && pid == static_cast<pid_t>(order_.root_pid()))
+      restored_ended_ = status;
     auto found = ids_.find(pid);
     if (found == ids_.end()) continue;  // an orphan of the host
     Tell({InitMessage::Kind::kEnded, found->second, status});
@@ -223,6 +305,7 @@ void Init::OnMessages() {
     if (message->kind == InitMessage::Kind::kRun)
       StartSession(message->id, text, std::move((*packet)->fds));
     if (message->kind == InitMessage::Kind::kSignal) Signal(message->id, message->value);
+    if (message->kind == InitMessage::Kind::kCriu) RunCriu(text, (*packet)->fds);
   }
 }
 

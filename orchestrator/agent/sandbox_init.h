@@ -20,11 +20,16 @@
 //                  kNotStarted   id, text: why (id 0: the host has failed)
 //                  kSandbox      text: why the inside could not be made
 //                  kEnded        id, value = wait status
+//                  kReady        the inside is made (told only if a restore is to follow)
+//                  kCriuEnded    value = wait status, text: why CRIU was not run
 //   agent → init   kRun          id > 0, text = proto::ExecRequest, three descriptors
 //                  kSignal       id, value = signal; to the program (id 0) alone, or to
 //                                an exec session's process group
+//                  kCriu         text = proto::CriuOrder, its descriptors
 //
-// The program has id 0; exec sessions have theirs from the agent.
+// The program has id 0; exec sessions have theirs from the agent. A program that is
+// to be restored is not started: a kCriu starts it, and it becomes our child when
+// CRIU, which is ours, has ended (kStarted then instead of kCriuEnded).
 
 #ifndef IM_ORCHESTRATOR_AGENT_SANDBOX_INIT_H_
 #define IM_ORCHESTRATOR_AGENT_SANDBOX_INIT_H_
@@ -48,7 +53,10 @@ struct InitMessage {
     kSandbox,
     kEnded,
     kRun,
-    kSignal
+    kSignal,
+    kReady,
+    kCriu,
+    kCriuEnded
   };
   Kind kind;
   uint32_t id = 0;
@@ -58,6 +66,9 @@ struct InitMessage {
   std::string Encode(absl::string_view text = {}) const;
   static std::optional<InitMessage> Decode(absl::string_view bytes, absl::string_view& text);
 };
+
+// The descriptors of a kCriu, in CRIU: this one, the next, …
+inline constexpr int kCriuFirstFd = 10;
 
 struct InitOptions {
   proto::StartRequest* request = nullptr;

@@ -233,9 +233,8 @@ Finding Checkpoints(const Machine& machine) {
   Finding finding{.name = "checkpoints"};
   const bool new_kernel = ParseVersion(machine.kernel) >= kNewSocketOptions;
   const std::string remedy =
-      new_kernel ? "nothing yet: no host is checkpointed by this version; scripts/criu builds CRIU 4.2, "
-                   "which Linux 6.16 and newer needs"
-                 : "nothing yet: no host is checkpointed by this version; apt-get install criu";
+      new_kernel ? "./setup (it builds CRIU 4.2, which Linux 6.16 and newer needs)"
+                 : "apt-get install criu";
   if (machine.criu_version.empty()) {
     finding.found = "CRIU is not installed";
     finding.state = State::kLacking;

@@ -271,7 +271,7 @@ int TryPidfdGetfd() {
 // ---- checkpoints ------------------------------------------------------------
 
 void ExamineCriu(Machine& machine) {
-  // One that scripts/criu built may be linked beside us.
+  // ./setup puts one beside us where the machine's does not work (scripts/criu).
   // sbin is not in every user's PATH.
   std::error_code unknown;
   const std::string own =

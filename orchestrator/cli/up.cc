@@ -23,6 +23,7 @@
 #include "orchestrator/cli/preflight.h"
 #include "orchestrator/cli/spec_view.h"
 #include "orchestrator/cluster_spec.h"
+#include "orchestrator/criu.h"
 
 namespace im::orchestrator::cli {
 namespace {
@@ -67,12 +68,21 @@ struct Reading {
   std::optional<std::string> missing;  // what the machine does not permit, and the file needs
 };
 
+SpecSources Sources() {
+  SpecSources sources = SpecSources::Real();
+  sources.no_checkpoints = []() -> std::optional<std::string> {
+    const absl::StatusOr<std::string> criu = FindCriu();
+    return criu.ok() ? std::nullopt : std::optional(std::string(criu.status().message()));
+  };
+  return sources;
+}
+
 Reading Read(const std::string& file) {
-  Reading reading{LoadClusterSpec(file), AttachMode::kTun, std::nullopt};
+  Reading reading{LoadClusterSpec(file, Sources()), AttachMode::kTun, std::nullopt};
   if (!reading.parsed.spec || !NeedsNamespaces(*reading.parsed.spec)) return reading;
   auto missing = ExplainPreflight(TryMachine());
   if (!missing) return reading;
-  SpecSources sources = SpecSources::Real();
+  SpecSources sources = Sources();
   sources.auto_attach = reading.auto_attach = AttachMode::kNetstack;
   reading.parsed = LoadClusterSpec(file, sources);
   if (!reading.parsed.spec || NeedsNamespaces(*reading.parsed.spec)) {

@@ -76,8 +76,10 @@ void AddWait(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   verb->add_option("HOST", options->host, "The host")->required();
   verb->add_option("--state", options->state,
-                   "imaginary, starting, running (default), paused or releasing")
-      ->check(CLI::IsMember({"imaginary", "starting", "running", "paused", "releasing"}));
+                   "imaginary, starting, running (default), paused, releasing, checkpointed or\n"
+                   "restoring")
+      ->check(CLI::IsMember({"imaginary", "starting", "running", "paused", "releasing",
+                               "checkpointed", "restoring"}));
   verb->add_option("--timeout", options->timeout, "Give up after so long, e.g. 30s (exit code 1)");
   verb->callback([&context, options] {
     context.run = [&context, options] { return Run(context, *options); };

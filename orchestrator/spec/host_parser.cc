@@ -82,11 +82,10 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
   if (const YamlNode* node = reader.Get("idle")) ReadIdle(*node, host.idle);
   if (const YamlNode* node = reader.Get("restart")) ReadRestart(*node, host);
   if (const YamlNode::Entry* entry = reader.GetEntry("on_release")) {
-    // Terminating instead would lose what the user wants to keep.
-    if (reader.Word("on_release", {"terminate", "checkpoint"}) == 1) {
-      sink_.Error(entry->value->at, "on_release: checkpoint is not available yet",
-                  "leave it out (terminate), and keep what must last in volumes");
-    }
+    draft.on_release_at = entry->value->at;
+    host.on_release = reader.Word("on_release", {"terminate", "checkpoint"}) == 1
+                          ? OnRelease::kCheckpoint
+                          : OnRelease::kTerminate;
   }
   if (auto timeout = reader.Time("start_timeout")) {
     if (*timeout <= Duration(0)) {

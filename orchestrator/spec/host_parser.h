@@ -38,6 +38,7 @@ struct HostDraft {
   std::optional<SourcePosition> volumes_at;
   std::optional<SourcePosition> tmpfs_at;
   std::optional<SourcePosition> hostname_at;
+  SourcePosition on_release_at;
   int64_t min_running = 0;
   std::optional<IpAddress> address;  // as given
   SourcePosition address_at;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
@@ -122,6 +123,41 @@ void CheckAttachments(std::vector<HostDraft>& drafts, AttachMode network, Attach
                                 ": hostname is not honoured with attach: netstack"),
                    "the program sees the machine's; HOSTNAME in its environment is as you say");
     }
+  }
+}
+
+void CheckCheckpoints(const std::vector<HostDraft>& drafts, const std::vector<GroupSpec>& groups,
+                      const std::function<std::optional<std::string>()>& no_checkpoints,
+                      DiagnosticSink& sink) {
+  bool asked = false;
+  std::optional<std::string> obstacle;
+  for (const HostDraft& draft : drafts) {
+    if (draft.spec.on_release != OnRelease::kCheckpoint) continue;
+    const auto refuse = [&](const std::string& why, const char* hint) {
+      sink.Error(draft.on_release_at,
+                 absl::StrCat("host ", draft.spec.name, ": on_release: checkpoint: ", why), hint);
+    };
+    if (draft.spec.attach == AttachMode::kNetstack) {
+      refuse("a host of attach: netstack cannot go to disk",
+             "its connections are in its agent, which ends; write attach: tun, or leave it out");
+      continue;
+    }
+    if (draft.image_at) {
+      refuse("a host of an image cannot go to disk yet",
+             "leave it out (terminate), and keep what must last in volumes");
+      continue;
+    }
+    const bool together = draft.group && std::any_of(groups.begin(), groups.end(), [&](const GroupSpec& group) {
+                            return group.name == draft.group->name && group.suspend_together;
+                          });
+    if (together) {
+      refuse("a group with suspend: together cannot go to disk yet",
+             "leave it out (terminate), and keep what must last in volumes");
+      continue;
+    }
+    if (!no_checkpoints) continue;
+    if (!std::exchange(asked, true)) obstacle = no_checkpoints();
+    if (obstacle) refuse(*obstacle, "im doctor says more");
   }
 }
 

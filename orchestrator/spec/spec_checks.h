@@ -4,6 +4,9 @@
 #ifndef IM_ORCHESTRATOR_SPEC_SPEC_CHECKS_H_
 #define IM_ORCHESTRATOR_SPEC_SPEC_CHECKS_H_
 
+#include <functional>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "orchestrator/cluster_spec.h"
@@ -25,6 +28,12 @@ size_t TextBytes(const HostSpec& host);
 // Gives every draft its attachment, `network` where it has none of its own and
 // `automatic` for kAuto, and reports what such a host cannot have.
 void CheckAttachments(std::vector<HostDraft>& drafts, AttachMode network, AttachMode automatic,
+                      DiagnosticSink& sink);
+
+// on_release: checkpoint where it cannot be had: what such a host lacks, or this
+// machine (SpecSources::no_checkpoints).
+void CheckCheckpoints(const std::vector<HostDraft>& drafts, const std::vector<GroupSpec>& groups,
+                      const std::function<std::optional<std::string>()>& no_checkpoints,
                       DiagnosticSink& sink);
 
 // Fills cluster.hosts. With `replicas: 3` (or 1) host zk becomes zk-1…zk-3.

@@ -1,0 +1,45 @@
+// What keeps a host's processes from going to disk.
+//
+// CRIU says no to much by itself, and leaves the host as it was. These are the
+// cases in which it would say yes, and something would be lost all the same:
+// processes that are not in the program's tree, connections that live in the
+// kernel alone, and sleeps that it ends early.
+
+#ifndef IM_ORCHESTRATOR_AGENT_CHECKPOINT_CHECKS_H_
+#define IM_ORCHESTRATOR_AGENT_CHECKPOINT_CHECKS_H_
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "base/status.h"
+
+namespace im::agent {
+
+// Numbers in the host's own PID namespace.
+struct TreeNumbers {
+  uint32_t root = 0;     // of the program
+  uint32_t highest = 0;  // of processes, threads, process groups and sessions
+};
+
+// `processes` are all of the host's, the program among them. FailedPrecondition:
+// one is not the program's descendant, as a daemon that left it.
+absl::StatusOr<TreeNumbers> LookAtTree(pid_t program, const std::vector<pid_t>& processes);
+
+// The text of /proc/PID/net/tcp or tcp6. FailedPrecondition: a connection is
+// being opened or closed; no process has it, and the kernel's part would be lost.
+absl::Status CheckConnections(absl::string_view proc_net_tcp);
+
+// The text of /proc/PID/task/TID/syscall of a frozen task. FailedPrecondition: it
+// waits for some time, and would wait too short or too long once it is restored.
+absl::Status CheckSleep(absl::string_view proc_syscall);
+
+// All of them. `init` is the first process of the host's namespaces.
+absl::StatusOr<TreeNumbers> CheckForDump(pid_t init, pid_t program,
+                                         const std::vector<pid_t>& processes);
+
+}  // namespace im::agent
+
+#endif  // IM_ORCHESTRATOR_AGENT_CHECKPOINT_CHECKS_H_
