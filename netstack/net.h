@@ -55,6 +55,10 @@ class Stack;
 // it packets are dropped and counted.
 inline constexpr size_t kBlockedBytesMax = 8 << 20;
 
+// How long a destroyed TcpConnection tries to deliver what was written while its peer
+// takes nothing: R2 of RFC 9293 3.8.3, which asks for 100 s at least.
+inline constexpr Duration kAbandonedTimeout = std::chrono::seconds(100);
+
 struct InterfaceOptions {
   std::string name = "im0";  // for messages alone
   IpAddress address;         // a unicast address of either family
@@ -113,10 +117,8 @@ struct TcpFigures {
 // followed by OnWritable.
 // A connection that was closed for writing and then destroyed still delivers what
 // was written. It is reset when data comes that nobody will read, and when the
-// peer has acknowledged nothing new for so long, though it may answer (a window
-// that stays closed): R2 of RFC 9293 3.8.3, which asks for 100 s at least.
-inline constexpr Duration kAbandonedTimeout = std::chrono::seconds(100);
-
+// peer has acknowledged nothing new for kAbandonedTimeout, though it may answer (a
+// window that stays closed).
 class TcpConnection {
  public:
   // At most one call at a time; a handler may destroy the connection in any

@@ -69,6 +69,7 @@ void Device::Impl::Configure(Peer& peer, const PeerConfig& config, Instant now, 
     Restart(peer, now);
   }
   peer.standby = config.standby;
+  peer.receive_only = config.receive_only;
   peer.relay = config.relay;
   peer.fit_mtu = config.fit_mtu;
   if (config.probe_mtu != (peer.path_mtu != nullptr)) {
@@ -132,7 +133,7 @@ PeerStatus Device::Impl::StatusOf(const Peer& peer) const {
 void Device::Impl::Fire(Peer& peer, PeerTimer timer, Instant now, Outbox& out) {
   switch (timer) {
     case PeerTimer::kRetransmit:
-      if (!handshaker.Retry(peer, now, out)) state.TellDown(peer);
+      if (peer.receive_only || !handshaker.Retry(peer, now, out)) state.TellDown(peer);
       break;
     case PeerTimer::kKeepalive:
     case PeerTimer::kPersistent:
@@ -140,7 +141,7 @@ void Device::Impl::Fire(Peer& peer, PeerTimer timer, Instant now, Outbox& out) {
       break;
     case PeerTimer::kNewHandshake:
       peer.local = IpAddress();  // the route may have changed
-      handshaker.Start(peer, now, out);
+      if (!peer.receive_only) handshaker.Start(peer, now, out);
       break;
     case PeerTimer::kSessionExpiry:
       state.TellDown(peer);
@@ -266,6 +267,7 @@ std::optional<PeerConfig> Device::GetPeerConfig(const PublicKey& key) const {
                     .allowed_ips = impl_->state.allowed_ips.List(peer->slot),
                     .persistent_keepalive = peer->persistent_keepalive,
                     .standby = peer->standby,
+                    .receive_only = peer->receive_only,
                     .relay = peer->relay,
                     .probe_mtu = peer->path_mtu != nullptr,
                     .fit_mtu = peer->fit_mtu};
@@ -292,8 +294,7 @@ std::vector<PeerStatus> Device::ListPeers() const {
 std::optional<PublicKey> Device::Route(const IpAddress& destination) const {
   const DeviceState& state = impl_->state;
   const auto slot = state.allowed_ips.Lookup(destination, [&](AllowedIps::Owner owner) {
-    const Peer* peer = state.peers.At(owner);
-    return !peer->standby || peer->live();
+    return state.peers.At(owner)->carries();
   });
   if (slot == AllowedIps::kNobody) return std::nullopt;
   return state.peers.At(slot)->public_key;

@@ -16,6 +16,9 @@
 //    without an answer; until then the next shorter prefix does ("make before
 //    break"). A packet that is thus passed on starts a handshake with the
 //    standby peer, but not within kStandbyRetryTime after one was given up.
+//  - PeerConfig::receive_only: nothing is routed to the peer any more and no
+//    handshake begun for that; what it still sends is taken. For a peer that is
+//    being withdrawn, until it has heard of it, too.
 //  - PeerConfig::relay: an inbound packet of this peer is accepted when its
 //    source lies in one of the peer's own AllowedIPs, even if another peer
 //    owns a longer prefix: a packet may still come by way of the gateway when
@@ -55,6 +58,7 @@ struct PeerConfig {
   std::vector<IpPrefix> allowed_ips;
   std::chrono::seconds persistent_keepalive{0};  // 0: off
   bool standby = false;
+  bool receive_only = false;
   bool relay = false;
   bool probe_mtu = false;
   bool fit_mtu = false;  // means nothing beside probe_mtu

@@ -158,6 +158,40 @@ TEST_F(DeviceRoutingTest, AnExpiredStandbySessionIsMadeAnewByTraffic) {
   EXPECT_THAT(b.texts(), ElementsAre("x", "again"));
 }
 
+TEST_F(DeviceRoutingTest, WhatAWithdrawnPeerStillSendsIsTaken) {
+  Introduce();
+  network.SendText(a, b, "x");
+  DeliverAndRelay();
+  ASSERT_EQ(b.device.Route(a.address), a.key());
+  PeerConfig config = *a.device.GetPeerConfig(b.key());
+  config.receive_only = true;
+  network.SetPeer(a, config);
+  EXPECT_TRUE(a.device.GetPeerConfig(b.key())->receive_only);
+  EXPECT_EQ(a.device.Route(b.address), gateway.key());
+  network.log.clear();
+  // b has not heard of it.
+  network.SendText(b, a, "late");
+  network.SendText(a, b, "by the gateway");
+  DeliverAndRelay();
+  EXPECT_THAT(a.texts(), ElementsAre("late"));
+  EXPECT_THAT(b.texts(), ElementsAre("x", "by the gateway"));
+  // No traffic for it makes a handshake, nor does its silence.
+  network.filter = [&](const WireDatagram& d) { return d.from != b.endpoint; };
+  for (int i = 0; i < 60; ++i) {
+    network.SendText(a, b, "y");
+    DeliverAndRelay();
+    network.Pass(seconds(1));
+  }
+  EXPECT_TRUE(std::none_of(network.log.begin(), network.log.end(), [&](const WireDatagram& d) {
+    return d.from == a.endpoint && d.to == b.endpoint && d.type() == MessageType::kInitiation;
+  }));
+  network.filter = nullptr;
+  // It is introduced again, in its session.
+  config.receive_only = false;
+  network.SetPeer(a, config);
+  EXPECT_EQ(a.device.Route(b.address), b.key());
+}
+
 TEST_F(DeviceRoutingTest, ARelayMayBringWhatAnotherPeerOwns) {
   // The direct path is up on b's side only.
   Introduce();

@@ -126,8 +126,8 @@ absl::Status KernelDevice::SetFwmark(uint32_t fwmark) {
 }
 
 absl::Status KernelDevice::SetPeer(const PeerConfig& config) {
-  if (config.standby || config.relay) {
-    return absl::UnimplementedError("set a peer of kernel WireGuard: standby or relay");
+  if (config.standby || config.receive_only || config.relay) {
+    return absl::UnimplementedError("set a peer of kernel WireGuard: standby, receive_only or relay");
   }
   std::deque<wg_allowedip> allowed_ips = ListOf(config.allowed_ips);
   wg_peer peer = {};

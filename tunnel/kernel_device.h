@@ -3,7 +3,7 @@
 // as a Device. wg(8) may configure it as well; no process of ours is needed
 // for its packets.
 //
-// What the kernel has no word for is refused: PeerConfig::standby and ::relay.
+// What the kernel has no word for is refused: PeerConfig::standby, ::receive_only and ::relay.
 
 #ifndef IM_TUNNEL_KERNEL_DEVICE_H_
 #define IM_TUNNEL_KERNEL_DEVICE_H_

@@ -38,6 +38,7 @@ struct Peer {
   PresharedKey preshared_key;
   std::chrono::seconds persistent_keepalive{0};
   bool standby = false;
+  bool receive_only = false;
   bool relay = false;
   bool fit_mtu = false;
   std::unique_ptr<PathMtu> path_mtu;  // null: not probed
@@ -86,6 +87,8 @@ struct Peer {
 
   // Fit to carry packets that could go another way.
   bool live() const { return up && !unanswered; }
+  // Packets are routed to it.
+  bool carries() const { return !receive_only && (!standby || live()); }
   // The current session if it can still seal; null otherwise.
   Session* SendingSession(Instant now) const {
     Session* session = keypairs.current();

@@ -100,8 +100,8 @@ Peer* Sender::RouteTo(const IpAddress& destination, Instant now, Outbox& out) {
   Peer* passed_over = nullptr;  // the one with the longest prefix
   const auto slot = state_.allowed_ips.Lookup(destination, [&](AllowedIps::Owner owner) {
     Peer* peer = state_.peers.At(owner);
-    if (!peer->standby || peer->live()) return true;
-    passed_over = peer;
+    if (peer->carries()) return true;
+    if (!peer->receive_only) passed_over = peer;
     return false;
   });
   if (passed_over != nullptr && now >= passed_over->standby_not_before)

@@ -11,11 +11,18 @@ namespace im::agent {
 void DirectPeers::Apply(const IpAddress& address, const proto::PeerUpdate& update, Instant now) {
   const auto key = tunnel::PublicKey::FromBytes(update.public_key());
   auto known = peers_.find(address);
-  // Another incarnation of that host has another key.
-  if (known != peers_.end() && (update.withdrawn() || !key || known->second.key != *key))
-    Remove(address);
+  ForgetWithdrawn(now);
   const auto endpoint = Endpoint::Parse(update.endpoint());
-  if (update.withdrawn() || !key || !endpoint) return;
+  if (update.withdrawn() || !key || !endpoint) {
+    if (known != peers_.end()) Withdraw(known, now);
+    return;
+  }
+  // Another incarnation of that host has another key.
+  if (known != peers_.end() && known->second.key != *key) Withdraw(known, now);
+  if (auto old = withdrawn_.find(address); old != withdrawn_.end()) {
+    if (old->second.key != *key) driver_.RemovePeer(old->second.key);
+    withdrawn_.erase(old);
+  }
   tunnel::PeerConfig config;
   config.public_key = *key;
   config.endpoint = *endpoint;
@@ -30,16 +37,36 @@ void DirectPeers::Apply(const IpAddress& address, const proto::PeerUpdate& updat
   peer.key = *key;
   peer.asked_at = now;
   addresses_[*key] = address;
-  driver_.Connect(*key);
+  // Of one that was withdrawn a moment ago.
+  if (driver_.device().GetPeer(*key)->session_live) {
+    OnSession(*key, true);
+  } else {
+    driver_.Connect(*key);
+  }
 }
 
-void DirectPeers::Remove(const IpAddress& address) {
-  auto found = peers_.find(address);
-  if (found->second.up) --up_;
-  const tunnel::PublicKey key = found->second.key;
-  addresses_.erase(key);
-  peers_.erase(found);
-  driver_.RemovePeer(key);
+void DirectPeers::Withdraw(Peers::iterator peer, Instant now) {
+  const auto [address, known] = *peer;
+  OnSession(known.key, false);
+  addresses_.erase(known.key);
+  peers_.erase(peer);
+  auto config = driver_.device().GetPeerConfig(known.key);
+  if (!config) return;
+  config->receive_only = true;
+  if (driver_.SetPeer(*config).ok()) {
+    withdrawn_[address] = {known.key, now + kWithdrawalTakes};
+  } else {
+    driver_.RemovePeer(known.key);
+  }
+}
+
+void DirectPeers::ForgetWithdrawn(Instant now) {
+  absl::erase_if(withdrawn_, [&](const auto& entry) {
+    const Withdrawn& peer = entry.second;
+    if (peer.until > now) return false;
+    driver_.RemovePeer(peer.key);
+    return true;
+  });
 }
 
 void DirectPeers::OnSession(const tunnel::PublicKey& key, bool up) {
@@ -60,6 +87,7 @@ void DirectPeers::OnPacketTo(const IpAddress& destination, Instant now) {
 }
 
 void DirectPeers::Describe(Instant now, proto::InstanceStatus& status) {
+  ForgetWithdrawn(now);
   std::vector<std::pair<Instant, const IpAddress*>> latest;
   for (auto& [address, peer] : peers_) {
     const uint64_t bytes = driver_.device().TxDataBytes(peer.key);

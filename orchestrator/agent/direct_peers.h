@@ -5,6 +5,10 @@
 // session that expired for want of traffic is asked for again when there is
 // traffic for that host, at most once in kReconnectAfter.
 //
+// One that is withdrawn gets nothing from then on, and may send for kWithdrawalTakes
+// still: the two ends of a path hear of it one after the other, and what the later one
+// has sent meanwhile is not lost.
+//
 // What was sent to them is told with the host's figures, as totals, of the
 // kToldMax that were sent to last: whom it talks to now is among them.
 
@@ -25,6 +29,7 @@ namespace im::agent {
 class DirectPeers {
  public:
   static constexpr Duration kReconnectAfter = std::chrono::seconds(5);
+  static constexpr Duration kWithdrawalTakes = std::chrono::seconds(30);
   static constexpr size_t kToldMax = 24;  // half a kilobyte of a status
 
   // `driver` must outlive it.
@@ -51,10 +56,17 @@ class DirectPeers {
     uint64_t sent_bytes = 0;  // as it was found by Describe
     Instant sent_at;          // when it was first found so
   };
-  void Remove(const IpAddress& address);
+  struct Withdrawn {
+    tunnel::PublicKey key;
+    Instant until;
+  };
+  using Peers = absl::flat_hash_map<IpAddress, Peer>;
+  void Withdraw(Peers::iterator peer, Instant now);
+  void ForgetWithdrawn(Instant now);
 
   tunnel::Driver& driver_;
-  absl::flat_hash_map<IpAddress, Peer> peers_;
+  Peers peers_;
+  absl::flat_hash_map<IpAddress, Withdrawn> withdrawn_;
   absl::flat_hash_map<tunnel::PublicKey, IpAddress> addresses_;
   size_t up_ = 0;
 };

@@ -45,9 +45,10 @@ PortTable::Entry* PortTable::Find(const void* owner, uint16_t port) {
 int PortTable::Bind(const void* owner, Claim& claim) {
   if (claim.local.port == 0) {
     // One that nobody has at all, so that no two get the same by chance.
-    for (int i = 0; i < kFreePortsEnd - kFreePortsBegin; ++i) {
-      const uint16_t port = next_;
-      next_ = port + 1 == kFreePortsEnd ? kFreePortsBegin : static_cast<uint16_t>(port + 1);
+    constexpr uint32_t kPorts = kFreePortsEnd - kFreePortsBegin;
+    const auto first = static_cast<uint32_t>(random_.Below(kPorts));
+    for (uint32_t i = 0; i < kPorts; ++i) {
+      const auto port = static_cast<uint16_t>(kFreePortsBegin + (first + i) % kPorts);
       if (ports_.contains(port)) continue;
       claim.local.port = port;
       break;

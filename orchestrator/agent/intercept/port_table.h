@@ -14,13 +14,14 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/ip_address.h"
+#include "base/random.h"
 
 namespace im::agent {
 
 class PortTable {
  public:
-  // Where ports that nobody asked for come from: below lwIP's own (0x8000 on),
-  // which belong to connections that were not bound.
+  // Where ports that nobody asked for come from, by chance (RFC 6056, 3.3.1): below
+  // lwIP's own (0x8000 on), which belong to connections that were not bound.
   static constexpr uint16_t kFreePortsBegin = 0x4000;
   static constexpr uint16_t kFreePortsEnd = 0x8000;
 
@@ -31,6 +32,9 @@ class PortTable {
     bool v6_only = false;  // :: without IPv4
     bool listening = false;
   };
+
+  // `random` must outlive it.
+  explicit PortTable(Random& random) : random_(random) {}
 
   // `owner` names the socket. Port 0 becomes a free one. 0 or EADDRINUSE.
   int Bind(const void* owner, Claim& claim);
@@ -53,7 +57,7 @@ class PortTable {
 
   absl::flat_hash_map<uint16_t, std::vector<Entry>> ports_;
   size_t size_ = 0;
-  uint16_t next_ = kFreePortsBegin;
+  Random& random_;
 };
 
 }  // namespace im::agent

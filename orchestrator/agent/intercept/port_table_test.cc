@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <set>
+#include <utility>
 
 namespace im::agent {
 namespace {
@@ -15,7 +17,8 @@ class PortTableTest : public testing::Test {
   int Listen(int who, const char* endpoint) {
     return ports_.Listen(&owners_[who], *Endpoint::Parse(endpoint));
   }
-  PortTable ports_;
+  SeededRandom random_{1};
+  PortTable ports_{random_};
   char owners_[4];
 };
 
@@ -66,6 +69,17 @@ TEST_F(PortTableTest, port_0_is_a_free_one_and_all_of_them_can_be_had) {
   EXPECT_EQ(ports_.Bind(&owners_[1], claim), 0);
   EXPECT_EQ(claim.local.port, 20000);
   EXPECT_EQ(ports_.size(), static_cast<size_t>(kFree));
+}
+
+TEST_F(PortTableTest, nobody_can_tell_which_port_is_next) {
+  std::set<int> steps;
+  int last = 0;
+  for (int i = 0; i < 20; ++i) {
+    PortTable::Claim claim = On("0.0.0.0:0");
+    ASSERT_EQ(ports_.Bind(&owners_[0], claim), 0);
+    steps.insert(claim.local.port - std::exchange(last, claim.local.port));
+  }
+  EXPECT_GT(steps.size(), 18u);
 }
 
 TEST_F(PortTableTest, a_port_is_open_when_others_can_reach_it) {

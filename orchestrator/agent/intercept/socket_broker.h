@@ -123,8 +123,9 @@ class SocketBroker final : public ProgramSocket::Context {
   EventLoop& loop_;
   netstack::Stack& stack_;
   const Options options_;
-  PortTable tcp_ports_;
-  PortTable udp_ports_;
+  SecureRandom random_;
+  PortTable tcp_ports_{random_};
+  PortTable udp_ports_{random_};
   ListenerTable listeners_;
   UdpTable udp_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<ProgramSocket>> sockets_;  // by inode
