@@ -61,6 +61,7 @@ absl::Status Agent::FinishCheckpoint() {
     kept.set_checksum_partial(packet.checksum_partial);
     kept.set_checksum_valid(packet.checksum_valid);
   }
+  manifest.set_paused_at_ns(pauser_->paused_at().time_since_epoch().count());
   const proto::InstanceStatus status = MakeStatus();
   if (status.timer_in_ms() > 0) {
     const Instant at =

@@ -26,9 +26,6 @@ constexpr absl::string_view kClosing = "0B";
 constexpr int64_t kNanosleep = 35;
 constexpr int64_t kClockNanosleep = 230;
 constexpr uint64_t kTimerAbsolute = 1;  // flag of the latter
-constexpr int64_t kSelect = 23;
-constexpr int64_t kPselect6 = 270;
-constexpr int64_t kPpoll = 271;
 
 // Above the restored numbers CRIU needs some for itself and its helpers.
 constexpr uint32_t kNumbersForCriu = 1000;
@@ -51,6 +48,10 @@ std::string NameOf(pid_t pid) {
 }
 
 }  // namespace
+
+uint32_t InnerNumberOf(pid_t pid) {
+  return InnermostNumber(ReadSmallFile(absl::StrCat("/proc/", pid, "/status")), "NSpid:");
+}
 
 absl::StatusOr<TreeNumbers> LookAtTree(pid_t program, const std::vector<pid_t>& processes) {
   absl::flat_hash_map<pid_t, pid_t> parents;
@@ -103,16 +104,12 @@ absl::Status CheckConnections(absl::string_view proc_net_tcp) {
 absl::Status CheckSleep(absl::string_view proc_syscall) {
   const std::optional<TaskCall> call = ParseTaskCall(proc_syscall);
   if (!call) return absl::OkStatus();
-  // CRIU lets the first two return at once, as if a signal had come, and the
-  // others wait for all that was left when they were frozen. (What else has a
-  // timeout returns, too, but only for who looks at the clock himself then.)
-  const auto& arguments = call->arguments;
+  // CRIU lets them return at once, as if a signal had come, which nobody expects
+  // who has no handler. (Of poll and its like everybody does.)
   const bool sleeps =
       call->number == kNanosleep ||
-      (call->number == kClockNanosleep && (arguments[1] & kTimerAbsolute) == 0) ||
-      ((call->number == kSelect || call->number == kPselect6) && arguments[4] != 0) ||
-      (call->number == kPpoll && arguments[2] != 0);
-  return sleeps ? absl::FailedPreconditionError("waits for a time that cannot be kept on disk")
+      (call->number == kClockNanosleep && (call->arguments[1] & kTimerAbsolute) == 0);
+  return sleeps ? absl::FailedPreconditionError("sleeps for a time that cannot be kept on disk")
                 : absl::OkStatus();
 }
 

@@ -33,8 +33,11 @@ absl::StatusOr<TreeNumbers> LookAtTree(pid_t program, const std::vector<pid_t>& 
 absl::Status CheckConnections(absl::string_view proc_net_tcp);
 
 // The text of /proc/PID/task/TID/syscall of a frozen task. FailedPrecondition: it
-// waits for some time, and would wait too short or too long once it is restored.
+// sleeps for some time, and would be woken as soon as it is restored.
 absl::Status CheckSleep(absl::string_view proc_syscall);
+
+// The number of a process in the host's own PID namespace; 0: it is gone.
+uint32_t InnerNumberOf(pid_t pid);
 
 // All of them. `init` is the first process of the host's namespaces.
 absl::StatusOr<TreeNumbers> CheckForDump(pid_t init, pid_t program,

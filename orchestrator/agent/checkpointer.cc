@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "orchestrator/agent/criu_images.h"
+#include "orchestrator/agent/kept_rests.h"
 #include "orchestrator/agent/proc_stat.h"
 #include "orchestrator/agent/sandbox_init.h"
 
@@ -153,6 +154,8 @@ absl::Status Checkpointer::Commit(proto::CheckpointManifest& manifest) {
   manifest.set_output_pipe(output_pipe_);
   for (proto::KeptConnection& connection : ReadConnections(new_directory()))
     *manifest.add_connections() = std::move(connection);
+  for (proto::KeptRest& rest : RestsToKeep(cgroup_.Processes()))
+    *manifest.add_rests() = std::move(rest);
   absl::Status status = WriteFile(new_directory() + kManifest, manifest.SerializeAsString());
   // One that was used up may be left, in parts.
   if (status.ok()) status = RemoveAll(directory());
@@ -197,6 +200,8 @@ absl::Status Checkpointer::BeginRestore(const proto::CheckpointManifest& manifes
   }
   const std::string path = directory() + kManifest;
   if (unlink(path.c_str()) != 0) return ErrnoStatus(absl::StrCat("remove ", path));
+  ShortenKeptRests(directory(), manifest.rests(),
+                   Duration(MonotonicNs() - manifest.paused_at_ns()));
   return sandbox_.RunCriu(order, fds);
 }
 

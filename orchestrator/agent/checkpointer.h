@@ -54,7 +54,7 @@ class Checkpointer {
   bool dumping() const { return dumping_; }
   // DataLoss: the host cannot go on. Other errors: it is as before.
   absl::Status OnDumpEnded(int wait_status, const std::string& error);
-  // Completes `manifest`, which has the packets and the timer. An error: the host is
+  // Completes `manifest`, which has the packets, the timer and paused_at_ns. An error: the host is
   // as before.
   absl::Status Commit(proto::CheckpointManifest& manifest);
 

@@ -62,6 +62,8 @@ class HostTimers {
   // Precondition: paused. The thaw follows, whatever for.
   void BeforeThaw(Instant now) { ShortenRests(rests_, now - paused_at_); }
 
+  Instant paused_at() const { return paused_at_; }
+
   void Describe(Instant now, proto::InstanceStatus& status) const;
 
  private:

@@ -68,6 +68,7 @@ class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate
   // For what is no use of the host: it is paused again when it has nothing to do.
   void ThawBriefly(const proto::WakeCause& cause) { Thaw(cause, /*used=*/false); }
   bool paused() const { return paused_; }
+  Instant paused_at() const { return timers_.paused_at(); }
   uint64_t thaws() const { return thaws_; }
 
   GroupPauser* group() { return group_ ? &*group_ : nullptr; }

@@ -16,6 +16,7 @@ from cluster import BIN, DEADLINE_S, ClusterTest, environment, wait_until
 
 IDLE = "{after: 200ms, release_after: 200ms}"
 PORT = 6400
+POSTGRES_BIN = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))), None)
 SBIN = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 # Counts the lines that it is told: what is in memory must come back.
@@ -180,6 +181,36 @@ class CheckpointTest(ClusterTest):
         c.im("wake", "count")
         self.assertEqual(ask_from_host(b"g"), b"11 g\n")
         self.assertEqual(c.ps()["count"]["starts"], 1)  # cold ones
+
+    @unittest.skipIf(POSTGRES_BIN is None, "not installed: postgresql")
+    def test_postgresql_with_an_open_transaction(self):
+        start = (f"{POSTGRES_BIN}/initdb --no-locale -A trust -U shop -N -D @DIR@/pg/data > /dev/null && "
+                 "echo host all all all trust >> @DIR@/pg/data/pg_hba.conf && "
+                 f"exec {POSTGRES_BIN}/postgres -D @DIR@/pg/data -F -h 0.0.0.0 -k @DIR@/pg")
+        c = self.make(f"  db: {{command: [sh, -c, '{start}'], user: postgres, "
+                      f"ports: ['127.0.0.1:{PORT}:5432']}}\n")
+        c.dir.chmod(0o755)
+        (c.dir / "pg").mkdir()
+        shutil.chown(c.dir / "pg", "postgres", "postgres")
+        c.up()
+
+        def psql(*args, **kwargs):
+            return [f"{POSTGRES_BIN}/psql", "-h", "127.0.0.1", "-p", str(PORT), "-U", "shop", "-qtA",
+                    *args, "postgres"]
+
+        wait_until(lambda: subprocess.run(psql("-c", "CREATE TABLE t (n int)"), env=c.env,
+                                          stderr=subprocess.DEVNULL).returncode == 0, "it is ready")
+        session = subprocess.Popen(psql(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, bufsize=1)
+        self.addCleanup(lambda: (session.stdin.close(), session.wait(DEADLINE_S), session.stdout.close()))
+        session.stdin.write("BEGIN; INSERT INTO t VALUES (42); SELECT n FROM t;\n")
+        self.assertEqual(session.stdout.readline(), "42\n")
+        self.to_disk(c, "db")
+        session.stdin.write("INSERT INTO t VALUES (43); COMMIT; SELECT sum(n) FROM t;\n")
+        self.assertEqual(session.stdout.readline(), "85\n")
+        self.assert_restored(c, "db")
+        self.assertEqual(subprocess.run(psql("-c", "SELECT count(*) FROM t"), text=True,
+                                        stdout=subprocess.PIPE).stdout, "2\n")
 
     @unittest.skipUnless(shutil.which("sshd", path=SBIN) and shutil.which("ssh"), "not installed: ssh")
     def test_ssh_with_an_open_shell(self):
