@@ -54,8 +54,8 @@ class Checkpointer {
   bool dumping() const { return dumping_; }
   // DataLoss: the host cannot go on. Other errors: it is as before.
   absl::Status OnDumpEnded(int wait_status, const std::string& error);
-  // Completes `manifest`, which has the packets, the timer and paused_at_ns. An error: the host is
-  // as before.
+  // Completes `manifest`, which has the packets, the timer and paused_at_ns. An
+  // error: the host is as before.
   absl::Status Commit(proto::CheckpointManifest& manifest);
 
   // ---- restore ----
