@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "base/big_endian.h"
+#include "base/checksum.h"
 #include "netstack/net_error.h"
 #include "netstack/scripted_peer.h"
 
@@ -214,6 +215,50 @@ TEST_P(FamilyTest, UdpBothWaysAndInFragments) {
     Deliver(fragment.bytes);
   }
   EXPECT_EQ(got, large);
+}
+
+// Who can bring fragments of his own among somebody's must not change what is read, also
+// where the sum does not tell (RFC 1858, RFC 5722).
+TEST_P(FamilyTest, OverlappingFragmentsMakeNoOtherDatagram) {
+  std::string got;
+  auto endpoint =
+      stack_->BindUdp({ours_, 53}, [&](const Endpoint&, auto p) { got.assign(p.begin(), p.end()); });
+  std::string text(4000, '\0');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(PatternByte(i));
+  ASSERT_TRUE((*endpoint)->SendTo({theirs_, 53}, Bytes(text)).ok());
+  Turn();
+  std::vector<std::vector<uint8_t>> fragments;
+  const bool v4 = theirs_.is_v4();
+  const ptrdiff_t size = v4 ? 4 : 16;
+  for (const Wire::Sent& sent : std::exchange(wire_.sent, {})) {
+    fragments.push_back(sent.bytes);
+    const auto source = fragments.back().begin() + (v4 ? 12 : 8);
+    std::swap_ranges(source, source + size, source + size);
+  }
+  ASSERT_GE(fragments.size(), 3u);
+  // The second one, which begins 8 bytes earlier; there two words are exchanged.
+  const ptrdiff_t header = v4 ? 20 : 48;
+  std::vector<uint8_t> forged = fragments[1];
+  forged.insert(forged.begin() + header, fragments[0].end() - 8, fragments[0].end());
+  std::swap_ranges(&forged[header], &forged[header + 2], &forged[header + 2]);
+  uint8_t* const length = &forged[v4 ? 2 : 4];
+  StoreBig16(length, static_cast<uint16_t>(LoadBig16(length) + 8));
+  uint8_t* const offset = &forged[v4 ? 6 : 42];
+  StoreBig16(offset, static_cast<uint16_t>(LoadBig16(offset) - (v4 ? 1 : 8)));
+  if (v4) SetIpv4HeaderChecksum(forged);
+  for (size_t before = 0; before <= fragments.size(); ++before) {
+    got.clear();
+    for (size_t i = 0; i < fragments.size(); ++i) {
+      if (i == before) Deliver(forged);
+      if (i != 1) Deliver(fragments[i]);  // the forged one stands for it
+    }
+    if (before == fragments.size()) Deliver(forged);
+    EXPECT_EQ(got, "") << "the forged one came as number " << before;
+    Leap(seconds(60));
+    // Nothing of it is left over.
+    for (const std::vector<uint8_t>& fragment : fragments) Deliver(fragment);
+    EXPECT_EQ(got, text);
+  }
 }
 
 TEST_P(FamilyTest, UdpToAClosedPortIsRefused) {
