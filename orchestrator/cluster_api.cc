@@ -24,6 +24,16 @@ absl::StatusOr<HostId> ClusterApi::Find(const std::string& name) const {
   return *host;
 }
 
+std::vector<HostId> ClusterApi::FindAll(const std::string& name) const {
+  const HostTable& hosts = controller_.hosts();
+  if (const std::optional<HostId> host = hosts.FindByName(name)) return {*host};
+  std::vector<HostId> replicas;
+  while (const std::optional<HostId> host =
+             hosts.FindByName(absl::StrCat(name, "-", replicas.size() + 1)))
+    replicas.push_back(*host);
+  return replicas;
+}
+
 proto::HostInfo ClusterApi::Describe(HostId host) const {
   const EventLoop& loop = controller_.loop();
   return DescribeHost(controller_, host, loop.now(), loop.clock().UnixNanos());
@@ -35,7 +45,7 @@ void ClusterApi::Refresh(const std::vector<std::string>& hosts, std::function<vo
   absl::flat_hash_set<HostId> wanted;
   for (const std::string& name : hosts) {
     // Who asks for an unknown one is told so by the answer.
-    if (const auto host = controller_.hosts().FindByName(name)) wanted.insert(*host);
+    for (const HostId host : FindAll(name)) wanted.insert(host);
   }
   if (hosts.empty()) {
     controller_.hosts().ForEach([&](HostId host, const HostTable::Host& row) {
@@ -83,9 +93,12 @@ absl::StatusOr<proto::ListHostsReply> ClusterApi::Hosts(const proto::ListHostsRe
     return reply;
   }
   for (const std::string& name : request.names()) {
-    IM_ASSIGN_OR_RETURN(const HostId host, Find(name));
-    if (request.running_only() && !HasInstance(controller_.hosts()[host].state)) continue;
-    *reply.add_hosts() = Describe(host);
+    const std::vector<HostId> hosts = FindAll(name);
+    if (hosts.empty()) return Find(name).status();
+    for (const HostId host : hosts) {
+      if (request.running_only() && !HasInstance(controller_.hosts()[host].state)) continue;
+      *reply.add_hosts() = Describe(host);
+    }
   }
   return reply;
 }

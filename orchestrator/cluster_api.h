@@ -89,6 +89,8 @@ class ClusterApi final : public ApiBackend, public Controller::Observer {
 
   static bool Reached(Goal goal, HostState state);
   absl::StatusOr<HostId> Find(const std::string& name) const;
+  // The host; or, of a service with replicas, all of them. Empty: there is none.
+  std::vector<HostId> FindAll(const std::string& name) const;
   proto::HostInfo Describe(HostId host) const;
   // kNever: as long as it takes.
   void Wait(HostId host, Goal goal, Duration bound, HostDone done);

@@ -22,6 +22,7 @@ network: 10.77.0.0/24
 hosts:
   web: {command: [web]}
   db: {command: [db], stop_grace_period: 1s}
+  shard: {command: [shard], replicas: 3}
 )";
 
 class ClusterApiTest : public testing::Test {
@@ -101,6 +102,20 @@ TEST_F(ClusterApiTest, AHostThatIsNotThereIsNamed) {
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(status.message()), HasSubstr("\"dbb\" in cluster shop"));
   EXPECT_EQ(api_.Why("dbb").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(ClusterApiTest, AServiceIsAllItsReplicas) {
+  proto::ListHostsRequest request;
+  request.add_names("shard");
+  request.add_names("db");
+  std::vector<std::string> names;
+  const proto::ListHostsReply reply = *api_.Hosts(request);
+  for (const proto::HostInfo& host : reply.hosts()) names.push_back(host.name());
+  EXPECT_THAT(names, testing::ElementsAre("shard-1", "shard-2", "shard-3", "db"));
+  WakeAndSettle("shard-2");
+  cluster_.Find("shard-2")->agent().status().set_memory_bytes(5);
+  Refresh({"shard"});
+  EXPECT_EQ(Memory("shard-2"), 5u);
 }
 
 TEST_F(ClusterApiTest, HostsCanBeListedAFewAtATime) {

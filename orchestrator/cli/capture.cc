@@ -122,9 +122,9 @@ int Run(const Context& context, const Options& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   if (const absl::Status may = client->MayReachHosts(); !may.ok()) return Fail(may);
-  const auto hosts = client->ListHosts({options.host});
-  if (!hosts.ok()) return Fail(hosts.status());
-  const proto::HostInfo& host = hosts->front();
+  const auto found = client->FindHost(options.host);
+  if (!found.ok()) return Fail(found.status());
+  const proto::HostInfo& host = *found;
   if (host.agent_pid() == 0) {
     PrintError(absl::StrCat(host.name(), " is ", host.state(),
                             ", so it has no packets; start it with: im wake ", host.name()));

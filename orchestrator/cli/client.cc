@@ -104,6 +104,16 @@ absl::StatusOr<std::vector<proto::HostInfo>> Client::ListHosts(
   return hosts;
 }
 
+absl::StatusOr<proto::HostInfo> Client::FindHost(const std::string& name) {
+  auto hosts = ListHosts({name});
+  if (!hosts.ok()) return hosts.status();
+  if (hosts->size() != 1)
+    return absl::InvalidArgumentError(absl::StrCat(name, " is ", hosts->size(),
+                                                   " hosts: name one of them, such as ",
+                                                   hosts->front().name()));
+  return std::move(hosts->front());
+}
+
 absl::StatusOr<proto::HostInfo> Client::WakeForExec(const std::string& host,
                                                     const std::string& detail) {
   grpc::ClientContext call;

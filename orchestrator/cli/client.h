@@ -34,7 +34,10 @@ class Client {
   // Returns when the host is up, for a command in it, which `detail` is.
   absl::StatusOr<proto::HostInfo> WakeForExec(const std::string& host, const std::string& detail);
   absl::StatusOr<proto::WhyReply> Why(const std::string& host);
-  // `fresh`: with the figures of this moment, else of the last 2 s.
+  // InvalidArgument: `name` is a service of several.
+  absl::StatusOr<proto::HostInfo> FindHost(const std::string& name);
+  // `names`: of hosts, or of services with replicas, which are all of them; none: all
+  // hosts. `fresh`: with the figures of this moment, else of the last 2 s.
   absl::StatusOr<std::vector<proto::HostInfo>> ListHosts(
       const std::vector<std::string>& names = {}, bool fresh = false);
 

@@ -29,7 +29,8 @@ int Run(const Context& context, const Options& options) {
   proto::EventsRequest request;
   request.set_follow(options.follow);
   request.set_newest(options.newest);
-  for (const std::string& name : options.hosts) request.add_names(name);
+  if (!options.hosts.empty())
+    for (const proto::HostInfo& host : *hosts) request.add_names(host.name());
   const auto stream = client->stub().Events(&call, request);
   EventPrinter printer(HostWidth(*hosts), context.terminal);
   proto::Event event;
@@ -54,7 +55,7 @@ int Run(const Context& context, const Options& options) {
 void AddEvents(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("events", "Show what happened, one line each");
   auto options = std::make_shared<Options>();
-  verb->add_option("HOST", options->hosts, "Only of these hosts");
+  verb->add_option("HOST", options->hosts, "Only of these hosts, or services with replicas");
   verb->add_flag("-f,--follow", options->follow, "Go on with what happens");
   verb->add_option("-n,--newest", options->newest, "Only so many of the past ones; 0: all")
       ->check(CLI::NonNegativeNumber);

@@ -105,7 +105,7 @@ int Run(const Context& context, const Options& options) {
 void AddLogs(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("logs", "Show what the hosts' programs wrote");
   auto options = std::make_shared<Options>();
-  verb->add_option("HOST", options->hosts, "The hosts; default: all");
+  verb->add_option("HOST", options->hosts, "The hosts, or services with replicas; default: all");
   verb->add_flag("-f,--follow", options->follow, "Go on with what is written");
   verb->add_option("-n,--lines", options->lines, "So many of the last lines, 0: all; default 200")
       ->check(CLI::NonNegativeNumber);

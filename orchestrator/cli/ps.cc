@@ -58,7 +58,7 @@ int Run(const Context& context, const Options& options) {
 void AddPs(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("ps", "Show all hosts: state, why each last woke, memory");
   auto options = std::make_shared<Options>();
-  verb->add_option("HOST", options->hosts, "Only these hosts");
+  verb->add_option("HOST", options->hosts, "Only these hosts, or services with replicas");
   verb->add_flag("--json", options->json, "As JSON: {cluster, hosts}");
   verb->add_flag("-q,--quiet", options->quiet, "Only the names of the hosts that have an instance");
   verb->add_flag("--drops", options->drops,

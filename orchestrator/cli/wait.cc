@@ -21,10 +21,9 @@ struct Options {
 };
 
 absl::StatusOr<std::string> StateOf(Client& client, const std::string& host) {
-  const auto hosts = client.ListHosts({host});
-  if (!hosts.ok()) return hosts.status();
-  if (hosts->empty()) return absl::NotFoundError(absl::StrCat("there is no host ", host));
-  return hosts->front().state();
+  const auto found = client.FindHost(host);
+  if (!found.ok()) return found.status();
+  return found->state();
 }
 
 int Run(const Context& context, const Options& options) {
