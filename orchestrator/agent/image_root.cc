@@ -9,14 +9,17 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/file_descriptor.h"
 #include "orchestrator/agent/inside.h"
+#include "orchestrator/agent/tree_copy.h"
 
 #ifndef OPEN_TREE_CLONE
 #define OPEN_TREE_CLONE 1
@@ -59,6 +62,17 @@ absl::StatusOr<Detached> Detach(const std::string& source, const std::string& ta
   return one;
 }
 
+// By their descriptors, so that no character of a path means something to the kernel.
+std::string PathOf(const FileDescriptor& fd) { return absl::StrCat("/proc/self/fd/", fd.get()); }
+
+absl::StatusOr<FileDescriptor> OpenDirectory(const std::string& path, bool make) {
+  if (make && mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
+    return ErrnoStatus(absl::StrCat("make directory ", path));
+  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(absl::StrCat("open ", path));
+  return fd;
+}
+
 // With all that is missing on the way there.
 absl::Status MakeDirectories(const std::string& path) {
   std::string at;
@@ -82,30 +96,57 @@ absl::Status MakePlace(const Detached& one) {
              : ErrnoStatus(absl::StrCat("make ", one.target, " in the image"));
 }
 
-bool IsEmpty(int directory) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(fdopendir(dup(directory)), closedir);
-  if (listing == nullptr) return false;
-  int entries = 0;
-  while (readdir(listing.get()) != nullptr) ++entries;
-  return entries <= 2;  // "." and ".."
+// What is being copied into a volume lies in this directory of it until it is whole.
+constexpr char kUnfinished[] = ".im-unfinished";
+
+// But for what was left unfinished.
+absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
+  const int own = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(own < 0 ? nullptr : fdopendir(own), closedir);
+  if (listing == nullptr) return ErrnoStatus("read a volume");
+  std::vector<std::string> names;
+  while (const dirent* entry = readdir(listing.get())) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != ".." && name != kUnfinished) names.push_back(name);
+  }
+  return names;
 }
 
-// As a container's volume: what is new belongs to whom the image says.
-void TakeOver(const Detached& one) {
-  struct stat covered;
-  if (!one.content.valid() || !IsEmpty(one.content.get()) ||
-      stat(one.target.c_str(), &covered) != 0)
-    return;
-  if (fchown(one.content.get(), covered.st_uid, covered.st_gid) == 0)
-    fchmod(one.content.get(), covered.st_mode & 07777);
+// As a container's volume: what is new belongs to whom the image says, and has what the
+// image has in its place.
+absl::Status TakeOver(const Detached& one) {
+  if (!one.content.valid()) return absl::OkStatus();
+  const int volume = one.content.get();
+  const FileDescriptor covered(open(one.target.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  struct stat info;
+  if (!covered.valid() || fstat(covered.get(), &info) != 0) return absl::OkStatus();
+  // Another host of the same image may begin just now.
+  const FileDescriptor lock(openat(volume, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock.valid() || flock(lock.get(), LOCK_EX) != 0) return ErrnoStatus("lock a volume");
+  IM_ASSIGN_OR_RETURN(const std::vector<std::string> there, NamesIn(volume));
+  if (!there.empty()) return absl::OkStatus();
+  const std::string unfinished = absl::StrCat(PathOf(one.content), "/", kUnfinished);
+  std::error_code error;
+  std::filesystem::remove_all(unfinished, error);
+  IM_ASSIGN_OR_RETURN(const FileDescriptor copy, OpenDirectory(unfinished, /*make=*/true));
+  IM_RETURN_IF_ERROR(CopyContent(covered.get(), copy.get()));
+  IM_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(copy.get()));
+  for (const std::string& name : names)
+    if (renameat(copy.get(), name.c_str(), volume, name.c_str()) != 0)
+      return ErrnoStatus(absl::StrCat("move ", name, " into a volume"));
+  if (unlinkat(volume, kUnfinished, AT_REMOVEDIR) != 0 ||
+      fchown(volume, info.st_uid, info.st_gid) != 0 ||
+      fchmod(volume, info.st_mode & 07777) != 0)
+    return ErrnoStatus("fill a volume");
+  return absl::OkStatus();
 }
 
 absl::Status Attach(const Detached& one) {
+  const std::string what = absl::StrCat("mount something at ", one.target);
   struct stat covered;
   const bool known = stat(one.target.c_str(), &covered) == 0;
   IM_RETURN_IF_ERROR(MakePlace(one));
-  if (known) TakeOver(one);
-  const std::string what = absl::StrCat("mount something at ", one.target);
+  if (known) IM_RETURN_IF_ERROR(Annotate(TakeOver(one), what));
   if (!one.tree.valid()) {
     const unsigned flags = MS_NOSUID | MS_NODEV | (one.read_only ? MS_RDONLY : 0);
     return mount("tmpfs", one.target.c_str(), "tmpfs", flags, nullptr) == 0 ? absl::OkStatus()
@@ -118,17 +159,6 @@ absl::Status Attach(const Detached& one) {
                              MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0)
     return ErrnoStatus(what + ", read-only");
   return absl::OkStatus();
-}
-
-// By their descriptors, so that no character of a path means something to the kernel.
-std::string PathOf(const FileDescriptor& fd) { return absl::StrCat("/proc/self/fd/", fd.get()); }
-
-absl::StatusOr<FileDescriptor> OpenDirectory(const std::string& path, bool make) {
-  if (make && mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
-    return ErrnoStatus(absl::StrCat("make directory ", path));
-  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoStatus(absl::StrCat("open ", path));
-  return fd;
 }
 
 absl::Status MountOverlay(const proto::Image& image, const std::string& root) {

@@ -73,7 +73,8 @@ class ComposeTest(ClusterTest):
             "Entrypoint": SERVE, "Cmd": ["6379", "-e", "/bin/sh", "/answer.sh"],
             "WorkingDir": "/data", "User": "app", "Env": ["NAME=store"],
             "ExposedPorts": {"6379/tcp": {}}},
-            base, [("data", None, 0o750, 1000), (".wh.gone", ""), ("answer.sh",
+            base, [("data", None, 0o750, 1000), ("data/seed", "of the image\n", 0o640, 1000),
+                   (".wh.gone", ""), ("answer.sh",
                     'read x; echo "$NAME $x $(id -u) $(pwd) $(cat /etc/store/conf) '
                     '$(cat /data/kept 2>/dev/null)"; echo "$x" > /data/kept\n')])
         images.oci_layout(cluster.dir / "api", {
@@ -111,6 +112,11 @@ class ComposeTest(ClusterTest):
         # The named volume belongs to whom the image says, and outlives all.
         volume = cluster.dir / "data" / cluster.name / "volumes" / "data"
         self.assertEqual(stat.S_IMODE(volume.stat().st_mode), 0o750)
+        seed = volume / "seed"
+        self.assertEqual((seed.read_text(), stat.S_IMODE(seed.stat().st_mode), seed.stat().st_uid),
+                         ("of the image\n", 0o640, 1000))
+        self.assertEqual(sorted(os.listdir(volume)), ["kept", "seed"])
+        seed.unlink()  # it is not there again when the host is started anew
         inside = cluster.im("exec", "redis", "--", "sh", "-c",
                             "ls / /dev; cat /lower /proc/self/mounts; id; hostname").stdout
         self.assertNotIn("gone", inside)
@@ -140,6 +146,7 @@ class ComposeTest(ClusterTest):
         cluster.up()
         self.assertNotIn("mine", cluster.im(*look, check=False).stdout)
         self.assertEqual(self.get(), "store hello env hi 1000 /data conf hello env hi")
+        self.assertFalse(seed.exists())
 
         # Imported anew while it runs: the cluster goes on with what it has.
         cluster.im("image", "import", "web", str(cluster.dir / "rootfs.tar"))
