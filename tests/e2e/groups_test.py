@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -178,27 +179,56 @@ class ZooKeeper(GroupTest):
     # Beyond tickTime * syncLimit of zoo.cfg, after which a member is dead to others.
     PAUSE_S = 11
 
-    @unittest.skipUnless(os.path.exists(ZK_CLIENT), "Debian's zookeeper is not installed")
-    def test_no_election_after_a_pause(self):
-        def hurry(text):
-            changed = text.replace("idle: {after: 10s}", "idle: {after: 4s, release_after: never}")
+    QUORUM = ["follower", "follower", "leader"]
+
+    def up(self, idle):
+        """The example with this `idle`, and its client; when the quorum is there."""
+        def change(text):
+            changed = text.replace("idle: {after: 10s}", f"idle: {idle}")
             self.assertNotEqual(changed, text)
             return changed
 
-        c = ExampleCluster("zookeeper", hurry)
+        c = ExampleCluster("zookeeper", change)
         self.addCleanup(self.assert_nothing_left, c)
         self.addCleanup(c.close)
         c.up()
         call = self.caller(c)
+        wait_until(lambda: self.modes(call) == self.QUORUM, "a quorum", 3 * DEADLINE_S, 1)
+        return c, call
 
-        def mode(server):
-            found = re.search(r"Mode: (\w+)", call(server, 2181, "srvr")["answer"])
-            return found and found.group(1)
+    @staticmethod
+    def mode(call, server):
+        found = re.search(r"Mode: (\w+)", call(server, 2181, "srvr")["answer"])
+        return found and found.group(1)
 
-        def modes():
-            return sorted(mode(server) or "" for server in SERVERS)
+    def modes(self, call):
+        return sorted(self.mode(call, server) or "" for server in SERVERS)
 
-        wait_until(lambda: modes() == ["follower", "follower", "leader"], "a quorum", 3 * DEADLINE_S, 1)
+    @unittest.skipUnless(os.path.exists(ZK_CLIENT), "Debian's zookeeper is not installed")
+    def test_the_leader_is_killed_and_replaced(self):
+        c, call = self.up("never")
+        client = lambda server, *words: c.im("run", "--", ZK_CLIENT, "-waitforconnection", "-server",
+                                             f"{server}:2181", *words, timeout=3 * DEADLINE_S).stdout
+        client("zk-1", "create", "/kept", "yes")
+        leader = next(server for server in SERVERS if self.mode(call, server) == "leader")
+        others = [server for server in SERVERS if server != leader]
+        before = c.ps()[leader]
+        os.kill(before["agent_pid"], signal.SIGKILL)
+        killed = time.monotonic()
+        wait_until(lambda: "leader" in [self.mode(call, server) for server in others],
+                   "another leads", 3 * DEADLINE_S, 0.05)
+        leads = time.monotonic() - killed
+        # Nobody asks for it but the others.
+        wait_until(lambda: c.ps()[leader]["starts"] > before["starts"], "the others wake it",
+                   3 * DEADLINE_S)
+        wait_until(lambda: self.modes(call) == self.QUORUM, "all three", 3 * DEADLINE_S, 0.05)
+        print(f"{leader} was killed: another leads after {leads:.1f} s, "
+              f"all three are there after {time.monotonic() - killed:.1f} s", flush=True)
+        self.assertIn("\nyes\n", client(leader, "get", "/kept"))
+
+    @unittest.skipUnless(os.path.exists(ZK_CLIENT), "Debian's zookeeper is not installed")
+    def test_no_election_after_a_pause(self):
+        c, call = self.up("{after: 4s, release_after: never}")
         logs = lambda: "".join(c.im("logs", server).stdout for server in SERVERS)
         elections = lambda: (logs().count("LOOKING"), logs().count("LEADING"))
         before = elections()
@@ -216,7 +246,7 @@ class ZooKeeper(GroupTest):
             held += elections() == before
             print(f"round {round + 1}: answered in {answer['seconds'] * 1000:.1f} ms, elections",
                   elections(), flush=True)
-        self.assertEqual(modes(), ["follower", "follower", "leader"])
+        self.assertEqual(self.modes(call), self.QUORUM)
         print("seconds from first to last:", self.skews(c, SERVERS))
         self.assertEqual(held, rounds)
         self.assertEqual(elections(), before)
