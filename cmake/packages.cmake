@@ -35,6 +35,7 @@ set(CPACK_DEBIAN_PROGRAMS_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_PROGRAMS_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_BINARY_DIR}/lib ${CMAKE_BINARY_DIR}/third_party)
 set(CPACK_DEBIAN_PROGRAMS_PACKAGE_RECOMMENDS wireguard-tools)
+set(CPACK_DEBIAN_PROGRAMS_PACKAGE_SUGGESTS criu)
 set(CPACK_COMPONENT_PROGRAMS_DESCRIPTION "cluster whose hosts start on the first packet and stop when idle
  Every host of a cluster.yaml has a name and an address, and answers; none runs until
  the first packet to it arrives, and it is paused and released when it is idle.")

@@ -1,7 +1,6 @@
 """Hosts with on_release: checkpoint: to disk with their connections, and back without an error at
 either end; and what happens when that fails, or somebody is killed in the midst of it."""
 
-import functools
 import os
 import pathlib
 import re
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import unittest
 
-from cluster import BIN, DEADLINE_S, ClusterTest, environment, wait_until
+from cluster import BIN, DEADLINE_S, ClusterTest, environment, find_criu, wait_until
 
 IDLE = "{after: 200ms, release_after: 200ms}"
 PORT = 6400
@@ -58,15 +57,6 @@ if [ "$1" = @WHAT@ ] && [ -e @DIR@/wait ]; then
 fi
 exec @CRIU@ "$@"
 """
-
-
-@functools.cache
-def find_criu():
-    """One that works here, which is built if need be; None where it cannot be."""
-    if path := os.environ.get("IM_CRIU"):
-        return path
-    script = pathlib.Path(__file__).parents[2] / "scripts/criu"
-    return subprocess.run([script], stdout=subprocess.PIPE, text=True).stdout.strip() or None
 
 
 class Connection:

@@ -4,6 +4,7 @@ Every test file runs in a fresh network namespace (tests/CMakeLists.txt), with
 nothing but loopback. Waiting is for an event with a deadline, never a sleep.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -50,6 +51,15 @@ def wait_until(condition, what, deadline_s=DEADLINE_S, pause_s=0.01):
         if time.monotonic() > end:
             raise AssertionError(f"not within {deadline_s} s: {what}")
         threading.Event().wait(pause_s)
+
+
+@functools.cache
+def find_criu():
+    """A CRIU that works here, which is built if need be; None where it cannot be."""
+    if path := os.environ.get("IM_CRIU"):
+        return path
+    script = pathlib.Path(__file__).parents[2] / "scripts/criu"
+    return subprocess.run([script], stdout=subprocess.PIPE, text=True).stdout.strip() or None
 
 
 class Cluster:

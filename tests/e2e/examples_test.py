@@ -7,7 +7,7 @@ import subprocess
 import unittest
 import urllib.request
 
-from cluster import DEADLINE_S, ClusterTest
+from cluster import DEADLINE_S, ClusterTest, find_criu
 from example_cluster import EXAMPLES, ExampleCluster
 
 POSTGRES_BIN = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))), None)
@@ -84,6 +84,25 @@ class Database(ClusterTest):
         self.assertEqual(self.visit(), (4, self.CONNECTIONS))
         c.im("release", "app", "db")
         self.assertEqual(self.visit(), (5, self.CONNECTIONS))  # the application is a new one, too
+
+    @unittest.skipUnless(find_criu(), "there is no CRIU (scripts/criu)")
+    def test_the_pool_outlasts_the_disk(self):
+        def change(text):
+            changed = (text.replace("# on_release: checkpoint", "on_release: checkpoint")
+                       .replace("{after: 5s}", "{after: 1s, release_after: 1s}")
+                       .replace("{after: 5s,", "{after: 1s, release_after: 1s,"))
+            self.assertEqual((changed.count("release_after"), changed.count("# on_release")), (2, 0))
+            return changed
+
+        c = ExampleCluster("database", change)
+        c.env["IM_CRIU"] = find_criu()
+        self.addCleanup(self.assert_nothing_left, c)
+        self.addCleanup(c.close)
+        c.up()
+        for visitor in 1, 2, 3:
+            self.assertEqual(self.visit(), (visitor, self.CONNECTIONS))
+            for host in "app", "db":
+                c.wait_state(host, "checkpointed")
 
 
 class ZooKeeper(ClusterTest):
