@@ -203,6 +203,8 @@ class Activator {
     uint64_t thaws = 0;   // so far
     // kPaused: in that time it thaws by itself, for a timer of its program.
     std::optional<Duration> timer_in;
+    // kPaused: for so long already, but for moments that were no use.
+    Duration paused_for{0};
     // Not empty: it was told to go to disk, and could not: why. It is as before.
     std::string not_checkpointed;
   };

@@ -94,7 +94,8 @@ void Activator::BecomePaused(HostId host, const Report& report) {
       (policy.to_disk && policy.release_after &&
        *report.timer_in >= *policy.release_after + limits_.timer_on_disk_min);
   const bool released = policy.release_after && !policy.always_running && timer_allows;
-  activation.stage_deadline = released ? now_ + *policy.release_after : kNever;
+  activation.stage_deadline =
+      released ? now_ + std::max(*policy.release_after - report.paused_for, Duration(0)) : kNever;
   Move(host, HostState::kPaused, Cause(), report.suspended ? "im suspend" : "idle");
 }
 

@@ -88,6 +88,20 @@ TEST_F(ActivatorTest, AThawBetweenTwoReportsPutsTheReleaseOff) {
   EXPECT_EQ(table[db].state, HostState::kReleasing);
 }
 
+TEST_F(ActivatorTest, AThawThatWasNoUseDoesNotPutTheReleaseOff) {
+  const HostId db = Add("db");
+  Bring(db, HostState::kPaused);
+  Advance(minutes(4));
+  Report(db, State::kRunning, false, 1);
+  activator->OnInstanceStatus(
+      db, 1, {.state = State::kPaused, .thaws = 1, .paused_for = minutes(4)}, now);
+  EXPECT_EQ(activator->outlook(db, now).release_at, now + minutes(6));
+  // It is due already.
+  activator->OnInstanceStatus(
+      db, 1, {.state = State::kPaused, .thaws = 2, .paused_for = minutes(11)}, now);
+  EXPECT_EQ(activator->outlook(db, now).release_at, now);
+}
+
 TEST_F(ActivatorTest, WithoutReleaseAfterAPausedHostStays) {
   const HostId db = Add("db", {.release_after = std::nullopt});
   Bring(db, HostState::kPaused);

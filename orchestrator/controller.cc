@@ -313,6 +313,7 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   report.thaws = status.thaws();
   if (report.state == Activator::Report::State::kPaused && status.timer_in_ms() > 0)
     report.timer_in = std::chrono::milliseconds(std::min(status.timer_in_ms(), kTimerMsMax));
+  report.paused_for = std::chrono::milliseconds(std::min(status.paused_for_ms(), kTimerMsMax));
   report.not_checkpointed = status.not_checkpointed();
   if (!was_reachable) {
     dirty_ = true;  // the endpoint

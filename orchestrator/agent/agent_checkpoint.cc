@@ -74,6 +74,7 @@ absl::Status Agent::FinishCheckpoint() {
 
 void Agent::NotCheckpointed(const absl::Status& why) {
   not_checkpointed_ = std::string(why.message());
+  pauser_->detector().SleepAnew(loop_->now());
   IM_LOG(kWarning, "not checkpointed: ", not_checkpointed_);
   Publish();
 }

@@ -75,6 +75,23 @@ TEST_F(AgentTest, WhatWakesAPausedHostAndWhatDoesNot) {
   EXPECT_EQ(agent->status().wake_cause().kind(), proto::WakeCause::PUBLISHED_PORT);
 }
 
+TEST_F(AgentTest, TheEndOfAConnectionWakesForAMomentOnly) {
+  auto agent = MakeAgent(3, "tcp");
+  agent->request.mutable_idle()->set_mode(proto::IdlePolicy::QUIET);
+  agent->request.mutable_idle()->set_after_ms(600'000);  // after use
+  agent->Start();
+  ASSERT_TRUE(agent->AwaitProgram());
+  FileDescriptor fd = StartConnect(agent->address());
+  ASSERT_EQ(FinishConnect(fd), 0);
+  EXPECT_EQ(Echo(fd, "used"), "used");
+  ASSERT_TRUE(agent->Pause());
+  fd = FileDescriptor();
+  EXPECT_TRUE(agent->Await([](const auto& s) {
+    return s.thaws() == 1 && s.state() == proto::InstanceStatus::PAUSED;
+  }));
+  EXPECT_EQ(agent->status().wake_cause().kind(), proto::WakeCause::DATA);
+}
+
 TEST_F(AgentTest, ABusyProgramIsNotPaused) {
   auto agent = MakeAgent(3, "busy");
   agent->request.mutable_idle()->set_mode(proto::IdlePolicy::QUIET);

@@ -42,6 +42,14 @@ void IdleDetector::OnAwakeBriefly(Instant now) {
   busy_at_look_.clear();
 }
 
+void IdleDetector::OnAsleep(Instant now) {
+  // As long as it takes to be paused is more than a moment.
+  const bool moment = asleep_since_ && quiet_since_ <= *asleep_since_ &&
+                      (!awake_ || now - awake_since_ <= policy_.after);
+  if (!moment) asleep_since_ = now;
+  awake_ = false;
+}
+
 void IdleDetector::SetExecSessions(int count, Instant now) {
   if (exec_sessions_ != 0 || count != 0) quiet_since_ = now;
   exec_sessions_ = count;

@@ -78,7 +78,11 @@ class IdleDetector {
   // It was thawed, but not for use: it is as quiet as before.
   void OnAwakeBriefly(Instant now);
   // The program is frozen or gone.
-  void OnAsleep() { awake_ = false; }
+  void OnAsleep(Instant now);
+  // Since when it sleeps; what it was awake for a moment, and not for use, is in it.
+  Instant asleep_since() const { return asleep_since_.value_or(Instant{}); }
+  // It was to go to disk and could not: it sleeps anew.
+  void SleepAnew(Instant now) { asleep_since_ = now; }
 
   void OnUse(Instant now) { quiet_since_ = now, last_use_ = now; }
   bool UsedSince(Instant then) const { return last_use_ && *last_use_ >= then; }
@@ -109,6 +113,7 @@ class IdleDetector {
   Instant quiet_since_;
   std::optional<Instant> last_use_;
   std::optional<Instant> brief_since_;  // awake, but not for use
+  std::optional<Instant> asleep_since_;
   int exec_sessions_ = 0;
   int held_packets_ = 0;
   // The last look, if one was made in this time of quiet.

@@ -162,7 +162,7 @@ TEST_F(IdleDetectorTest, AThawBeginsAnew) {
   detector_.OnAwake(start_);
   Run(detector_, At(seconds(8)));
   EXPECT_EQ(idles_, 1);
-  detector_.OnAsleep();
+  detector_.OnAsleep(now_);
   Run(detector_, At(seconds(50)));
   detector_.OnAwake(now_);
   EXPECT_EQ(detector_.Busy(now_ + seconds(2)), "awake for 2.0s");
@@ -189,7 +189,7 @@ TEST_F(IdleDetectorTest, ATimerThatIsNearKeepsUp) {
 TEST_F(IdleDetectorTest, ABriefWakeNeedsNoLongQuiet) {
   detector_.OnAwake(start_);
   Run(detector_, At(seconds(8)));
-  detector_.OnAsleep();
+  detector_.OnAsleep(now_);
   Run(detector_, At(seconds(50)));
   detector_.OnAwakeBriefly(now_);
   Run(detector_, At(seconds(60)));
@@ -200,7 +200,7 @@ TEST_F(IdleDetectorTest, ABriefWakeNeedsNoLongQuiet) {
 TEST_F(IdleDetectorTest, ABriefWakeLastsWhileThereIsWork) {
   detector_.OnAwake(start_);
   Run(detector_, At(seconds(8)));
-  detector_.OnAsleep();
+  detector_.OnAsleep(now_);
   detector_.OnAwakeBriefly(now_);
   cpu_per_second_ = milliseconds(500);
   Run(detector_, At(seconds(12)));
@@ -215,7 +215,7 @@ TEST_F(IdleDetectorTest, ABriefWakeLastsWhileThereIsWork) {
 TEST_F(IdleDetectorTest, UseInABriefWakeBeginsAnew) {
   detector_.OnAwake(start_);
   Run(detector_, At(seconds(8)));
-  detector_.OnAsleep();
+  detector_.OnAsleep(now_);
   Run(detector_, At(seconds(20)));
   detector_.OnAwakeBriefly(now_);
   EXPECT_FALSE(detector_.UsedSince(now_));
@@ -231,11 +231,37 @@ TEST_F(IdleDetectorTest, UseInABriefWakeBeginsAnew) {
 TEST_F(IdleDetectorTest, AfterAPauseThatWasAskedForABriefWakeIsBriefToo) {
   detector_.OnAwake(start_);
   Run(detector_, At(seconds(1)));
-  detector_.OnAsleep();
+  detector_.OnAsleep(now_);
   Run(detector_, At(seconds(2)));
   detector_.OnAwakeBriefly(now_);
   Run(detector_, At(seconds(3)));
   EXPECT_EQ(idle_at_, At(seconds(2)) + IdleDetector::kSettleSpan);
+}
+
+TEST_F(IdleDetectorTest, MomentsThatAreNoUseAreSlept) {
+  detector_.OnAwake(start_);
+  Run(detector_, At(seconds(8)));
+  detector_.OnAsleep(now_);
+  Run(detector_, At(seconds(20)));
+  detector_.OnAwakeBriefly(now_);
+  Run(detector_, At(milliseconds(20'100)));
+  detector_.OnAsleep(now_);
+  EXPECT_EQ(detector_.asleep_since(), At(seconds(8)));
+  // Not where it was used in such a moment, or had much to do.
+  detector_.OnAwakeBriefly(now_);
+  detector_.OnUse(now_);
+  Run(detector_, At(seconds(30)));
+  detector_.OnAsleep(now_);
+  EXPECT_EQ(detector_.asleep_since(), At(seconds(30)));
+  detector_.OnAwakeBriefly(now_);
+  cpu_per_second_ = milliseconds(500);
+  Run(detector_, At(seconds(40)));
+  detector_.OnAsleep(now_);
+  EXPECT_EQ(detector_.asleep_since(), At(seconds(40)));
+  detector_.OnAwake(now_);
+  Run(detector_, At(seconds(41)));
+  detector_.OnAsleep(now_);
+  EXPECT_EQ(detector_.asleep_since(), At(seconds(41)));
 }
 
 TEST_F(IdleDetectorTest, AZeroTimeDoesNotSpin) {

@@ -120,7 +120,7 @@ absl::Status Pauser::PauseNow(bool asked) {
   timers_.OnPaused(now, asked);
   reclaimer_.OnPaused(now);
   paused_ = true;
-  detector_.OnAsleep();
+  detector_.OnAsleep(now);
   if (group_) group_->OnPausedOrThawed(true, clock_.Now());
   delegate_.OnPausedOrThawed();
   return absl::OkStatus();
@@ -176,7 +176,7 @@ void Pauser::Stop(const proto::WakeCause& cause) {
   may_pause_ = false;
   Thaw(cause);
   if (group_) group_->OnPausedOrThawed(false, clock_.Now());
-  detector_.OnAsleep();
+  detector_.OnAsleep(clock_.Now());
 }
 
 void Pauser::Describe(Instant now, proto::InstanceStatus& status) const {
@@ -187,6 +187,9 @@ void Pauser::Describe(Instant now, proto::InstanceStatus& status) const {
   timers_.Describe(now, status);
   status.set_reclaimed_bytes(reclaimer_.reclaimed_bytes());
   if (group_) group_->Describe(now, status);
+  if (paused_)
+    status.set_paused_for_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                 now - detector_.asleep_since()).count());
   if (paused_ || !may_pause_) return;
   status.set_busy(detector_.Busy(now));
   status.set_idle_for_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
