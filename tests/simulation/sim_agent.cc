@@ -317,7 +317,7 @@ bool SimAgent::PauseNow() {
   timer_at_ = kNever;
   if (!group_ && world_.Chance(behaviour_.timer_percent))
     timer_at_ = world_.Now() + world_.UpTo(std::chrono::seconds(20));
-  detector_.OnAsleep();
+  detector_.OnAsleep(world_.Now());
   if (group_) group_->OnPausedOrThawed(true, world_.Now());
   Publish();
   return true;
@@ -349,7 +349,7 @@ void SimAgent::StopPausing() {
   may_pause_ = false;
   Thaw({}, /*used=*/true);
   if (group_) group_->OnPausedOrThawed(false, world_.Now());
-  detector_.OnAsleep();
+  detector_.OnAsleep(world_.Now());
 }
 
 void SimAgent::OnGroupUse() {
@@ -430,6 +430,9 @@ proto::InstanceStatus SimAgent::MakeStatus() const {
   if (timer_at_ != kNever)
     status.set_timer_in_ms(static_cast<uint64_t>(
         std::max<int64_t>(1, (timer_at_ - world_.Now()).count() / 1'000'000)));
+  if (paused_)
+    status.set_paused_for_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                 world_.Now() - detector_.asleep_since()).count());
   if (group_) group_->Describe(world_.Now(), status);
   return status;
 }
