@@ -71,7 +71,7 @@ services:
 TEST(ClusterSpecImage, AHostOfAnImageCannotGoToDisk) {
   const auto parsed = Parse("hosts:\n  a: {image: redis:7, on_release: checkpoint}\n");
   EXPECT_THAT(Lines(parsed.errors),
-              ElementsAre("c.yaml:2:22: host a: on_release: checkpoint: a host of an image cannot "
+              ElementsAre("c.yaml:2:35: host a: on_release: checkpoint: a host of an image cannot "
                           "go to disk yet (leave it out (terminate), and keep what must last in "
                           "volumes)"));
 }

@@ -39,7 +39,7 @@ HOST = {
     "scale": ["2"], "idle": ["never", "30s", "{}"], "start_timeout": ["1m30s"], "stop_signal": ["SIGINT", "INT"],
     "stop_grace_period": ["500ms", "0"], "restart": ["no", "'no'", "always", "on-failure:3"], "min_running": ["1"],
     "depends_on": ["[a]", "{a: {condition: service_started}}"], "wake_with": ["[a]", "a"], "group": ["g"],
-    "on_release": ["terminate"],
+    "on_release": ["terminate", "checkpoint"],
 }
 IDLE = {
     "after": ["5s", "1.5h"], "release_after": ["10m", "never"], "policy": ["quiet", "never"], "cpu_below": ["2%", "0.5%"],
@@ -59,7 +59,7 @@ WRONG = [
     "hosts: {a: {command: x, idle: {cpu_below: 2}}}", "hosts: {a: {command: x, idle: {busy_file: here}}}",
     "hosts: {a: {command: x, replicas: 0}}", "hosts: {a: {command: x, ports: [80]}}", "hosts: {a: {command: x, ports: 80:80}}",
     "hosts: {a: {command: x, ports: [{target: 80}]}}", "hosts: {a: {command: x, volumes: data}}",
-    "hosts: {a: {command: x, restart: sometimes}}", "hosts: {a: {command: x, on_release: checkpoint}}",
+    "hosts: {a: {command: x, restart: sometimes}}", "hosts: {a: {command: x, on_release: keep}}",
     "hosts: {a: {command: x, address: here}}", "hosts: {a: {command: x, mem_limit: much}}",
     "hosts: {a: {command: x, start_timeout: 30}}", "hosts: {a: {command: x, min_running: -1}}",
     "hosts: {a: {command: x, attach: wifi}}", "hosts: {a: {command: {x: y}}}", "hosts: {a: {command: x, depends_on: {b: {condition: x}}}}",

@@ -28,6 +28,7 @@ proto::InstanceStatus Agent::MakeStatus() const {
   if (const auto gateway = driver_->device().GetPeer(gateway_))
     status.set_gateway_bytes(gateway->rx_bytes + gateway->tx_bytes);
   status.set_direct_peers(static_cast<uint32_t>(peers_->up()));
+  peers_->Describe(now, status);
   status.set_held_packets(static_cast<uint32_t>(held_packets_));
   status.set_agent_pid(static_cast<uint32_t>(getpid()));
   status.set_program_pid(static_cast<uint32_t>(program_));

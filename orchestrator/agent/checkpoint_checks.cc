@@ -30,7 +30,8 @@ constexpr uint64_t kTimerAbsolute = 1;  // flag of the latter
 // Above the restored numbers CRIU needs some for itself and its helpers.
 constexpr uint32_t kNumbersForCriu = 1000;
 
-// "NSpid:\t4711\t2" of /proc/PID/status: the number in the innermost namespace.
+// "NSpid:\t4711\t2" of /proc/PID/status: the number in the innermost namespace; the
+// last one of others.
 uint32_t InnermostNumber(absl::string_view status, absl::string_view field) {
   for (absl::string_view line : absl::StrSplit(status, '\n')) {
     if (!absl::ConsumePrefix(&line, field)) continue;
@@ -71,7 +72,11 @@ absl::StatusOr<TreeNumbers> LookAtTree(pid_t program, const std::vector<pid_t>& 
   for (const pid_t pid : processes) {
     const std::string status = ReadSmallFile(absl::StrCat("/proc/", pid, "/status"));
     const uint32_t number = InnermostNumber(status, "NSpid:");
-    if (pid == program) numbers.root = number;
+    if (pid == program) {
+      numbers.root = number;
+      numbers.uid = InnermostNumber(status, "Uid:");
+      numbers.gid = InnermostNumber(status, "Gid:");
+    }
     numbers.highest = std::max({numbers.highest, number, InnermostNumber(status, "NSpgid:"),
                                 InnermostNumber(status, "NSsid:")});
     for (const pid_t task : NumbersIn(absl::StrCat("/proc/", pid, "/task")))

@@ -22,6 +22,7 @@ namespace im::agent {
 struct TreeNumbers {
   uint32_t root = 0;     // of the program
   uint32_t highest = 0;  // of processes, threads, process groups and sessions
+  uint32_t uid = 0, gid = 0;  // the program's
 };
 
 // `processes` are all of the host's, the program among them. FailedPrecondition:

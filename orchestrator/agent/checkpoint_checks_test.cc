@@ -59,6 +59,8 @@ TEST(CheckpointChecks, ATreeHasItsNumbers) {
   ASSERT_TRUE(numbers.ok()) << numbers.status();
   EXPECT_EQ(numbers->root, static_cast<uint32_t>(family.child()));
   EXPECT_GE(numbers->highest, static_cast<uint32_t>(family.grandchild()));
+  EXPECT_EQ(numbers->uid, geteuid());
+  EXPECT_EQ(numbers->gid, getegid());
 }
 
 TEST(CheckpointChecks, AProcessOutsideOfTheTreeIsRefusedByName) {

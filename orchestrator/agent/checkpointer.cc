@@ -114,6 +114,8 @@ absl::Status Checkpointer::BeginDump(pid_t program, uint64_t output_pipe) {
   AddCommon(order, kDumpLog);
   order.add_arguments("--tree");
   order.add_arguments(absl::StrCat(numbers_.root));
+  order.set_real_uid(numbers_.uid);
+  order.set_real_gid(numbers_.gid);
   order.add_arguments("--leave-running");
   order.add_arguments("--network-lock");
   order.add_arguments("skip");

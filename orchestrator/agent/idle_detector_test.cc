@@ -258,10 +258,11 @@ TEST_F(IdleDetectorTest, MomentsThatAreNoUseAreSlept) {
   Run(detector_, At(seconds(40)));
   detector_.OnAsleep(now_);
   EXPECT_EQ(detector_.asleep_since(), At(seconds(40)));
+  Run(detector_, At(seconds(50)));
   detector_.OnAwake(now_);
-  Run(detector_, At(seconds(41)));
+  Run(detector_, At(seconds(51)));
   detector_.OnAsleep(now_);
-  EXPECT_EQ(detector_.asleep_since(), At(seconds(41)));
+  EXPECT_EQ(detector_.asleep_since(), At(seconds(51)));
 }
 
 TEST_F(IdleDetectorTest, AZeroTimeDoesNotSpin) {

@@ -249,6 +249,8 @@ void Init::RunCriu(absl::string_view text, const std::vector<FileDescriptor>& fd
       away.push_back(fcntl(fd.get(), F_DUPFD_CLOEXEC, kScratchFd));
     for (size_t i = 0; i < away.size(); ++i)
       if (dup2(away[i], kCriuFirstFd + static_cast<int>(i)) < 0) return ErrnoStatus("dup2");
+    if (setresgid(order_.real_gid(), 0, 0) != 0 || setresuid(order_.real_uid(), 0, 0) != 0)
+      return ErrnoStatus("set the real user");
     return absl::OkStatus();
   };
   const absl::StatusOr<pid_t> pid = Spawn(spawn);

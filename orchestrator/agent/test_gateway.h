@@ -214,8 +214,10 @@ class TestAgent {
     const tunnel::PrivateKey key = tunnel::GeneratePrivateKey(random);
     std::string pattern = testing::TempDir() + "/im_agent_XXXXXX";
     directory_ = mkdtemp(pattern.data());
-    // Named after the process: tests may run side by side on one machine.
-    request.set_cluster(absl::StrCat("test-", getpid()));
+    // Tests may run side by side on one machine; and an agent of the same name, on its
+    // way out, would remove the cgroup of the next.
+    static int made = 0;
+    request.set_cluster(absl::StrCat("test-", getpid(), "-", ++made));
     request.set_host(absl::StrCat("host", number));
     request.set_incarnation(1);
     request.set_private_key(std::string(key.raw()));

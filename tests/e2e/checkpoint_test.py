@@ -178,6 +178,7 @@ class CheckpointTest(ClusterTest):
                  "echo host all all all trust >> @DIR@/pg/data/pg_hba.conf && "
                  f"exec {POSTGRES_BIN}/postgres -D @DIR@/pg/data -F -h 0.0.0.0 -k @DIR@/pg")
         c = self.make(f"  db: {{command: [sh, -c, '{start}'], user: postgres, "
+                      "idle: {after: 200ms, release_after: 200ms, timers: ignore}, "
                       f"ports: ['127.0.0.1:{PORT}:5432']}}\n")
         c.dir.chmod(0o755)
         (c.dir / "pg").mkdir()
@@ -239,7 +240,7 @@ class CheckpointTest(ClusterTest):
             f"[{sys.executable},", f"[sh, -c, 'sleep 1000 & exec {sys.executable} $$0',")).up()
         client = self.connect()
         self.assertEqual(client.ask(b"a"), b"1 a")
-        wait_until(lambda: any("not checkpointed: sleep: waits" in t for t in self.texts(c, "count")),
+        wait_until(lambda: any("not checkpointed: sleep: sleeps" in t for t in self.texts(c, "count")),
                    "an event says why")
         self.assertIn("not checkpointed", c.im("why", "count").stdout)
         self.assertEqual(client.ask(b"b"), b"2 b")
