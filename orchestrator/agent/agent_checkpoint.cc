@@ -35,6 +35,7 @@ void Agent::OnCriuEnded(int wait_status, const std::string& error) {
     return End(proto::ExitReport::RESTORE_FAILED, wait_status,
                checkpointer_->RestoreError(wait_status, error));
   absl::Status status = checkpointer_->OnDumpEnded(wait_status, error);
+  pauser_->OnCopied();
   if (status.ok()) status = FinishCheckpoint();
   if (status.ok()) {
     cgroup_->KillFrozen();

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "orchestrator/agent/criu_images.h"
+#include "orchestrator/agent/kept_polls.h"
 #include "orchestrator/agent/kept_rests.h"
 #include "orchestrator/agent/proc_stat.h"
 #include "orchestrator/agent/sandbox_init.h"
@@ -202,8 +203,9 @@ absl::Status Checkpointer::BeginRestore(const proto::CheckpointManifest& manifes
   }
   const std::string path = directory() + kManifest;
   if (unlink(path.c_str()) != 0) return ErrnoStatus(absl::StrCat("remove ", path));
-  ShortenKeptRests(directory(), manifest.rests(),
-                   Duration(MonotonicNs() - manifest.paused_at_ns()));
+  const Duration away(MonotonicNs() - manifest.paused_at_ns());
+  ShortenKeptRests(directory(), manifest.rests(), away);
+  ContinuePolls(directory(), away);
   return sandbox_.RunCriu(order, fds);
 }
 

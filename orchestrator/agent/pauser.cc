@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "orchestrator/agent/kept_polls.h"
 
 namespace im::agent {
 namespace {
@@ -130,6 +131,8 @@ void Pauser::Thaw(const proto::WakeCause& cause, bool used) {
   if (!paused_ || held_) return;
   const Instant before = clock_.Now();
   timers_.BeforeThaw(before);
+  if (std::exchange(copied_, false) && cgroup_.freezer() == Cgroup::Freezer::kVersion2)
+    ContinuePollsOf(cgroup_.Processes(), before - timers_.paused_at());
   reclaimer_.OnThawed(used);
   if (const absl::Status status = cgroup_.Thaw(); !status.ok())
     IM_LOG(kError, "thaw: ", std::string(status.message()));

@@ -59,6 +59,8 @@ class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate
   // for meanwhile. Precondition: paused.
   void Hold() { held_ = true; }
   void Loosen();
+  // CRIU has been at the processes: before they go on their waits are put in order.
+  void OnCopied() { copied_ = true; }
   // Never pauses again; thaws at once.
   void Stop(const proto::WakeCause& cause);
 
@@ -115,6 +117,7 @@ class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate
   bool may_pause_ = false;
   bool paused_ = false;
   bool held_ = false;
+  bool copied_ = false;
   std::optional<proto::WakeCause> wake_when_loose_;
   proto::WakeCause cause_;
   uint64_t thaws_ = 0;
