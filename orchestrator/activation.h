@@ -33,6 +33,15 @@ struct Activator::Activation {
   bool unasked = false;     // Releasing, because it ends by itself
   bool discard = false;     // Releasing, and not to be Checkpointed
 
+  // Of a member of a group that goes to disk (activator_group_disk.cc).
+  bool step_done = false;   // Releasing: what `goal` asks for
+  bool ready = false;       // Restoring or Releasing: frozen, until all fellows are ready
+  bool thawed = false;      // ready, but it runs
+  bool rising = false;      // Running, but its agent has not said so yet
+  bool outsiders = false;   // Releasing: packets from outside the group are held
+  std::string disk_reason;  // Releasing: why it does not go to disk
+  bool disk_error = false;  // that is its own failure
+
   // The checkpoint, until it is used up.
   Instant made_at = kNever;
   Instant expires_at = kNever;  // Checkpointed: it is forgotten then
@@ -78,7 +87,11 @@ struct Activator::Effect {
     HostId host;
     Cause cause;
   };
-  std::variant<Transition, Start, NewGoal, Delivery, Refusal, Wait, Follow> what;
+  // A group that goes to disk is to be looked at.
+  struct Look {
+    uint32_t group;
+  };
+  std::variant<Transition, Start, NewGoal, Delivery, Refusal, Wait, Follow, Look> what;
 };
 
 // Wraps every public call: the time, and the delivery of effects when the

@@ -1,6 +1,7 @@
 // Wakes: packets, requests, the start queue, and what time brings.
 // activator_instance.cc: what happens to instances; activator_release.cc: their
-// release; activator_group.cc: who is started and released with others; activator_state.cc: records, deadlines, and what delegates are told.
+// release; activator_group.cc: who is started and released with others; activator_group_disk.cc:
+// groups that go to disk; activator_state.cc: records, deadlines, and what delegates are told.
 
 #include "orchestrator/activator.h"
 
@@ -71,6 +72,8 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
       return refuse(it->second->backoff.Reason(now));
   }
   const HeldPackets::Result result = held_.Enqueue(host, packet, view, now, now + bound);
+  if (row.state == HostState::kReleasing && !FromSleepingFellow(host, view.source))
+    Get(host).outsiders = true;
   // Even a packet that does not fit is a reason to wake: it will be repeated.
   if (use == PacketUse::kWakes) {
     const absl::Status woken = WakeOne(host, CauseOfPacket(view));
@@ -121,7 +124,9 @@ absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
     case HostState::kReleasing: {
       Want(host, cause);
       Activation& activation = Get(host);
-      if (activation.goal == Goal::kReleaseIfIdle) {
+      if (GoesToDiskTogether(host)) {
+        TouchGroup(host);  // which calls it off
+      } else if (activation.goal == Goal::kReleaseIfIdle) {
         // The agent has not heard of it yet, or may refuse: whatever it says
         // next decides. If it says nothing, it is beyond saving.
         SetGoal(host, Goal::kRun, cause);
@@ -226,6 +231,7 @@ void Activator::GiveUp(HostId host, absl::string_view reason) {
   activation.not_admitted.clear();
   Dequeue(activation);
   if (!HasInstance(table_[host].state)) activation.stage_deadline = kNever;
+  TouchGroup(host);
   RefuseHeld(host, reason, /*wake_over=*/true);
   WantAgain(host);
 }

@@ -38,6 +38,9 @@
 // more (a keepalive, a FIN) is refused without waking; RSTs and ICMP errors
 // are dropped. A checkpointed host knows its connections: all of TCP wakes it.
 //
+// The members of a group go to disk together, and come back together: a host may have to
+// wait in Releasing or Restoring for its fellows (activator_group_disk.cc).
+//
 // A checkpoint is restored at most once (activator_checkpoint.cc). If that fails
 // after it was begun, the host is Imaginary and what was in it is lost; if it was
 // not begun, the host stays Checkpointed, closed for a while.
@@ -80,7 +83,11 @@ class Activator {
   // What an instance is to do; the newest one counts.
   enum class Goal : uint8_t {
     kRun,            // go on; thaw if paused; a release not yet begun is off
-    kReleaseIfIdle,  // release, unless there was use since the pause
+    kStay,           // of a group on its way to disk: called off, but frozen until kLoosen or kRun
+    kLoosen,         // the same, and as it was before: paused, unless it is used
+    kReleaseIfIdle,  // release, unless there was use since the pause; of such a group: be held
+    kDump,           // copy its processes
+    kCommit,         // the copy counts
     kRelease,        // release without asking
     kKill,           // destroy now; may be repeated
   };
@@ -207,6 +214,10 @@ class Activator {
     Duration paused_for{0};
     // Not empty: it was told to go to disk, and could not: why. It is as before.
     std::string not_checkpointed;
+    // Of a member of a group that goes to disk, or comes back: it is frozen until told.
+    enum class Disk : uint8_t { kNotHeld, kHeld, kDumping, kDumped };
+    Disk disk = Disk::kNotHeld;
+    bool waking = false;  // kPaused, and about to run
   };
   void OnInstanceStatus(HostId host, uint64_t incarnation, const Report& report, Instant now);
 
@@ -259,6 +270,7 @@ class Activator {
     std::optional<Instant> timer_at;       // Paused, and not released before that
     std::optional<Instant> expires_at;     // Checkpointed: when it is forgotten
     std::optional<HostId> kept_by_fellow;  // the same, by a member of its group
+    std::optional<HostId> awaits;  // on its way to disk or back: a member that is not as far
   };
   Outlook outlook(HostId host, Instant now) const;
   const HeldPackets& held() const { return held_; }
@@ -312,6 +324,17 @@ class Activator {
   std::optional<HostId> LeaderUp(HostId host) const;
   std::optional<HostId> FellowUp(HostId host) const;
   void LookAgainAtFellows(HostId host);
+
+  // activator_group_disk.cc
+  bool GoesToDiskTogether(HostId host) const;
+  void TouchGroup(HostId host);
+  void LookAtGroup(uint32_t group);
+  bool OnDiskStep(HostId host, const Report& report);
+  void OnRestoredAndHeld(HostId host);
+  void CallOff(HostId host, absl::string_view reason);
+  void GoOnTogether(const std::vector<HostId>& ready);
+  std::optional<HostId> FellowAwaited(HostId host) const;
+  bool FellowRestoring(HostId host) const;
 
   void Move(HostId host, HostState to, const Cause& cause, absl::string_view reason,
             bool error = false, Duration duration = Duration(0));

@@ -55,6 +55,8 @@ void Activator::OnRestoreFailed(HostId host, const End& end) {
   }
   RefuseHeld(host, reason, /*wake_over=*/true);
   WantAgain(host);
+  if (end.checkpoint_kept && !activation.wanted && FellowRestoring(host))
+    Want(host, MakeCause(Cause::Kind::kGroup, "its fellows wait for it"));
   // A timer that is due already waits for the back-off, too.
   if (activation.timer_at && *activation.timer_at <= now_) OnCheckpointDeadline(host);
 }

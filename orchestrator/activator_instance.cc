@@ -47,6 +47,7 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.kept = false;
   activation.unasked = false;
   activation.discard = false;
+  activation.ready = activation.rising = activation.outsiders = activation.step_done = false;
   activation.timer_at.reset();
   activation.expires_at = kNever;
   activation.stage_deadline = now_ + table_.policy(host).start_timeout;
@@ -59,6 +60,7 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   transition.at = now_;
   table_.Apply(transition);
   effects_.push_back({std::move(transition)});
+  TouchGroup(host);
 }
 
 void Activator::LeaveStarting(Activation& activation) {
@@ -73,6 +75,7 @@ void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reas
   LeaveStarting(activation);
   activation.made_at = kNever;  // a checkpoint is used up
   activation.discard = false;
+  activation.ready = activation.rising = activation.outsiders = false;
   activation.wanted = false;
   activation.want_until = kNever;
   activation.kept = false;
@@ -109,8 +112,10 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   const bool coming_up = state == HostState::kStarting || state == HostState::kRestoring;
   const bool thawed = report.thaws > activation.thaws;
   if (thawed) {
-    table_.AddThaws(host, report.thaws - activation.thaws);
-    counters_.thaws += report.thaws - activation.thaws;
+    // To be let run after a restore is part of that.
+    const uint64_t counted = report.thaws - activation.thaws - (activation.rising ? 1 : 0);
+    table_.AddThaws(host, counted);
+    counters_.thaws += counted;
     activation.thaws = report.thaws;
   }
   if (report.state == State::kReleasing &&
@@ -131,11 +136,21 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
     case HostState::kRestoring:
       // An adopted instance may be on its way out: its end will tell.
       if (report.state == State::kReleasing) break;
+      if (state == HostState::kRestoring && GoesToDiskTogether(host) &&
+          report.disk != Report::Disk::kNotHeld) {
+        OnRestoredAndHeld(host);
+        break;
+      }
       activation.up_since = now;
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
       if (report.state == State::kPaused) BecomePaused(host, report);
       break;
     case HostState::kRunning:
+      // Restored, it has not heard yet that it may run, or waits for its fellows' answers.
+      if (report.state == State::kPaused && activation.rising && !thawed &&
+          (report.waking || report.disk != Report::Disk::kNotHeld))
+        break;
+      activation.rising = false;
       if (report.state == State::kPaused) BecomePaused(host, report);
       break;
     case HostState::kPaused:
@@ -149,6 +164,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       break;
     case HostState::kReleasing: {
       if (!report.goal_acknowledged || report.state == State::kReleasing) break;
+      if (GoesToDiskTogether(host) && OnDiskStep(host, report)) break;
       const bool refused = activation.goal == Goal::kReleaseIfIdle &&
                            (report.state == State::kReleaseRefused ||
                             report.state == State::kRunning || !report.not_checkpointed.empty());
@@ -184,7 +200,7 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
   const HostState from = row.state;
   LeaveStarting(activation);
   activation.stage_deadline = kNever;
-  activation.kept = false;
+  activation.kept = activation.ready = activation.rising = false;
 
   const bool on_disk = (end.kind == End::Kind::kCheckpointed || end.checkpoint_kept) &&
                        !activation.discard && !row.guest;
@@ -202,6 +218,8 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
     }
     if (activation.wanted) {
       TryStart(host);
+    } else if (on_disk && GoesToDiskTogether(host) && !activation.outsiders && !end.packets_wait) {
+      counters_.useless += held_.Take(host).size();  // TCP says it again
     } else if (on_disk && (held_.Has(host) || end.packets_wait)) {
       // Of connections that it still has.
       Want(host, MakeCause(Cause::Kind::kData));

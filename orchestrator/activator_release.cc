@@ -12,6 +12,7 @@ namespace im::orchestrator {
 
 void Activator::SetGoal(HostId host, Goal goal, const Cause& cause) {
   Get(host).goal = goal;
+  Get(host).step_done = false;
   effects_.push_back({Effect::NewGoal{host, table_[host].incarnation, goal, cause}});
 }
 
@@ -19,11 +20,14 @@ void Activator::BeginRelease(HostId host, Goal goal, absl::string_view reason, b
   Activation& activation = Get(host);
   LeaveStarting(activation);
   activation.kept = false;
+  activation.ready = activation.thawed = activation.disk_error = false;
+  activation.disk_reason.clear();
   activation.kills = goal == Goal::kKill ? 1 : 0;
   activation.stage_deadline =
       now_ + (goal == Goal::kKill ? limits_.kill_retry_first : table_.policy(host).stop_timeout);
   if (table_[host].state != HostState::kReleasing)
     Move(host, HostState::kReleasing, Cause(), reason, error);
+  TouchGroup(host);
   SetGoal(host, goal, MakeCause(Cause::Kind::kUnknown, reason));
 }
 
@@ -42,9 +46,18 @@ void Activator::OnReleaseDeadline(HostId host) {
   const std::string late = DurationText(policy.stop_timeout);
   switch (activation.goal) {
     case Goal::kReleaseIfIdle:
+    case Goal::kDump:
+      if (GoesToDiskTogether(host)) {
+        if (activation.step_done) return;  // another did not
+        CallOff(host, absl::StrCat("no answer within ", late));
+        return;
+      }
       BeginRelease(host, Goal::kRelease, absl::StrCat("no answer within ", late), false);
       return;
     case Goal::kRun:
+    case Goal::kStay:
+    case Goal::kLoosen:
+    case Goal::kCommit:
       BeginRelease(host, Goal::kKill, absl::StrCat("no answer within ", late), false);
       return;
     case Goal::kRelease:
@@ -83,7 +96,7 @@ absl::Status Activator::Release(HostId host, absl::string_view reason, Instant n
     case HostState::kReleasing:
       Get(host).unasked = false;
       Get(host).discard = true;
-      if (Get(host).goal == Goal::kReleaseIfIdle || Get(host).goal == Goal::kRun)
+      if (Get(host).goal < Goal::kRelease)
         BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
       break;
     case HostState::kCheckpointed:

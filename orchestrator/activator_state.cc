@@ -48,6 +48,7 @@ void Activator::Move(HostId host, HostState to, const Cause& cause, absl::string
   transition.at = now_;
   table_.Apply(transition);
   effects_.push_back({std::move(transition)});
+  TouchGroup(host);
   // A follower that is due for release was kept by this host.
   if (to == HostState::kRunning || to == HostState::kStarting || to == HostState::kRestoring)
     return;
@@ -98,6 +99,7 @@ void Activator::Run(Effect& effect) {
       // A follower that cannot be woken says so itself, by its transitions.
       (void)self.WakeOne(f.host, f.cause);
     }
+    void operator()(Effect::Look& l) { self.LookAtGroup(l.group); }
   };
   std::visit(Visitor{*this}, effect.what);
 }
@@ -127,6 +129,7 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
     if (activation.kept && !outlook.kept_by) outlook.kept_by_fellow = FellowUp(host);
     if (activation.stage_deadline != kNever) outlook.release_at = activation.stage_deadline;
   }
+  outlook.awaits = FellowAwaited(host);
   return outlook;
 }
 
@@ -134,8 +137,16 @@ absl::string_view GoalName(Activator::Goal goal) {
   switch (goal) {
     case Activator::Goal::kRun:
       return "run";
+    case Activator::Goal::kStay:
+      return "stay";
+    case Activator::Goal::kLoosen:
+      return "loosen";
     case Activator::Goal::kReleaseIfIdle:
       return "release if idle";
+    case Activator::Goal::kDump:
+      return "dump";
+    case Activator::Goal::kCommit:
+      return "commit";
     case Activator::Goal::kRelease:
       return "release";
     case Activator::Goal::kKill:

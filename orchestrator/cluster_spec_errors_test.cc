@@ -199,11 +199,12 @@ std::vector<BadFile> BadFiles() {
        "  b: {command: [b], group: g}\n"
        "  c: {command: [c], group: h}\n"
        "  d: {command: [d], on_release: terminate, attach: netstack}\n"
-       "  e: {command: [e], on_release: keep}\n",
+       "  e: {command: [e], on_release: keep}\n"
+       "  f: {command: [f], group: g, on_release: terminate}\n",
        {"c.yaml:2:24: host a: on_release: checkpoint: a host of attach: netstack cannot go to disk "
         "(its connections are in its agent, which ends; write attach: tun, or leave it out)",
-        "c.yaml:2:24: host b: on_release: checkpoint: a group with suspend: together cannot go to "
-        "disk yet (leave it out (terminate), and keep what must last in volumes)",
+        "c.yaml:2:24: host b: on_release: checkpoint: host f of its group g does not go to disk "
+        "(hosts that are suspended together go there together: write it for all of them)",
         "c.yaml:8:33: on_release: expected terminate or checkpoint, found \"keep\""}},
       {"WhatAHostOfNetstackCannotHave",
        "network: {attach: netstack}\ndefaults: {tmpfs: /run}\nhosts:\n"

@@ -13,39 +13,13 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "orchestrator/agent_words.h"
 #include "orchestrator/transition_event.h"
 
 namespace im::orchestrator {
 namespace {
 
 using Goal = Activator::Goal;
-
-proto::DesiredState::Goal ToProto(Goal goal) {
-  switch (goal) {
-    case Goal::kRun:
-      return proto::DesiredState::RUN;
-    case Goal::kReleaseIfIdle:
-      return proto::DesiredState::RELEASE_IF_IDLE;
-    case Goal::kRelease:
-    case Goal::kKill:
-      return proto::DesiredState::RELEASE;
-  }
-  IM_CHECK(false);
-}
-
-Activator::Report::State ReportState(const proto::InstanceStatus& status) {
-  using State = Activator::Report::State;
-  switch (status.state()) {
-    case proto::InstanceStatus::PAUSED:
-      return State::kPaused;
-    case proto::InstanceStatus::RELEASING:
-      return State::kReleasing;
-    case proto::InstanceStatus::RELEASE_REFUSED:
-      return State::kReleaseRefused;
-    default:  // what a newer agent may say: it runs
-      return State::kRunning;
-  }
-}
 
 // The parent exists; the directory may.
 absl::Status MakeDirectory(const std::string& path) {
@@ -54,9 +28,6 @@ absl::Status MakeDirectory(const std::string& path) {
   }
   return absl::OkStatus();
 }
-
-// The most that is believed of an agent's countdown: additions must not overflow.
-constexpr uint64_t kTimerMsMax = 1000ULL * 86'400 * 3'660;
 
 // Versions of messages: above all that an earlier orchestrator used, whose
 // first incarnation was lower.
@@ -139,6 +110,9 @@ void Controller::StartInstance(HostId host, uint64_t incarnation, const Cause& c
   const tunnel::PrivateKey key = tunnel::GeneratePrivateKey(random_);
   Instance& instance =
       AddInstance(host, incarnation, tunnel::DerivePublicKey(key), cause, /*adopted=*/false);
+  // Its agent holds it by itself, until its group is complete.
+  if (hosts_[host].state == HostState::kRestoring && hosts_.GroupOf(host).has_value())
+    instance.goal = Goal::kStay;
   const absl::Status status = Start(instance, key);
   if (status.ok()) return;
   instance.provided = false;
@@ -186,6 +160,15 @@ void Controller::SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cau
       ++instance->wake_requests;
       SendDesired(*instance);
       break;
+    case Goal::kLoosen:
+      instance->goal = Goal::kRun;
+      SendDesired(*instance);
+      break;
+    case Goal::kStay:
+    case Goal::kDump:
+    case Goal::kCommit:
+      SendDesired(*instance);
+      break;
     case Goal::kReleaseIfIdle:
     case Goal::kRelease:
       BeginWithdrawal(*instance);
@@ -214,8 +197,12 @@ void Controller::SendDesired(Instance& instance) {
   instance.goal_deferred = !instance.reachable;
   if (instance.reachable) {
     proto::DesiredState state;
-    state.set_goal(ToProto(instance.goal));
-    state.set_to_disk(instance.goal == Goal::kReleaseIfIdle && GoesToDisk(instance.host));
+    state.set_goal(GoalOf(instance.goal));
+    if (state.goal() == proto::DesiredState::RELEASE_IF_IDLE && GoesToDisk(instance.host)) {
+      state.set_to_disk(true);
+      if (hosts_.GroupOf(instance.host).has_value()) state.set_disk_step(StepOf(instance.goal));
+    }
+    state.set_stay_held(instance.goal == Goal::kStay);
     state.set_suspend_requests(instance.suspend_requests);
     state.set_wake_requests(instance.wake_requests);
     state.set_group_pauses(instance.group_pauses);
@@ -302,19 +289,10 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
     introductions_.SetEndpoint(address, *endpoint, now());
   }
   const bool was_reachable = std::exchange(instance.reachable, true);
-  Activator::Report report;
-  report.state = ReportState(status);
-  report.program_ended = status.program_pid() == 0;
+  Activator::Report report = ReportOf(status);
   report.goal_acknowledged = goal_known && !instance.goal_deferred;
-  report.cause = FromProto(status.wake_cause());
   report.suspended = report.state == Activator::Report::State::kPaused &&
                      std::exchange(instance.suspend_asked, false);
-  report.thaw = Duration(status.thaw_ns());
-  report.thaws = status.thaws();
-  if (report.state == Activator::Report::State::kPaused && status.timer_in_ms() > 0)
-    report.timer_in = std::chrono::milliseconds(std::min(status.timer_in_ms(), kTimerMsMax));
-  report.paused_for = std::chrono::milliseconds(std::min(status.paused_for_ms(), kTimerMsMax));
-  report.not_checkpointed = status.not_checkpointed();
   if (!was_reachable) {
     dirty_ = true;  // the endpoint
     if (instance.goal_deferred) SendDesired(instance);

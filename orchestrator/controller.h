@@ -17,7 +17,8 @@
 //             cancels.
 //  End        the peer is removed, so that the incarnation is fenced off.
 //  Checkpoint the same as a release; the agent finds out that the host is on disk,
-//             or that it cannot be. What is on disk when an instance has ended,
+//             or that it cannot be; of a group, in steps that all its agents take before
+//             the next one (activator_group_disk.cc). What is on disk when an instance has ended,
 //             and only that, says whether there is a checkpoint (checkpoint_store.h)
 //  Restart    instances of the saved state are adopted: peer with the saved
 //             endpoint, a handshake from here, and a DesiredState, which the

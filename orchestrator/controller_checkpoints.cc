@@ -107,7 +107,8 @@ bool Controller::AnsweredFor(HostId host, const Packet& packet, const IpView& vi
 
 // Of hosts with an instance: when that has ended.
 void Controller::AdoptCheckpoints() {
-  checkpoints_.ForEach([this](const std::string& name) {
+  std::vector<HostId> wanted;
+  checkpoints_.ForEach([this, &wanted](const std::string& name) {
     const std::optional<HostId> host = hosts_.FindByName(name);
     if (host.has_value() && FindInstance(*host) != nullptr) return;
     const std::optional<proto::CheckpointManifest> manifest =
@@ -116,9 +117,11 @@ void Controller::AdoptCheckpoints() {
     connections_on_disk_.Set(*host, *manifest);
     activator_.AdoptCheckpoint(*host, std::max(now() - At(manifest->made_at_ns()), Duration(0)),
                                TimerIn(*manifest, now()), now());
-    if (manifest->packets_size() > 0)
-      (void)activator_.Wake(*host, MakeCause(Cause::Kind::kData), now());
+    if (manifest->packets_size() > 0) wanted.push_back(*host);
   });
+  // Now that their groups are complete.
+  for (const HostId host : wanted)
+    (void)activator_.Wake(host, MakeCause(Cause::Kind::kData), now());
   checkpoints_.RemoveUnfinished([this](const std::string& name) {
     const std::optional<HostId> host = hosts_.FindByName(name);
     return host.has_value() && FindInstance(*host) != nullptr;

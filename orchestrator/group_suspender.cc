@@ -7,6 +7,13 @@
 #include "base/check.h"
 
 namespace im::orchestrator {
+namespace {
+
+bool AtRest(HostState state) {
+  return state == HostState::kImaginary || state == HostState::kCheckpointed;
+}
+
+}  // namespace
 
 GroupSuspender::GroupSuspender(const HostTable& hosts)
     : hosts_(hosts), groups_(hosts.groups().size()) {
@@ -54,7 +61,7 @@ absl::Status GroupSuspender::Suspend(HostId host, Instant now) {
   const HostTable::Group& names = hosts_.groups()[*group];
   for (const HostId member : names.members) {
     const HostState at = hosts_[member].state;
-    if (Up(member) || at == HostState::kImaginary) continue;
+    if (Up(member) || AtRest(at)) continue;
     return absl::FailedPreconditionError(absl::StrCat("group ", names.name, ": ",
                                                       hosts_[member].name, " is ",
                                                       HostStateName(at)));
@@ -115,7 +122,7 @@ void GroupSuspender::Awake(uint32_t group, Instant now) {
     const HostState at = hosts_[ids[i]].state;
     running += at == HostState::kRunning;
     paused += at == HostState::kPaused;
-    moving += !Up(ids[i]) && at != HostState::kImaginary;
+    moving += !Up(ids[i]) && !AtRest(at);
     quiet += at == HostState::kRunning && state.members[i].report.quiet;
     waking |= at == HostState::kPaused && state.members[i].report.waking;
   }
@@ -168,6 +175,7 @@ void GroupSuspender::Fall(uint32_t group, Instant now) {
     const bool asked = member.asked == state.round;
     switch (hosts_[ids[i]].state) {
       case HostState::kImaginary:
+      case HostState::kCheckpointed:
         break;
       case HostState::kPaused:
         if (member.report.waking) return Rise(group, absl::StrCat(name, " is needed"), now);
@@ -257,7 +265,7 @@ std::string GroupSuspender::Reason(HostId host) const {
   for (size_t i = 0; i < names.members.size(); ++i) {
     const HostId member = names.members[i];
     const HostState at = hosts_[member].state;
-    if (member == host || at == HostState::kImaginary || at == HostState::kPaused) continue;
+    if (member == host || AtRest(at) || at == HostState::kPaused) continue;
     if (at == HostState::kRunning && state.members[i].report.quiet) continue;
     return absl::StrCat(prefix, hosts_[member].name,
                         at == HostState::kRunning ? " is not quiet"

@@ -134,6 +134,11 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
     reasons.push_back(absl::StrCat("paused; released in ",
                                    DurationText(std::max(*outlook.release_at - now, Duration(0)))));
   }
+  if (outlook.awaits) {
+    const HostTable::Host& fellow = hosts[*outlook.awaits];
+    reasons.push_back(absl::StrCat("group: waits for ", fellow.name, ", which is ",
+                                   HostStateName(fellow.state)));
+  }
   if (state == HostState::kCheckpointed) {
     reasons.push_back(
         outlook.timer_at

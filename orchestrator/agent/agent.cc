@@ -276,8 +276,12 @@ void Agent::OnProgramStarted(pid_t pid) {
   } else {
     attachment_->OnProgramStart(now);
   }
-  if (stopping_) return sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
+  if (stopping_) {
+    sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
+    return cgroup_->Continue();
+  }
   pauser_->OnProgramStarted(now);
+  if (restoring() && pauser_->group() != nullptr) HoldRestored();
   refresh_at_ = now + ControlClient::kRefresh;
   Publish();
   loop_->AtEndOfTurn([this] { JoinControl(); });  // after that
@@ -299,6 +303,7 @@ void Agent::Stop() {
     stop_after_dump_ = true;
     return;
   }
+  if (disk_ != Disk::kNotHeld && !ended_) LetLoose();
   if (std::exchange(stopping_, true) || ended_) return;
   pauser_->Stop(CauseOf(proto::WakeCause::USER));
   kill_at_ = loop_->now() + std::chrono::milliseconds(request_.program().stop_grace_ms());
@@ -345,6 +350,8 @@ bool Agent::MayLeave() const {
 
 void Agent::OnPausedOrThawed() {
   attachment_->OnPausedOrThawed(pauser_->paused());
+  if (pauser_->group() != nullptr && checkpointer_)
+    data_path_->RememberUnread(pauser_->paused());
   if (pauser_->paused()) refused_release_ = false;  // that was before
   refresh_at_ = pauser_->paused() ? kNever : loop_->now() + ControlClient::kRefresh;
   if (pauser_->paused() || pauser_->group() != nullptr) return Publish();
@@ -360,7 +367,8 @@ void Agent::OnSessionsChanged(int running) {
 absl::Status Agent::RunSession(uint32_t id, const proto::ExecRequest& request,
                                std::span<const int> fds) {
   if (stopping_) return absl::UnavailableError("the host is being stopped");
-  if (checkpointer_ && checkpointer_->dumping())
+  if (disk_ != Disk::kRestored &&
+      (disk_ != Disk::kNotHeld || (checkpointer_ && checkpointer_->dumping())))
     return absl::UnavailableError("the host is going to disk: try again");
   if (program_ == 0 && restoring()) return absl::UnavailableError("the host is not up yet");
   return sandbox_->RunSession(id, request, fds);
@@ -415,24 +423,31 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
       Stop();
       break;
     case proto::DesiredState::RELEASE_IF_IDLE: {
+      if (desired.disk_step() > proto::DesiredState::HOLD) {
+        OnDiskStep(desired);
+        break;
+      }
       // Packets may be in the socket behind this message: posted functions run
       // when the next turn has read it.
       loop_->Post([this, thaws = pauser_->thaws()] { DecideReleaseIfIdle(thaws); });
       break;
     }
     default:
+      OnCalledOff();
       break;
   }
   Publish();  // that it was heard, and fresh figures
 }
 
 void Agent::DecideReleaseIfIdle(uint64_t thaws_before) {
-  if (ended_ || stopping_ || (checkpointer_ && checkpointer_->dumping()) ||
-      control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
+  if (ended_ || stopping_ || disk_ != Disk::kNotHeld ||
+      (checkpointer_ && checkpointer_->dumping()) || control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
   const bool waking = pauser_->group() != nullptr && pauser_->group()->waking();
   if (pauser_->paused() && !waking && pauser_->thaws() == thaws_before && held_packets_ == 0) {
-    if (checkpointer_ && control_.desired().to_disk()) {
+    if (checkpointer_ && control_.desired().disk_step() == proto::DesiredState::HOLD) {
+      HoldForGroup();
+    } else if (checkpointer_ && control_.desired().to_disk()) {
       BeginCheckpoint();
     } else {
       Stop();

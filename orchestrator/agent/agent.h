@@ -17,8 +17,9 @@
 //
 // With `checkpointing` a release that is asked for while the host is paused may
 // put its processes on disk instead of stopping them, and a start may take them
-// from there (checkpointer.h). Until it is restored nothing reaches the host's
-// kernel, which would refuse what belongs to connections that it has not got yet.
+// from there (checkpointer.h); with its group in steps (agent_group_disk.cc). Until it
+// is restored nothing reaches the host's kernel, which would refuse what belongs to
+// connections that it has not got yet.
 //
 // A gateway that goes away later changes nothing here: direct peers stay, and
 // the status is repeated, ever more slowly, until somebody answers.
@@ -86,7 +87,20 @@ class Agent final : public Sandbox::Delegate,
   void DecideReleaseIfIdle(uint64_t thaws_before);
   // agent_checkpoint.cc: to disk, or why not; and back.
   void BeginCheckpoint();
-  absl::Status FinishCheckpoint();
+  proto::CheckpointManifest MakeManifest() const;
+  void EndOnDisk();
+  // agent_group_disk.cc: the same with the host's group.
+  enum class Disk : uint8_t { kNotHeld, kHeld, kDumping, kDumped, kRestored };
+  void HoldForGroup();
+  void OnDiskStep(const proto::DesiredState& desired);
+  absl::Status CheckUnread() const;
+  void OnGroupDumpEnded(absl::Status status);
+  void CommitWithGroup();
+  void OnCalledOff();
+  void LetLoose();
+  void HoldRestored();
+  void PutGroupIn(proto::CheckpointManifest& manifest) const;
+  proto::InstanceStatus::Disk DescribeDisk() const;
   void NotCheckpointed(const absl::Status& why);
   std::optional<Failure> ReadCheckpoint();
   void BeginRestoreIfReady();
@@ -177,6 +191,7 @@ class Agent final : public Sandbox::Delegate,
   bool refused_release_ = false;
   std::string not_checkpointed_;  // why, since the last request
   bool stop_after_dump_ = false;
+  Disk disk_ = Disk::kNotHeld;
   // What is to be restored, and whether all is there for it.
   proto::CheckpointManifest manifest_;
   bool ready_to_restore_ = false;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "orchestrator/agent/agent.h"
+#include "orchestrator/agent/manifest_packets.h"
 #include "orchestrator/agent/wake_cause.h"
 
 namespace im::agent {
@@ -36,11 +37,12 @@ void Agent::OnCriuEnded(int wait_status, const std::string& error) {
                checkpointer_->RestoreError(wait_status, error));
   absl::Status status = checkpointer_->OnDumpEnded(wait_status, error);
   pauser_->OnCopied();
-  if (status.ok()) status = FinishCheckpoint();
+  if (disk_ != Disk::kNotHeld && !absl::IsDataLoss(status)) return OnGroupDumpEnded(status);
   if (status.ok()) {
-    cgroup_->KillFrozen();
-    return End(proto::ExitReport::CHECKPOINTED, 0, "");
+    proto::CheckpointManifest manifest = MakeManifest();
+    status = checkpointer_->Commit(manifest);
   }
+  if (status.ok()) return EndOnDisk();
   if (absl::IsDataLoss(status)) {
     // Nothing more leaves its kernel: who asks again is told by the next instance.
     cgroup_->KillFrozen();
@@ -53,14 +55,17 @@ void Agent::OnCriuEnded(int wait_status, const std::string& error) {
   if (std::exchange(stop_after_dump_, false)) Stop();
 }
 
-absl::Status Agent::FinishCheckpoint() {
+void Agent::EndOnDisk() {
+  cgroup_->KillFrozen();
+  End(proto::ExitReport::CHECKPOINTED, 0, "");
+}
+
+proto::CheckpointManifest Agent::MakeManifest() const {
   proto::CheckpointManifest manifest;
-  for (const Packet& packet : data_path_->kept()) {
-    proto::KeptPacket& kept = *manifest.add_packets();
-    kept.set_packet(packet.data, packet.size);
-    kept.set_segment_size(packet.segment_size);
-    kept.set_checksum_partial(packet.checksum_partial);
-    kept.set_checksum_valid(packet.checksum_valid);
+  if (pauser_->group() != nullptr) {
+    PutGroupIn(manifest);
+  } else {
+    for (const Packet& packet : data_path_->kept()) *manifest.add_packets() = ToKept(packet);
   }
   manifest.set_paused_at_ns(pauser_->paused_at().time_since_epoch().count());
   const proto::InstanceStatus status = MakeStatus();
@@ -70,7 +75,7 @@ absl::Status Agent::FinishCheckpoint() {
     manifest.set_timer_at_ns(at.time_since_epoch().count());
     manifest.set_timer_of(status.timer_of());
   }
-  return checkpointer_->Commit(manifest);
+  return manifest;
 }
 
 void Agent::NotCheckpointed(const absl::Status& why) {
@@ -100,18 +105,13 @@ void Agent::BeginRestoreIfReady() {
   if (!ready_to_restore_ || !gateway_seen_ || ended_ || stopping_ ||
       std::exchange(restore_begun_, true))
     return;
-  for (const proto::KeptPacket& kept : manifest_.packets()) {
-    PacketBatch batch;
-    Packet& packet = batch.Append(kept.packet().size());
-    kept.packet().copy(reinterpret_cast<char*>(packet.data), packet.size);
-    packet.segment_size = static_cast<uint16_t>(kept.segment_size());
-    packet.checksum_partial = kept.checksum_partial();
-    packet.checksum_valid = kept.checksum_valid();
-    data_path_->KeepMore(batch);
-  }
+  for (const auto* packets : {&manifest_.quiet_packets(), &manifest_.packets()})
+    for (const proto::KeptPacket& kept : *packets) data_path_->KeepMore(FromKept(kept));
   const absl::Status begun = checkpointer_->BeginRestore(manifest_, output_->stdio()[1]);
   output_->CloseProgramSide();
-  manifest_.Clear();
+  proto::CheckpointManifest rest;  // of a member of a group
+  rest.mutable_answers_awaited()->Swap(manifest_.mutable_answers_awaited());
+  manifest_ = std::move(rest);
   if (!begun.ok())
     End(proto::ExitReport::RESTORE_FAILED, 127 << 8, std::string(begun.message()));
 }

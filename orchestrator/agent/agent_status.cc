@@ -13,12 +13,13 @@ proto::InstanceStatus Agent::MakeStatus() const {
   const Instant now = loop_->now();
   pauser_->Describe(now, status);
   // It cannot be called off any more.
-  if (stopping_ || (checkpointer_ && checkpointer_->dumping())) {
+  if (stopping_ || (checkpointer_ && checkpointer_->dumping() && disk_ == Disk::kNotHeld)) {
     status.set_state(proto::InstanceStatus::RELEASING);
   } else if (refused_release_) {
     status.set_state(proto::InstanceStatus::RELEASE_REFUSED);
   }
   status.set_not_checkpointed(not_checkpointed_);
+  status.set_disk(DescribeDisk());
   if (program_ != 0) {
     status.set_memory_bytes(cgroup_->MemoryBytes());
     status.set_cpu_ns(static_cast<uint64_t>(cgroup_->CpuTime().count()));

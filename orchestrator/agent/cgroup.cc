@@ -219,6 +219,10 @@ absl::Status Cgroup::Thaw() {
   return absl::OkStatus();
 }
 
+void Cgroup::Continue() {
+  for (const pid_t pid : Processes()) kill(pid, SIGCONT);
+}
+
 void Cgroup::KillFrozen() {
   for (const pid_t pid : Processes()) kill(pid, SIGKILL);
   // Of version 1 they end now.

@@ -65,6 +65,8 @@ class Cgroup {
 
   absl::Status Freeze();
   absl::Status Thaw();
+  // SIGCONT to all processes; takes effect when they are thawed.
+  void Continue();
   // Precondition: frozen. The processes end without running again.
   void KillFrozen();
   // For an init that outlives its agent: where "THAWED" must be written before

@@ -106,6 +106,28 @@ absl::Status CheckConnections(absl::string_view proc_net_tcp) {
   return absl::OkStatus();
 }
 
+absl::Status CheckDatagrams(absl::string_view proc_net_udp,
+                            const absl::flat_hash_set<uint16_t>& ports) {
+  for (absl::string_view line : absl::StrSplit(proc_net_udp, '\n')) {
+    // "  7: 0300004D:1B5A 00000000:0000 07 00000000:00000300 …": slot, local, remote,
+    // state, bytes to be sent and unread.
+    const std::vector<absl::string_view> fields =
+        absl::StrSplit(line, absl::MaxSplits(' ', 40), absl::SkipEmpty());
+    if (fields.size() < 5) continue;
+    const std::vector<absl::string_view> local = absl::StrSplit(fields[1], ':');
+    const std::vector<absl::string_view> queues = absl::StrSplit(fields[4], ':');
+    uint32_t port = 0;
+    uint32_t unread = 0;
+    if (local.size() != 2 || queues.size() != 2 || !absl::SimpleHexAtoi(local[1], &port) ||
+        !absl::SimpleHexAtoi(queues[1], &unread) || unread == 0)
+      continue;
+    if (!ports.contains(static_cast<uint16_t>(port)))
+      return absl::FailedPreconditionError(
+          absl::StrCat("a datagram to port ", port, " is not read yet"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSleep(absl::string_view proc_syscall) {
   const std::optional<TaskCall> call = ParseTaskCall(proc_syscall);
   if (!call) return absl::OkStatus();

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
 #include "base/status.h"
 
@@ -32,6 +33,11 @@ absl::StatusOr<TreeNumbers> LookAtTree(pid_t program, const std::vector<pid_t>& 
 // The text of /proc/PID/net/tcp or tcp6. FailedPrecondition: a connection is
 // being opened or closed; no process has it, and the kernel's part would be lost.
 absl::Status CheckConnections(absl::string_view proc_net_tcp);
+
+// The text of /proc/PID/net/udp or udp6. FailedPrecondition: a socket has a datagram that
+// was not read, and is not bound to one of `ports`, of which we have them.
+absl::Status CheckDatagrams(absl::string_view proc_net_udp,
+                            const absl::flat_hash_set<uint16_t>& ports);
 
 // The text of /proc/PID/task/TID/syscall of a frozen task. FailedPrecondition: it
 // sleeps for some time, and would be woken as soon as it is restored.

@@ -94,5 +94,20 @@ TEST(CheckpointChecks, SleepsOfALengthAreRefused) {
   EXPECT_TRUE(CheckSleep("running\n").ok());
 }
 
+TEST(CheckpointChecks, DatagramsThatNobodyHasReadAreRefused) {
+  const auto table = [](absl::string_view unread) {
+    return absl::StrCat(
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+        "  123: 00000000:1B59 00000000:0000 07 00000000:00000000 00:00000000 00000000     0\n"
+        "  124: 0300004D:1B5A 00000000:0000 07 00000000:", unread, " 00:00000000 00000000     0\n");
+  };
+  EXPECT_TRUE(CheckDatagrams(table("00000000"), {}).ok());
+  const absl::Status refused = CheckDatagrams(table("00000300"), {0x1b59});
+  EXPECT_EQ(refused.message(), "a datagram to port 7002 is not read yet");
+  // We have what came to that port.
+  EXPECT_TRUE(CheckDatagrams(table("00000300"), {0x1b5a}).ok());
+  EXPECT_TRUE(CheckDatagrams("", {}).ok());
+}
+
 }  // namespace
 }  // namespace im::agent

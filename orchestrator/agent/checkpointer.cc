@@ -141,12 +141,16 @@ absl::Status Checkpointer::OnDumpEnded(int wait_status, const std::string& error
   const std::string text = absl::StrCat("CRIU: ", ErrorOf(wait_status, error, log));
   if (WIFSIGNALED(wait_status)) return absl::DataLossError(text);
   KeepLog(log);
-  if (absl::Status removed = RemoveAll(new_directory()); !removed.ok())
-    IM_LOG(kWarning, std::string(removed.message()));
+  Discard();
   return absl::FailedPreconditionError(text);
 }
 
-absl::Status Checkpointer::Commit(proto::CheckpointManifest& manifest) {
+void Checkpointer::Discard() {
+  if (absl::Status removed = RemoveAll(new_directory()); !removed.ok())
+    IM_LOG(kWarning, std::string(removed.message()));
+}
+
+absl::Status Checkpointer::Prepare(proto::CheckpointManifest& manifest) {
   manifest.set_host(request_.host());
   manifest.set_address(request_.address());
   manifest.set_fingerprint(request_.checkpointing().fingerprint());
@@ -160,11 +164,17 @@ absl::Status Checkpointer::Commit(proto::CheckpointManifest& manifest) {
   for (proto::KeptRest& rest : RestsToKeep(cgroup_.Processes()))
     *manifest.add_rests() = std::move(rest);
   absl::Status status = WriteFile(new_directory() + kManifest, manifest.SerializeAsString());
+  if (!status.ok()) Discard();
+  return status;
+}
+
+absl::Status Checkpointer::Commit(proto::CheckpointManifest& manifest) {
+  IM_RETURN_IF_ERROR(Prepare(manifest));
   // One that was used up may be left, in parts.
-  if (status.ok()) status = RemoveAll(directory());
+  absl::Status status = RemoveAll(directory());
   if (status.ok() && rename(new_directory().c_str(), directory().c_str()) != 0)
     status = ErrnoStatus(absl::StrCat("rename ", new_directory(), " to ", directory()));
-  if (!status.ok()) RemoveAll(new_directory()).IgnoreError();
+  if (!status.ok()) Discard();
   return status;
 }
 
@@ -194,6 +204,7 @@ absl::Status Checkpointer::BeginRestore(const proto::CheckpointManifest& manifes
   order.add_arguments("restore");
   AddCommon(order, kRestoreLog);
   order.add_arguments("--restore-detached");
+  if (request_.has_group()) order.add_arguments("--leave-stopped");
   std::vector<int> fds = {images.get()};
   if (output >= 0 && manifest.output_pipe() != 0) {
     fds.push_back(output);

@@ -4,7 +4,8 @@
 //            runs beside the program and copies it to DIRECTORY.new, and leaves it
 //            as it was, frozen. Whatever fails until now, the host is just paused.
 //            The manifest is written, DIRECTORY.new becomes DIRECTORY: now the
-//            checkpoint counts, and the processes are killed, unheard
+//            checkpoint counts, and the processes are killed, unheard. A member of a
+//            group has some time between these two, in which it may be called off
 //   restore  the manifest is removed: the checkpoint is used up. CRIU makes the
 //            processes out of what is in DIRECTORY, as children of the host's init
 //            with their old numbers, and their connections with them
@@ -54,16 +55,21 @@ class Checkpointer {
   bool dumping() const { return dumping_; }
   // DataLoss: the host cannot go on. Other errors: it is as before.
   absl::Status OnDumpEnded(int wait_status, const std::string& error);
-  // Completes `manifest`, which has the packets, the timer and paused_at_ns. An
-  // error: the host is as before.
+  // Completes `manifest`, which has the packets, the timer and paused_at_ns, and writes
+  // it beside the copy. An error: the host is as before, and there is no copy.
+  absl::Status Prepare(proto::CheckpointManifest& manifest);
+  // The same, and the copy counts.
   absl::Status Commit(proto::CheckpointManifest& manifest);
+  // The copy is not to be used.
+  void Discard();
 
   // ---- restore ----
 
   // The checkpoint is to be used. NotFound: there is none, or not for this host.
   static absl::StatusOr<proto::CheckpointManifest> Read(const proto::StartRequest& request);
   // From here on there is no checkpoint any more. `output`: what shall be the
-  // program's stdout and stderr; -1: nothing.
+  // program's stdout and stderr; -1: nothing. The processes of a member of a group are
+  // stopped (SIGSTOP) then, and have not run.
   absl::Status BeginRestore(const proto::CheckpointManifest& manifest, int output);
   // What went wrong.
   std::string RestoreError(int wait_status, const std::string& error) const;

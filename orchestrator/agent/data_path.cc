@@ -34,6 +34,7 @@ void DataPath::Write(PacketBatch batch) {
   if (keeps_) {
     KeepMore(arriving);
   } else if (!arriving.empty()) {
+    if (remembers_) Remember(arriving);
     attachment_->Write(std::move(arriving));
   }
   if (std::exchange(used_, false)) delegate_.OnInboundDelivered();
@@ -57,13 +58,27 @@ void DataPath::KeepMore(const PacketBatch& batch) {
   }
 }
 
+void DataPath::RememberUnread(bool remember) {
+  remembers_ = remember;
+  if (!remember) unread_ = PacketBatch();
+}
+
+void DataPath::Remember(const PacketBatch& batch) {
+  for (const Packet& packet : batch) {
+    const std::optional<IpView> view = ParseIp(packet.bytes());
+    if (view && view->is_udp() && unread_.size() < kKeptPacketsMax) unread_.AppendCopy(packet);
+  }
+}
+
 void DataPath::LetGo() {
   keeps_ = drops_out_ = false;
   PacketBatch kept = Filter(std::exchange(kept_, PacketBatch()), [this](const Packet& packet) {
     const std::optional<IpView> view = ParseIp(packet.bytes());
     return view && attachment_->LetIn(packet, *view);
   });
-  if (!kept.empty()) attachment_->Write(std::move(kept));
+  if (kept.empty()) return;
+  if (remembers_) Remember(kept);
+  attachment_->Write(std::move(kept));
 }
 
 bool DataPath::FromTunnel(const Packet& packet) {

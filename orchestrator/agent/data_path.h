@@ -86,6 +86,11 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   // says it again.
   void Keep(bool nor_out);
   const PacketBatch& kept() const { return kept_; }
+  // From now on datagrams that are delivered are remembered, up to kKeptPacketsMax,
+  // until `remember` is false: of a program that is paused its kernel has them, and no
+  // checkpoint of it.
+  void RememberUnread(bool remember);
+  const PacketBatch& unread() const { return unread_; }
   // As if these had come.
   void KeepMore(const PacketBatch& batch);
   void LetGo();
@@ -111,6 +116,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   // Whether the packet goes on. `answers` takes what we say to the program.
   bool FromProgram(const Packet& packet, PacketBatch& answers);
   bool FromTunnel(const Packet& packet);
+  void Remember(const PacketBatch& batch);
   void AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers);
   void Tap(const PacketBatch& batch) {
     if (tap_ == nullptr) return;
@@ -131,6 +137,8 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   bool keeps_ = false;
   bool drops_out_ = false;
   PacketBatch kept_;
+  bool remembers_ = false;
+  PacketBatch unread_;
   std::vector<std::vector<uint8_t>> controls_;  // of the batch in work
   bool used_ = false;                           // by it
   Traffic traffic_;

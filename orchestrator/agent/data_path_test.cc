@@ -86,5 +86,28 @@ TEST_F(DataPathTest, ControlMessagesComeAfterThePacketsOfTheirBatch) {
   EXPECT_THAT(happened_, ElementsAre("use", "write 1", "delivered", "control"));
 }
 
+TEST_F(DataPathTest, DatagramsForAPausedProgramAreRememberedUntilItIsThawed) {
+  const auto datagram = [](uint8_t what) {
+    const uint8_t payload[] = {what};
+    return BuildUdp(kCaller, kServer, payload);
+  };
+  path_.Write(Batch({datagram(1)}));
+  path_.RememberUnread(true);
+  path_.Write(Batch({datagram(2), Tcp(kTcpAck, 9), datagram(3)}));
+  path_.Keep(/*nor_out=*/true);
+  path_.Write(Batch({datagram(4)}));
+  ASSERT_EQ(path_.unread().size(), 2u);
+  EXPECT_EQ(path_.unread()[0].data[path_.unread()[0].size - 1], 2);
+  EXPECT_EQ(path_.unread()[1].data[path_.unread()[1].size - 1], 3);
+  EXPECT_EQ(path_.kept().size(), 1u);
+  // Then its kernel has the last one, too.
+  path_.LetGo();
+  EXPECT_EQ(path_.unread().size(), 3u);
+  path_.RememberUnread(false);
+  EXPECT_TRUE(path_.unread().empty());
+  path_.Write(Batch({datagram(5)}));
+  EXPECT_TRUE(path_.unread().empty());
+}
+
 }  // namespace
 }  // namespace im::agent

@@ -152,6 +152,12 @@ bool GroupPauser::Answered() const {
                      [this](const IpAddress& fellow) { return heard_.contains(fellow); });
 }
 
+std::vector<IpAddress> GroupPauser::AnswersAwaited() const {
+  std::vector<IpAddress> awaited = answer_;
+  std::erase_if(awaited, [this](const IpAddress& fellow) { return heard_.contains(fellow); });
+  return awaited;
+}
+
 uint32_t GroupPauser::BeatsAwaited() const {
   return static_cast<uint32_t>(
       std::count_if(expected_.begin(), expected_.end(),

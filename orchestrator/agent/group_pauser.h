@@ -29,6 +29,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -79,6 +80,11 @@ class GroupPauser {
   void OnAsked(bool forced, bool at_once, Instant now);
   // The host is to run, and if it does already, to be busy.
   void Wake(const proto::WakeCause& cause, Instant now);
+  // What it was when it went to disk, to which it is about to be restored: which fellows
+  // are to be heard before it is thawed.
+  std::vector<IpAddress> AnswersAwaited() const;
+  // It was restored, and is paused: what that said.
+  void OnRestored(std::vector<IpAddress> answers_awaited) { answer_ = std::move(answers_awaited); }
   // The fellow is gone: nothing is expected from it.
   void OnFellowGone(const IpAddress& fellow, Instant now);
   // It was frozen, or thawed, whoever did it.

@@ -1,8 +1,10 @@
 #include "orchestrator/agent/group_pauser.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace im::agent {
 namespace {
@@ -276,6 +278,35 @@ TEST_F(GroupPauserTest, WhatCannotBeFrozenIsBusy) {
   Ask();
   EXPECT_FALSE(Status().quiet());
   EXPECT_EQ(uses, 1);
+}
+
+// On disk the order would be lost.
+TEST_F(GroupPauserTest, WhoBeginsAwaitsTheSameAnswersWhenItWasRestored) {
+  for (int i = 0; i < 4; ++i, now += seconds(1)) {
+    Beat(kLeader, /*inbound=*/false);
+    Beat(kOther, /*inbound=*/false);
+  }
+  pauser->OnQuiet();
+  Ask();
+  ASSERT_TRUE(frozen);
+  EXPECT_THAT(pauser->AnswersAwaited(), testing::UnorderedElementsAre(kLeader, kOther));
+  pauser->OnFellow(kOther, /*inbound=*/true, 50, now);
+  const std::vector<IpAddress> awaited = pauser->AnswersAwaited();
+  EXPECT_THAT(awaited, testing::ElementsAre(kLeader));
+
+  proto::Group group;
+  for (const IpAddress& fellow : {kLeader, kOther})
+    group.add_fellows(std::string(fellow.bytes().begin(), fellow.bytes().end()));
+  pauser.emplace(group, now, *this);
+  pauser->OnPausedOrThawed(true, now);
+  pauser->OnRestored(awaited);
+  Wake("a packet");
+  EXPECT_TRUE(Status().waking());
+  EXPECT_TRUE(frozen);
+  pauser->OnFellow(kLeader, /*inbound=*/true, 50, now);
+  pauser->OnTimer(now);
+  EXPECT_FALSE(frozen);
+  EXPECT_EQ(thawed_by, "a packet");
 }
 
 }  // namespace

@@ -91,6 +91,13 @@ void Pauser::Loosen() {
   Wake(cause);
 }
 
+absl::Status Pauser::PauseStopped() {
+  const absl::Status status = PauseNow(/*asked=*/true);
+  if (status.ok()) Hold();
+  cgroup_.Continue();
+  return status;
+}
+
 void Pauser::Wake(const proto::WakeCause& cause) {
   if (held_) {
     if (!wake_when_loose_) wake_when_loose_ = cause;

@@ -61,6 +61,9 @@ class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate
   void Loosen();
   // CRIU has been at the processes: before they go on their waits are put in order.
   void OnCopied() { copied_ = true; }
+  // Of a program that was restored, and is stopped (SIGSTOP): pauses it instead, so that
+  // it has not run, and holds it. OnProgramStarted was called.
+  absl::Status PauseStopped();
   // Never pauses again; thaws at once.
   void Stop(const proto::WakeCause& cause);
 

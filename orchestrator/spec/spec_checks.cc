@@ -85,6 +85,21 @@ class CycleFinder {
   absl::flat_hash_map<absl::string_view, size_t> index_;
 };
 
+// A host of the same group with suspend: together that does not go to disk.
+const HostDraft* FellowThatStays(const HostDraft& draft, const std::vector<HostDraft>& drafts,
+                                 const std::vector<GroupSpec>& groups) {
+  if (!draft.group) return nullptr;
+  const auto is_its = [&](const GroupSpec& group) {
+    return group.name == draft.group->name && group.suspend_together;
+  };
+  if (std::none_of(groups.begin(), groups.end(), is_its)) return nullptr;
+  for (const HostDraft& other : drafts)
+    if (other.group && other.group->name == draft.group->name &&
+        other.spec.on_release != OnRelease::kCheckpoint)
+      return &other;
+  return nullptr;
+}
+
 }  // namespace
 
 size_t TextBytes(const HostSpec& host) {
@@ -147,12 +162,10 @@ void CheckCheckpoints(const std::vector<HostDraft>& drafts, const std::vector<Gr
              "leave it out (terminate), and keep what must last in volumes");
       continue;
     }
-    const bool together = draft.group && std::any_of(groups.begin(), groups.end(), [&](const GroupSpec& group) {
-                            return group.name == draft.group->name && group.suspend_together;
-                          });
-    if (together) {
-      refuse("a group with suspend: together cannot go to disk yet",
-             "leave it out (terminate), and keep what must last in volumes");
+    if (const HostDraft* const other = FellowThatStays(draft, drafts, groups)) {
+      refuse(absl::StrCat("host ", other->spec.name, " of its group ", draft.group->name,
+                          " does not go to disk"),
+             "hosts that are suspended together go there together: write it for all of them");
       continue;
     }
     if (!no_checkpoints) continue;

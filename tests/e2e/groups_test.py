@@ -29,8 +29,14 @@ class Caller:
             env=cluster.env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __call__(self, host, port, text):
+        self.say(host, port, text)
+        return self.hear()
+
+    def say(self, host, port, text):
         self.process.stdin.write(f"{host} {port} {text}\n")
         self.process.stdin.flush()
+
+    def hear(self):
         line = self.process.stdout.readline()
         if not line:
             raise AssertionError(f"the caller ended with {self.process.wait(DEADLINE_S)}")
