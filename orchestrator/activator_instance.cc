@@ -23,6 +23,7 @@ void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Ins
   Scope scope(*this, now);
   next_incarnation_ = std::max(next_incarnation_, incarnation + 1);
   AwaitInstance(host, incarnation, cause);
+  Get(host).adopted = true;
   Settle(host);
 }
 
@@ -47,6 +48,8 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.kept = false;
   activation.unasked = false;
   activation.discard = false;
+  activation.adopted = false;
+  activation.wanted_since = kNever;
   activation.timer_at.reset();
   activation.expires_at = kNever;
   activation.stage_deadline = now_ + table_.policy(host).start_timeout;
@@ -129,8 +132,10 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   switch (state) {
     case HostState::kStarting:
     case HostState::kRestoring:
-      // An adopted instance may be on its way out: its end will tell.
-      if (report.state == State::kReleasing) break;
+      if (report.state == State::kReleasing) {
+        if (activation.adopted && !table_[host].guest) FollowOut(host);
+        break;
+      }
       activation.up_since = now;
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
       if (report.state == State::kPaused) BecomePaused(host, report);
@@ -172,6 +177,18 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       IM_CHECK(false);  // stale() sorted these out
   }
   Settle(host);
+}
+
+// An earlier orchestrator has asked the instance to go. On its way to disk it may be
+// longer than a start may take, and must not be killed for that.
+void Activator::FollowOut(HostId host) {
+  Activation& activation = Get(host);
+  activation.stage_deadline = now_ + table_.policy(host).stop_timeout;
+  Move(host, HostState::kReleasing, Cause(), "was on its way out");
+  if (activation.wanted_since == kNever) return;
+  Want(host, activation.cause);
+  activation.woken_at = activation.wanted_since;
+  activation.want_until = activation.wanted_since + table_.policy(host).start_timeout;
 }
 
 // ---- ending -----------------------------------------------------------------
