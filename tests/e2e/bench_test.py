@@ -11,8 +11,7 @@ import tempfile
 import unittest
 from xml.etree import ElementTree
 
-from checkpoint_test import find_criu
-from cluster import BIN, DEADLINE_S, SLOW_FACTOR, wait_until
+from cluster import BIN, DEADLINE_S, SLOW_FACTOR, find_criu, wait_until
 
 SCENARIOS = {"tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr", "udp_rr", "cold_start",
              "mtu", "loss_rtt", "app_redis", "starts", "thaw", "timers", "storm", "idle_cost", "hosts", "tunnel", "peers",
