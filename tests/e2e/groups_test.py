@@ -221,10 +221,9 @@ class ZooKeeper(GroupTest):
             wait_until(lambda: "leader" in [self.mode(call, server) for server in others],
                        "another leads", 3 * DEADLINE_S, 0.05)
             leads = time.monotonic() - killed
-            # Nobody asks for it but the others.
-            wait_until(lambda: c.ps()[leader]["starts"] > before["starts"], "the others wake it",
-                       3 * DEADLINE_S)
+            # The others' packets start it anew, or else the client's.
             wait_until(lambda: self.modes(call) == self.QUORUM, "all three", 3 * DEADLINE_S, 0.05)
+            self.assertGreater(c.ps()[leader]["starts"], before["starts"])
             print(f"{leader}'s {victim} was killed: another leads after {leads:.1f} s, all three "
                   f"are there after {time.monotonic() - killed:.1f} s", flush=True)
             self.assertIn("\nyes\n", client(leader, "get", "/kept"))
