@@ -331,6 +331,17 @@ TEST_F(ActivatorCheckpointTest, WhoWantsAnInstanceThatIsTakenBackOnItsWayOutGets
   }
 }
 
+TEST_F(ActivatorCheckpointTest, WhoWantsAnInstanceThatWasSilentOnItsWayToDiskGetsTheNext) {
+  const HostId db = Add("db", {.to_disk = true});
+  activator->Adopt(db, 7, Cause(), now);
+  EXPECT_TRUE(activator->Wake(db, MakeCause(Cause::Kind::kUser), now).ok());
+  recorder.Take();
+  EndOnDisk(db);
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db starting > releasing", "db releasing > checkpointed",
+                          "db checkpointed > restoring", "start db#8"));
+}
+
 TEST_F(ActivatorCheckpointTest, WhoIsTakenBackAndDoesNotGoAfterAllRuns) {
   const HostId db = Add("db", {.to_disk = true});
   activator->Adopt(db, 7, Cause(), now);

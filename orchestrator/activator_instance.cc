@@ -185,6 +185,12 @@ void Activator::FollowOut(HostId host) {
   Activation& activation = Get(host);
   activation.stage_deadline = now_ + table_.policy(host).stop_timeout;
   Move(host, HostState::kReleasing, Cause(), "was on its way out");
+  WantFromStart(host);
+}
+
+// What was Starting is not any more: whoever wanted it meanwhile waits for the next one.
+void Activator::WantFromStart(HostId host) {
+  Activation& activation = Get(host);
   if (activation.wanted_since == kNever) return;
   Want(host, activation.cause);
   activation.woken_at = activation.wanted_since;
@@ -209,6 +215,7 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
   const bool was_going = on_disk && (from == HostState::kStarting || from == HostState::kRunning ||
                                      from == HostState::kPaused);
   if (was_going) Move(host, HostState::kReleasing, Cause(), "was going to disk");
+  if (was_going && from == HostState::kStarting) WantFromStart(host);
   if (was_going || (from == HostState::kReleasing && !activation.unasked)) {
     if (on_disk) {
       BecomeCheckpointed(host, Duration(0), end.timer_in, end.message, /*error=*/false);
