@@ -85,6 +85,7 @@ TEST_F(AgentTest, TheEndOfAConnectionWakesForAMomentOnly) {
   ASSERT_EQ(FinishConnect(fd), 0);
   EXPECT_EQ(Echo(fd, "used"), "used");
   ASSERT_TRUE(agent->Pause());
+  EXPECT_LT(agent->status().paused_for_ms(), 600'000u) << "it sleeps since a moment ago";
   fd = FileDescriptor();
   EXPECT_TRUE(agent->Await([](const auto& s) {
     return s.thaws() == 1 && s.state() == proto::InstanceStatus::PAUSED;
