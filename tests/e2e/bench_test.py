@@ -57,6 +57,34 @@ def processes_with(marker):
     return found
 
 
+def stat_of(pid):
+    """The fields of /proc/PID/stat from the state on; None of one that has ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def still_runs(pid, since):
+    stat = stat_of(pid)
+    return stat is not None and stat[19] == since and stat[0] != "Z"
+
+
+def descendants_of(run):
+    """Pid and begin of each; those too that write their title over their environment, as redis does."""
+    children, since = {}, {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        if stat := stat_of(folder.name):
+            children.setdefault(int(stat[1]), []).append(int(folder.name))
+            since[int(folder.name)] = stat[19]
+    found, left = {}, [run.pid]
+    while left:
+        for child in children.get(left.pop(), []):
+            found[child] = since[child]
+            left.append(child)
+    return found
+
+
 def names_of(pids):
     """Names of those that still live."""
     names = set()
@@ -140,17 +168,34 @@ class Bench(unittest.TestCase):
         name, value = marker.split("=")
         # Short: names of sockets will be in it.
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="")))
+        said = self.enterContext(tempfile.TemporaryFile("w+"))
         run = subprocess.Popen([str(BIN / "im-bench"), "run", scenario, "--repeat", "100000"],
                                env={**(env or os.environ), name: value, "TMPDIR": str(folder)},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                               stdout=subprocess.DEVNULL, stderr=said)
+        seen = {}
+
+        def under_way():
+            seen.update(descendants_of(run))
+            if run.poll() is not None:
+                raise AssertionError(f"{scenario} ended by itself")
+            return began(seen, cgroups_of(run))
+
+        def is_gone():
+            return (not processes_with(marker.encode()) and not any(still_runs(*one) for one in seen.items()) and
+                    not cgroups_of(run) and not any(folder.iterdir()))
+
         try:
-            wait_until(lambda: began(processes_with(marker.encode()), cgroups_of(run)), f"{scenario} to begin")
+            wait_until(under_way, f"{scenario} to begin")
             run.send_signal(signal_number)
             run.wait(DEADLINE_S)
-            wait_until(lambda: not processes_with(marker.encode()) and not cgroups_of(run) and
-                       not any(folder.iterdir()), "nothing of the run")
+            wait_until(is_gone, "nothing of the run")
+        except BaseException:
+            said.seek(0)
+            print(f"{scenario}, exit status {run.poll()}: {said.read()}", flush=True)
+            raise
         finally:
             run.kill()
+            run.wait()
         return run.returncode
 
     def test_nothing_is_left_when_it_is_ended(self):
