@@ -12,9 +12,6 @@ namespace im::bench {
 
 std::string ToHtml(const Report& report);
 
-// For text between tags and in quoted attributes.
-std::string EscapeHtml(const std::string& text);
-
 }  // namespace im::bench
 
 #endif  // IM_BENCH_HTML_REPORT_H_

@@ -18,6 +18,7 @@
 #include "bench/compare.h"
 #include "bench/confinement.h"
 #include "bench/html_report.h"
+#include "bench/plot.h"
 #include "bench/progress.h"
 #include "bench/report.h"
 #include "bench/scenario.h"
@@ -43,6 +44,12 @@ struct RunArguments {
 struct CompareArguments {
   std::string before, after;
   double bound_percent = 10;
+};
+
+struct PlotArguments {
+  std::string results;
+  std::string folder = ".";
+  std::vector<std::string> scenarios;
 };
 
 int Complain(int code, const absl::Status& status) {
@@ -218,6 +225,26 @@ int CompareFiles(const CompareArguments& arguments) {
   return worse ? kExitFailed : 0;
 }
 
+int Plot(const PlotArguments& arguments) {
+  const auto report = ReadReport(arguments.results);
+  if (!report.ok()) return Complain(kExitBadInput, report.status());
+  const std::vector<PlotFile> files = PlotFiles(*report, arguments.scenarios);
+  if (files.empty()) {
+    return Complain(kExitBadInput, absl::NotFoundError("the report has no figures of these"));
+  }
+  std::error_code ignored;  // what cannot be made cannot be written to
+  std::filesystem::create_directories(arguments.folder, ignored);
+  for (const PlotFile& file : files) {
+    const std::string path = std::filesystem::path(arguments.folder) / file.name;
+    Output output;
+    absl::Status written = output.Open(path);
+    if (written.ok()) written = output.Write(file.svg);
+    if (!written.ok()) return Complain(kExitBadInput, written);
+    std::printf("%s\n", path.c_str());
+  }
+  return 0;
+}
+
 // Becomes im-microbench, beside us.
 int Micro(const std::string& filter) {
   const std::string program =
@@ -266,6 +293,13 @@ int Main(int argc, char** argv) {
   compare->add_option("--bound", to_compare.bound_percent, "Percent that a figure may be worse")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
+  PlotArguments to_plot;
+  CLI::App* plot = app.add_subcommand(
+      "plot", "Draws what was measured: an SVG file for each scenario and unit, SCENARIO_UNIT.svg");
+  plot->add_option("results", to_plot.results, "A file of run --json")->required();
+  plot->add_option("scenario", to_plot.scenarios, "Names (default: all that are in it)");
+  plot->add_option("--out", to_plot.folder, "The folder for them; it is made")
+      ->capture_default_str();
   std::string filter = ".";
   CLI::App* micro = app.add_subcommand(
       "micro", "Micro-benchmarks of inner parts, by Google Benchmark; its own options: im-microbench");
@@ -274,6 +308,7 @@ int Main(int argc, char** argv) {
   if (list->parsed()) return List();
   if (micro->parsed()) return Micro(filter);
   if (compare->parsed()) return CompareFiles(to_compare);
+  if (plot->parsed()) return Plot(to_plot);
   return Run(to_run);
 }
 

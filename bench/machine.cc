@@ -42,6 +42,8 @@ Machine LookAtMachine(const std::string& bin) {
            {"im", absl::StrCat("'", bin, "/im' --version")},
            {"congestion control", "cat /proc/sys/net/ipv4/tcp_congestion_control"},
            {"iperf3", "iperf3 --version"},
+           {"criu", absl::StrCat("PATH=\"", bin, ":$PATH:/usr/local/sbin:/usr/sbin:/sbin\"; "
+                                 "\"${IM_CRIU:-criu}\" --version")},
            {"redis", "redis-server --version"},
            {"nginx", "nginx -v 2>&1"},
            {"wrk", "wrk -v 2>&1; true"},

@@ -1,6 +1,7 @@
 #include "bench/process.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -67,6 +68,8 @@ absl::StatusOr<Pipe> MakePipe() {
       _exit(126);
     }
   }
+  // What our caller left open for us is nothing for them. (Kernels before 5.11 cannot.)
+  syscall(SYS_close_range, STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   std::vector<char*> argv;
   for (const std::string& word : options.argv) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);

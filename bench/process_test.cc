@@ -1,7 +1,11 @@
 #include "bench/process.h"
 
 #include <signal.h>
+#include <unistd.h>
 
+#include <string>
+
+#include "base/file_descriptor.h"
 #include "gtest/gtest.h"
 
 namespace im::bench {
@@ -29,6 +33,13 @@ TEST(ProcessTest, RunCommandNamesTheCommandThatFailed) {
 
 TEST(ProcessTest, EnvironmentIsAdded) {
   EXPECT_EQ(*RunCommand({"sh", "-c", "echo $IM_X"}, {"IM_X=y"}), "y\n");
+}
+
+TEST(ProcessTest, WhatOurCallerLeftOpenIsNotInherited) {
+  const FileDescriptor left(dup(STDIN_FILENO));  // without close-on-exec
+  EXPECT_EQ(*RunCommand({"sh", "-c", "test -e /proc/self/fd/$0 || echo closed",
+                         std::to_string(left.get())}),
+            "closed\n");
 }
 
 TEST(ProcessTest, AServerThatNobodyListensToGoesOn) {

@@ -22,6 +22,18 @@ bool MoreIsBetter(const std::string& unit) {
   return unit.size() > 2 && unit.compare(unit.size() - 2, 2, "/s") == 0;
 }
 
+std::vector<RowGroup> GroupRows(const std::vector<const Row*>& rows,
+                                const std::function<std::string(const Row&)>& key) {
+  std::vector<RowGroup> groups;
+  std::map<std::string, size_t> places;
+  for (const Row* row : rows) {
+    const auto [found, is_new] = places.emplace(key(*row), groups.size());
+    if (is_new) groups.push_back({found->first, {}});
+    groups[found->second].rows.push_back(row);
+  }
+  return groups;
+}
+
 void Table::Add(const std::string& what, const std::string& way, const std::string& unit,
                 double value) {
   const auto [found, is_new] = places_.emplace(std::pair(what, way), rows_.size());

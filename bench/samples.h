@@ -4,6 +4,7 @@
 #define IM_BENCH_SAMPLES_H_
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -43,6 +44,15 @@ struct Row {
 // True for what is a rate: the more the better. Times, memory and processor time
 // are the better the less.
 bool MoreIsBetter(const std::string& unit);
+
+// Rows that have the same `key`.
+struct RowGroup {
+  std::string key;
+  std::vector<const Row*> rows;
+};
+// In the order in which the keys first appear.
+std::vector<RowGroup> GroupRows(const std::vector<const Row*>& rows,
+                                const std::function<std::string(const Row&)>& key);
 
 // Rows of one scenario, in the order in which they first appear.
 class Table {

@@ -10,9 +10,9 @@ const std::vector<Scenario>& AllScenarios() {
   static const auto* const scenarios =
       new std::vector<Scenario>{TcpStream(), UdpStream(), TcpRr(),    TcpRrUnderLoad(), TcpCrr(),
                                 UdpRr(),     Mtu(),       LossRtt(),  AppRedis(),       AppHttp(),
-                                ColdStart(), Starts(),    Thaw(),     Timers(),         Storm(),
-                                IdleCost(),  Hosts(),     Tunnel(),   Peers(),          Handshakes(),
-                                Netstack(),  Crypto()};
+                                ColdStart(), Starts(),    Thaw(),     Restore(),        Timers(),
+                                Storm(),     IdleCost(),  Hosts(),    Tunnel(),         Peers(),
+                                Handshakes(), Netstack(), Crypto()};
   return *scenarios;
 }
 

@@ -61,6 +61,7 @@ Scenario AppRedis();
 Scenario AppHttp();
 Scenario ColdStart();
 Scenario Thaw();
+Scenario Restore();
 Scenario Timers();
 Scenario Storm();
 Scenario IdleCost();

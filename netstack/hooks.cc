@@ -10,6 +10,9 @@
 //    another one to the last byte;
 //  - ends the probing of a closed window when data is acknowledged: lwIP goes on
 //    after the last of it, and asserts that there is some;
+//  - answers a SYN for a connection that is there with an acknowledgment, wherever
+//    its sequence number is (RFC 5961 4.2): a peer that has forgotten it, as a host
+//    that was started anew, resets it then, and its next SYN is taken;
 //  - has a merged segment acknowledged as the several that it was, at both
 //    ends: at once, and counted in full by slow start;
 //  - has data that fills a hole acknowledged at once (RFC 5681 4.2), before the
@@ -72,6 +75,12 @@ err_t OnTcpSegment(tcp_pcb& pcb, const tcp_hdr& header, std::span<const uint8_t>
   if (pcb.state == SYN_SENT) {
     // No simultaneous open: lwIP does not have it, but takes the options.
     return (flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN ? ERR_VAL : ERR_OK;
+  }
+  if ((flags & (TCP_SYN | TCP_RST)) == TCP_SYN) {
+    // The SYN that it began with may come again.
+    if (pcb.state == SYN_RCVD && header.seqno == pcb.rcv_nxt - 1) return ERR_OK;
+    tcp_send_empty_ack(&pcb);
+    return ERR_VAL;
   }
   const u32_t end = header.seqno + payload.tot_len + ((flags & TCP_FIN) != 0 ? 1 : 0);
   const u32_t window_end = pcb.rcv_nxt + pcb.rcv_wnd;

@@ -74,6 +74,45 @@ TEST_F(TcpConnectionTest, SecondSynDoesNotRaiseTheSegmentSize) {
   EXPECT_EQ(data.payload.size(), 1420u - 40);
 }
 
+// A host that was started anew has forgotten its connections, and takes their ports again.
+TEST_F(TcpConnectionTest, ASynForAnOldConnectionLeadsToANewOne) {
+  RecordingHandler server;
+  auto listener = stack_->Listen({kOurs, 7}, [&](auto connection) {
+    server.connection = std::move(connection);
+    server.connection->SetHandler(&server);
+  });
+  Peer peer(kRemote, {kOurs, 7});
+  uint32_t sequence = peer.sequence;
+  const auto open = [&] {
+    peer = Peer(kRemote, {kOurs, 7});
+    peer.sequence = sequence;
+    Deliver(peer.Packet(kTcpSyn));
+  };
+  for (const bool established : {true, false}) {
+    for (const uint32_t ahead : {1u, 1000u, 0x40000000u, 0x7fffffffu, 0x80000001u, 0xfffffff0u}) {
+      SCOPED_TRACE(ahead);
+      open();
+      peer.Got(Next());
+      if (established) Deliver(peer.Packet(kTcpAck));
+      const uint32_t old_next = peer.sequence;
+      sequence += ahead;
+      open();
+      const SentPacket answer = Next();
+      EXPECT_TRUE(answer.Is(kTcpAck));
+      EXPECT_EQ(answer.view.tcp_acknowledgment, old_next);
+      EXPECT_TRUE(Silent());
+      // As a kernel answers an acknowledgment of what it never sent.
+      Deliver(BuildTcp(kRemote, {kOurs, 7},
+                       {.sequence = answer.view.tcp_acknowledgment, .flags = kTcpRst}));
+      EXPECT_TRUE(Silent());
+      open();
+      peer.Got(Next());
+      Deliver(BuildTcp(kRemote, {kOurs, 7}, {.sequence = peer.sequence, .flags = kTcpRst}));
+      sequence += 100;
+    }
+  }
+}
+
 TEST_F(TcpConnectionTest, WindowThatOpensFromNothingKeepsTheSegmentSize) {
   Establish(0);
   handler_.connection->SetNoDelay(true);

@@ -166,6 +166,8 @@ class SocketLink final : public PacketSink {
     for (int i = 0; i < 64; ++i) {
       const ssize_t n = recv(fd_.get(), buffer, sizeof(buffer), 0);
       if (n <= 0) {
+        // The other process left something unread; what it sent is still to be had.
+        if (n < 0 && errno == ECONNRESET) continue;
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
           broken_ = true;
           watch_.Reset();

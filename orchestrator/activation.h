@@ -32,6 +32,8 @@ struct Activator::Activation {
   std::optional<Instant> timer_at;  // Paused: when it thaws by itself; Checkpointed: is to run
   bool unasked = false;     // Releasing, because it ends by itself
   bool discard = false;     // Releasing, and not to be Checkpointed
+  bool adopted = false;     // taken back from an earlier orchestrator
+  Instant wanted_since = kNever;  // Starting: when somebody first wanted it
 
   // Of a member of a group that goes to disk (activator_group_disk.cc).
   bool step_done = false;   // Releasing: what `goal` asks for

@@ -139,7 +139,11 @@ absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
       SetGoal(host, Goal::kRun, cause);
       break;
     case HostState::kStarting:
-    case HostState::kRestoring:
+    case HostState::kRestoring: {
+      Activation& activation = Get(host);
+      activation.wanted_since = std::min(activation.wanted_since, now_);
+      break;
+    }
     case HostState::kRunning:
       break;
   }

@@ -311,6 +311,8 @@ class Activator {
   void BecomeUp(HostId host, const Cause& cause, absl::string_view reason, Duration duration,
                 bool error = false);
   void BecomePaused(HostId host, const Report& report);
+  void FollowOut(HostId host);
+  void WantFromStart(HostId host);
   void BecomeCheckpointed(HostId host, Duration age, std::optional<Duration> timer_in,
                           absl::string_view reason, bool error);
   void OnRestoreFailed(HostId host, const End& end);

@@ -294,12 +294,62 @@ TEST_F(ActivatorCheckpointTest, PacketsInTheCheckpointRestoreAtOnce) {
 TEST_F(ActivatorCheckpointTest, AnInstanceThatWasTakenBackOnItsWayToDiskIsThere) {
   const HostId db = Add("db", {.to_disk = true});
   activator->Adopt(db, 7, Cause(), now);
-  Report(db, State::kReleasing);
   recorder.Take();
   // Killed when it was done: it could not say so.
   activator->OnInstanceEnded(db, 7, {.kind = EndKind::kFailed, .checkpoint_kept = true}, now);
   EXPECT_THAT(recorder.Take(),
               ElementsAre("db starting > releasing", "db releasing > checkpointed"));
+}
+
+TEST_F(ActivatorCheckpointTest, WhoIsTakenBackOnItsWayToDiskIsGivenTheTimeForIt) {
+  const HostId db = Add("db", {.stop_timeout = minutes(2), .to_disk = true});
+  activator->Adopt(db, 7, Cause(), now);
+  Report(db, State::kReleasing);
+  Report(db, State::kReleasing);
+  Advance(seconds(100));
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db imaginary > starting", "db starting > releasing"));
+  EndOnDisk(db);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > checkpointed"));
+}
+
+TEST_F(ActivatorCheckpointTest, WhoWantsAnInstanceThatIsTakenBackOnItsWayOutGetsTheNext) {
+  for (const bool packet : {true, false}) {
+    const HostId db = Add(packet ? "a" : "b", {.to_disk = true});
+    activator->Adopt(db, activator->next_incarnation(), Cause(), now);
+    if (packet) {
+      SendSyn(db);
+    } else {
+      EXPECT_TRUE(activator->Wake(db, MakeCause(Cause::Kind::kUser), now).ok());
+    }
+    Report(db, State::kReleasing);
+    End(db, EndKind::kReleased, "");
+    EXPECT_EQ(table[db].state, HostState::kStarting);
+    Report(db, State::kRunning);
+    EXPECT_EQ(table[db].state, HostState::kRunning);
+    EXPECT_EQ(activator->held().packets(), 0u);
+  }
+}
+
+TEST_F(ActivatorCheckpointTest, WhoWantsAnInstanceThatWasSilentOnItsWayToDiskGetsTheNext) {
+  const HostId db = Add("db", {.to_disk = true});
+  activator->Adopt(db, 7, Cause(), now);
+  EXPECT_TRUE(activator->Wake(db, MakeCause(Cause::Kind::kUser), now).ok());
+  recorder.Take();
+  EndOnDisk(db);
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db starting > releasing", "db releasing > checkpointed",
+                          "db checkpointed > restoring", "start db#8"));
+}
+
+TEST_F(ActivatorCheckpointTest, WhoIsTakenBackAndDoesNotGoAfterAllRuns) {
+  const HostId db = Add("db", {.to_disk = true});
+  activator->Adopt(db, 7, Cause(), now);
+  Report(db, State::kReleasing);
+  Report(db, State::kPaused, /*acknowledged=*/true);
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db imaginary > starting", "db starting > releasing",
+                          "db releasing > running", "db running > paused"));
 }
 
 TEST_F(ActivatorCheckpointTest, AHostThatIsOnDiskIsThereWhateverWasKnownOfIt) {

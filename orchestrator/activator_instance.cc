@@ -23,6 +23,7 @@ void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Ins
   Scope scope(*this, now);
   next_incarnation_ = std::max(next_incarnation_, incarnation + 1);
   AwaitInstance(host, incarnation, cause);
+  Get(host).adopted = true;
   Settle(host);
 }
 
@@ -48,6 +49,8 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.unasked = false;
   activation.discard = false;
   activation.ready = activation.rising = activation.outsiders = activation.step_done = false;
+  activation.adopted = false;
+  activation.wanted_since = kNever;
   activation.timer_at.reset();
   activation.expires_at = kNever;
   activation.stage_deadline = now_ + table_.policy(host).start_timeout;
@@ -134,8 +137,10 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   switch (state) {
     case HostState::kStarting:
     case HostState::kRestoring:
-      // An adopted instance may be on its way out: its end will tell.
-      if (report.state == State::kReleasing) break;
+      if (report.state == State::kReleasing) {
+        if (activation.adopted && !table_[host].guest) FollowOut(host);
+        break;
+      }
       if (state == HostState::kRestoring && GoesToDiskTogether(host) &&
           report.disk != Report::Disk::kNotHeld) {
         OnRestoredAndHeld(host);
@@ -190,6 +195,24 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   Settle(host);
 }
 
+// An earlier orchestrator has asked the instance to go. On its way to disk it may be
+// longer than a start may take, and must not be killed for that.
+void Activator::FollowOut(HostId host) {
+  Activation& activation = Get(host);
+  activation.stage_deadline = now_ + table_.policy(host).stop_timeout;
+  Move(host, HostState::kReleasing, Cause(), "was on its way out");
+  WantFromStart(host);
+}
+
+// What was Starting is not any more: whoever wanted it meanwhile waits for the next one.
+void Activator::WantFromStart(HostId host) {
+  Activation& activation = Get(host);
+  if (activation.wanted_since == kNever) return;
+  Want(host, activation.cause);
+  activation.woken_at = activation.wanted_since;
+  activation.want_until = activation.wanted_since + table_.policy(host).start_timeout;
+}
+
 // ---- ending -----------------------------------------------------------------
 
 void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& end, Instant now) {
@@ -208,6 +231,7 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
   const bool was_going = on_disk && (from == HostState::kStarting || from == HostState::kRunning ||
                                      from == HostState::kPaused);
   if (was_going) Move(host, HostState::kReleasing, Cause(), "was going to disk");
+  if (was_going && from == HostState::kStarting) WantFromStart(host);
   if (was_going || (from == HostState::kReleasing && !activation.unasked)) {
     if (on_disk) {
       BecomeCheckpointed(host, Duration(0), end.timer_in, end.message, /*error=*/false);

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -71,6 +72,10 @@ void CheckpointStore::Remove(absl::string_view host) const {
   Throw(std::string(host));
 }
 
+void CheckpointStore::RemoveUnfinished(absl::string_view host) const {
+  if (!directory_.empty()) Throw(absl::StrCat(host, kNew));
+}
+
 void CheckpointStore::Throw(const std::string& name) const {
   static std::atomic<uint64_t> next = 1;
   const std::string trash =
@@ -100,6 +105,7 @@ void CheckpointStore::ForEach(const std::function<void(const std::string& host)>
     std::string name = it->path().filename().string();
     if (!absl::StrContains(name, '.')) hosts.push_back(std::move(name));
   }
+  std::sort(hosts.begin(), hosts.end());
   for (const std::string& host : hosts) visit(host);
 }
 

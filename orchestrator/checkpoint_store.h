@@ -44,9 +44,11 @@ class CheckpointStore {
   std::optional<proto::CheckpointManifest> Read(absl::string_view host) const;
   // At once there is none; its files go beside us.
   void Remove(absl::string_view host) const;
+  // What its agent was making and did not finish. Preconditions: it is at it no more.
+  void RemoveUnfinished(absl::string_view host) const;
 
-  // At the beginning of imd: what is there of hosts, whole or not. `host` may be of no
-  // host of the cluster. Preconditions: names of hosts have no dots.
+  // At the beginning of imd: what is there of hosts, whole or not, in the order of their
+  // names. `host` may be of no host of the cluster. Preconditions: names of hosts have no dots.
   void ForEach(const std::function<void(const std::string& host)>& visit) const;
   // Then, for those that nobody will use. What `host` is making is not touched if
   // `keep(host)`.

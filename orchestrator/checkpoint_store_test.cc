@@ -88,6 +88,16 @@ TEST_F(CheckpointStoreTest, UnfinishedOnesOfWhoIsAtItAreKept) {
   EXPECT_THAT(Names(), ElementsAre("a.new", "db"));
 }
 
+TEST_F(CheckpointStoreTest, WhatAnAgentDidNotFinishGoesWithoutTheCheckpoint) {
+  Make("db", Manifest("db", boot_id_));
+  Make("db.new", "");
+  Make("db2.new", "");
+  store_->RemoveUnfinished("db");
+  store_->RemoveUnfinished("none");
+  EXPECT_THAT(Names(), ElementsAre("db", "db2.new"));
+  EXPECT_TRUE(store_->Read("db").has_value());
+}
+
 TEST_F(CheckpointStoreTest, TheDirectoryIsItsOwnersAlone) {
   const CheckpointStore store(directory_ + "/data/shop/checkpoints");
   ASSERT_TRUE(store.MakeDirectory().ok());

@@ -70,6 +70,8 @@ std::optional<proto::CheckpointManifest> Controller::CheckpointOf(HostId host) c
 Activator::End Controller::EndOf(HostId host, const proto::ExitReport& report) {
   Activator::End end = ToEnd(report);
   if (!GoesToDisk(host)) return end;
+  // It may have been killed in the middle, and has gigabytes.
+  checkpoints_.RemoveUnfinished(hosts_[host].name);
   const std::optional<proto::CheckpointManifest> manifest = CheckpointOf(host);
   if (!manifest) {
     if (end.kind == Activator::End::Kind::kCheckpointed)

@@ -29,7 +29,7 @@ inline constexpr HostId kNoHost = UINT32_MAX;
 //  Imaginary    Starting           –                   –                   –
 //                                  (an imd that was restarted takes a checkpoint back: Checkpointed)
 //  Starting     hold               Releasing (user)    Running; deliver    Imaginary, back-off;
-//                                                                          timed out: Releasing
+//                                  (taken back on its way out: Releasing)  timed out: Releasing
 //  Running      forward            Releasing (user)    Paused              Imaginary, or restart
 //  Paused       forward: the       Releasing           Running (thawed)    Imaginary, or restart
 //               agent thaws

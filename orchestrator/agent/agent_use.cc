@@ -10,7 +10,7 @@ namespace im::agent {
 void Agent::OnInboundUse(Use use, const IpView& packet) {
   const Instant now = loop_->now();
   if (pauser_->IsHeartbeat(packet.source, /*inbound=*/true, packet.total_size, now)) return;
-  const bool counts = use_meter_.CountsInbound(packet, now) && use != Use::kClose;
+  const bool counts = use_meter_.CountsInbound(packet, now);
   if (counts) pauser_->detector().OnUse(now);
   if (!pauser_->may_be_woken() || (!counts && !pauser_->paused())) return;
   // A group has its own order.

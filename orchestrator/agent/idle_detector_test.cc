@@ -254,7 +254,7 @@ TEST_F(IdleDetectorTest, MomentsThatAreNoUseAreSlept) {
   detector_.OnAsleep(now_);
   EXPECT_EQ(detector_.asleep_since(), At(seconds(30)));
   detector_.OnAwakeBriefly(now_);
-  cpu_per_second_ = milliseconds(500);
+  cpu_per_second_ = milliseconds(100);
   Run(detector_, At(seconds(40)));
   detector_.OnAsleep(now_);
   EXPECT_EQ(detector_.asleep_since(), At(seconds(40)));

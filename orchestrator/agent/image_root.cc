@@ -1,6 +1,5 @@
 #include "orchestrator/agent/image_root.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -10,7 +9,6 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -99,19 +97,6 @@ absl::Status MakePlace(const Detached& one) {
 // What is being copied into a volume lies in this directory of it until it is whole.
 constexpr char kUnfinished[] = ".im-unfinished";
 
-// But for what was left unfinished.
-absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
-  const int own = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(own < 0 ? nullptr : fdopendir(own), closedir);
-  if (listing == nullptr) return ErrnoStatus("read a volume");
-  std::vector<std::string> names;
-  while (const dirent* entry = readdir(listing.get())) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != ".." && name != kUnfinished) names.push_back(name);
-  }
-  return names;
-}
-
 // As a container's volume: what is new belongs to whom the image says, and has what the
 // image has in its place.
 absl::Status TakeOver(const Detached& one) {
@@ -123,7 +108,8 @@ absl::Status TakeOver(const Detached& one) {
   // Another host of the same image may begin just now.
   const FileDescriptor lock(openat(volume, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.valid() || flock(lock.get(), LOCK_EX) != 0) return ErrnoStatus("lock a volume");
-  IM_ASSIGN_OR_RETURN(const std::vector<std::string> there, NamesIn(volume));
+  IM_ASSIGN_OR_RETURN(std::vector<std::string> there, NamesIn(volume));
+  std::erase(there, kUnfinished);
   if (!there.empty()) return absl::OkStatus();
   const std::string unfinished = absl::StrCat(PathOf(one.content), "/", kUnfinished);
   std::error_code error;

@@ -197,9 +197,12 @@ void Pauser::Describe(Instant now, proto::InstanceStatus& status) const {
   timers_.Describe(now, status);
   status.set_reclaimed_bytes(reclaimer_.reclaimed_bytes());
   if (group_) group_->Describe(now, status);
-  if (paused_)
-    status.set_paused_for_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                 now - detector_.asleep_since()).count());
+  if (paused_) {
+    // The turn that it was paused in may have begun before.
+    const Duration slept = std::max(now - detector_.asleep_since(), Duration(0));
+    status.set_paused_for_ms(
+        std::chrono::duration_cast<std::chrono::milliseconds>(slept).count());
+  }
   if (paused_ || !may_pause_) return;
   status.set_busy(detector_.Busy(now));
   status.set_idle_for_ms(std::chrono::duration_cast<std::chrono::milliseconds>(

@@ -31,10 +31,7 @@ Use Traffic::OfPayload(const IpView& packet) {
 Use Traffic::OfInbound(const IpView& packet) {
   if (packet.is_tcp()) {
     if (packet.is_syn()) return Use::kSyn;
-    if ((packet.tcp_flags & kTcpSyn) != 0) return Use::kData;  // an answer to its own
-    const Use use = OfPayload(packet);
-    const bool closes = (packet.tcp_flags & (kTcpFin | kTcpRst)) != 0;
-    return use == Use::kNone && closes ? Use::kClose : use;
+    if ((packet.tcp_flags & (kTcpSyn | kTcpFin | kTcpRst)) != 0) return Use::kData;
   }
   return OfPayload(packet);
 }

@@ -1,8 +1,8 @@
 // Traffic: what a packet tells about the use of a host.
 //
-// Use is: application payload in either direction, a SYN, a ping. A FIN or RST makes
-// a sleeping program act, too, and is no use: it is woken for a moment, to close its
-// end; else each host that leaves would keep those that it talked to. No use are pure ACKs, window updates and keepalive probes, which the kernel answers
+// Use is: application payload in either direction, and whatever else makes a
+// sleeping program act: a SYN, a FIN or RST of a connection, a ping. No use
+// are pure ACKs, window updates and keepalive probes, which the kernel answers
 // while the program is frozen, ICMP errors, and questions to the DNS.
 //
 // Linux probes with an empty segment; others (RFC 9293 3.8.4 allows both) with
@@ -21,7 +21,7 @@
 
 namespace im::agent {
 
-enum class Use : uint8_t { kNone, kSyn, kDatagram, kPing, kData, kClose };
+enum class Use : uint8_t { kNone, kSyn, kDatagram, kPing, kData };
 
 class Traffic {
  public:

@@ -22,19 +22,6 @@ absl::Status ErrorAt(const char* what, const char* name) {
   return ErrnoStatus(absl::StrCat(what, " ", name));
 }
 
-absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
-  // Its own file description: where it is read up to is not the caller's affair.
-  const int own = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(own < 0 ? nullptr : fdopendir(own), closedir);
-  if (listing == nullptr) return ErrorAt("read", "a directory");
-  std::vector<std::string> names;
-  while (const dirent* entry = readdir(listing.get())) {
-    const std::string name = entry->d_name;
-    if (name != "." && name != "..") names.push_back(name);
-  }
-  return names;
-}
-
 // The owner first: to change it takes set-user-ID bits away.
 absl::Status Finish(int fd, const struct stat& like, const char* name) {
   const timespec times[] = {like.st_atim, like.st_mtim};
@@ -80,6 +67,19 @@ absl::Status CopyDirectory(int from, int to, const char* name, const struct stat
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<std::string>> NamesIn(int directory) {
+  // Its own file description: where it is read up to is not the caller's affair.
+  const int own = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(own < 0 ? nullptr : fdopendir(own), closedir);
+  if (listing == nullptr) return ErrorAt("read", "a directory");
+  std::vector<std::string> names;
+  while (const dirent* entry = readdir(listing.get())) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+  }
+  return names;
+}
 
 absl::Status CopyContent(int from, int to) {
   IM_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesIn(from));

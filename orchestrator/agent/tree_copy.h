@@ -1,11 +1,17 @@
-// A directory's content copied into another: what an image has in the place of a volume.
+// A directory's content, and its copy in another: what an image has in the place of a volume.
 
 #ifndef IM_ORCHESTRATOR_AGENT_TREE_COPY_H_
 #define IM_ORCHESTRATOR_AGENT_TREE_COPY_H_
 
+#include <string>
+#include <vector>
+
 #include "base/status.h"
 
 namespace im::agent {
+
+// What is in a directory (a descriptor), without "." and "..".
+absl::StatusOr<std::vector<std::string>> NamesIn(int directory);
 
 // All that is in the directory `from` into the empty directory `to` (descriptors): files,
 // directories and links, with owners, modes and times; no devices, FIFOs and sockets, no

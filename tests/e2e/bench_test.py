@@ -9,14 +9,15 @@ import signal
 import subprocess
 import tempfile
 import unittest
+from xml.etree import ElementTree
 
-from cluster import BIN, DEADLINE_S, SLOW_FACTOR, wait_until
+from cluster import BIN, DEADLINE_S, SLOW_FACTOR, find_criu, wait_until
 
 SCENARIOS = {"tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr", "udp_rr", "cold_start",
              "mtu", "loss_rtt", "app_redis", "starts", "thaw", "timers", "storm", "idle_cost", "hosts", "tunnel", "peers",
              "handshakes", "netstack", "crypto"}
 # Left out where their programs are not installed.
-OPTIONAL = {"app_http": ("nginx", "wrk")}
+OPTIONAL = {"app_http": ("nginx", "wrk"), "restore": ("redis-server",)}
 # Enough for a sanitizer to see all kinds of scenario; the others differ in what is sent.
 WITH_SANITIZERS = {"tcp_rr", "loss_rtt", "thaw", "timers", "starts", "tunnel", "peers", "handshakes", "netstack"}
 # What may well be zero: nothing was lost, nothing failed, nothing was done.
@@ -28,13 +29,19 @@ def bench(*arguments, prefix=(), **more):
                           stderr=subprocess.PIPE, text=True, timeout=8 * DEADLINE_S, **more)
 
 
-def cgroups_of_benches():
-    """Directories im/bench-… of all cgroup file systems."""
+def with_criu():
+    """The environment in which there is CRIU, where it can be had."""
+    criu = find_criu()
+    return {**os.environ, "IM_CRIU": criu} if criu else None
+
+
+def cgroups_of(run):
+    """Directories im/bench-PID-… of all cgroup file systems; those of others come and go meanwhile."""
     found = set()
     for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
         _, place, kind = line.split()[:3]
         if kind.startswith("cgroup"):
-            found |= {str(p) for p in pathlib.Path(place).glob("**/im/bench-*")}
+            found |= {folder for folder, _, _ in os.walk(place) if f"/im/bench-{run.pid}-" in folder}
     return found
 
 
@@ -50,6 +57,34 @@ def processes_with(marker):
     return found
 
 
+def stat_of(pid):
+    """The fields of /proc/PID/stat from the state on; None of one that has ended."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def still_runs(pid, since):
+    stat = stat_of(pid)
+    return stat is not None and stat[19] == since and stat[0] != "Z"
+
+
+def descendants_of(run):
+    """Pid and begin of each; those too that write their title over their environment, as redis does."""
+    children, since = {}, {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        if stat := stat_of(folder.name):
+            children.setdefault(int(stat[1]), []).append(int(folder.name))
+            since[int(folder.name)] = stat[19]
+    found, left = {}, [run.pid]
+    while left:
+        for child in children.get(left.pop(), []):
+            found[child] = since[child]
+            left.append(child)
+    return found
+
+
 def names_of(pids):
     """Names of those that still live."""
     names = set()
@@ -59,23 +94,25 @@ def names_of(pids):
     return names
 
 
-def folders_of_benches():
-    return set(pathlib.Path(tempfile.gettempdir()).glob("im-bench-*"))
-
-
 class Bench(unittest.TestCase):
     def test_quick_run_of_all_scenarios(self):
         with tempfile.TemporaryDirectory() as directory:
             report, page = pathlib.Path(directory) / "report.json", pathlib.Path(directory) / "page.html"
             chosen = sorted(WITH_SANITIZERS) if SLOW_FACTOR > 1 else []
-            result = bench("run", *chosen, "--quick", "--json", report, "--html", page)
+            environment = None if chosen else with_criu()
+            result = bench("run", *chosen, "--quick", "--json", report, "--html", page, env=environment)
             self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
             written = json.loads(report.read_text())
             html = page.read_text()
             same = bench("compare", report, report)
+            drawn = bench("plot", report, "--out", pathlib.Path(directory) / "plots")
+            # As files of XML.
+            plots = {p.name: ElementTree.parse(p).getroot() for p in pathlib.Path(directory, "plots").iterdir()}
         results = written["results"]
         expected = set(chosen) or SCENARIOS | {
             name for name, programs in OPTIONAL.items() if all(map(shutil.which, programs))}
+        if not environment:
+            expected -= {"restore"}
         self.assertEqual({r["scenario"] for r in results}, expected)
         self.assertEqual([s for s in written["skipped"] if s["failed"]], [])
         for result in results:
@@ -88,6 +125,10 @@ class Bench(unittest.TestCase):
             self.assertTrue(written["machine"][key], key)
         for scenario in expected:
             self.assertIn(f"<h2>{scenario}</h2>", html)
+        self.assertEqual(drawn.returncode, 0, drawn.stderr)
+        self.assertEqual({name.rsplit("_", 1)[0] for name in plots}, expected)
+        ways = {title.text for plot in plots.values() for title in plot.iter("{http://www.w3.org/2000/svg}text")}
+        self.assertLessEqual({r["way"] for r in results}, ways)
         # A report is as good as itself.
         self.assertEqual(same.returncode, 0, same.stdout + same.stderr)
         self.assertIn("tcp_rr", same.stdout)
@@ -121,23 +162,40 @@ class Bench(unittest.TestCase):
         self.assertIn("WORSE", worse.stdout)
         self.assertIn("not a report", broken.stderr)
 
-    def killed(self, signal_number, scenario, began):
+    def killed(self, signal_number, scenario, began, env=None):
         """Starts a run, ends it by a signal when `began(pids, cgroups)` of it; all that it started must be gone."""
         marker = f"IM_BENCH_TEST={os.getpid()}.{signal_number}.{scenario}"
         name, value = marker.split("=")
-        before = cgroups_of_benches(), folders_of_benches()
+        # Short: names of sockets will be in it.
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="")))
+        said = self.enterContext(tempfile.TemporaryFile("w+"))
         run = subprocess.Popen([str(BIN / "im-bench"), "run", scenario, "--repeat", "100000"],
-                               env={**os.environ, name: value}, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+                               env={**(env or os.environ), name: value, "TMPDIR": str(folder)},
+                               stdout=subprocess.DEVNULL, stderr=said)
+        seen = {}
+
+        def under_way():
+            seen.update(descendants_of(run))
+            if run.poll() is not None:
+                raise AssertionError(f"{scenario} ended by itself")
+            return began(seen, cgroups_of(run))
+
+        def is_gone():
+            return (not processes_with(marker.encode()) and not any(still_runs(*one) for one in seen.items()) and
+                    not cgroups_of(run) and not any(folder.iterdir()))
+
         try:
-            wait_until(lambda: began(processes_with(marker.encode()), cgroups_of_benches() - before[0]),
-                       f"{scenario} to begin")
+            wait_until(under_way, f"{scenario} to begin")
             run.send_signal(signal_number)
             run.wait(DEADLINE_S)
-            wait_until(lambda: not processes_with(marker.encode()) and
-                       (cgroups_of_benches(), folders_of_benches()) == before, "nothing of the run")
+            wait_until(is_gone, "nothing of the run")
+        except BaseException:
+            said.seek(0)
+            print(f"{scenario}, exit status {run.poll()}: {said.read()}", flush=True)
+            raise
         finally:
             run.kill()
+            run.wait()
         return run.returncode
 
     def test_nothing_is_left_when_it_is_ended(self):
@@ -148,11 +206,15 @@ class Bench(unittest.TestCase):
 
     def test_nothing_is_left_of_any_kind_of_scenario_when_it_is_killed(self):
         # A program of each: emulated paths, other programs' servers, many peers, containers or their like.
-        for scenario, program in (("loss_rtt", "im-path"), ("app_redis", "redis-server"),
-                                  ("peers", "im-hub-peers"), ("starts", "im-peer")):
+        kinds = [("loss_rtt", "im-path"), ("app_redis", "redis-server"), ("peers", "im-hub-peers"),
+                 ("starts", "im-peer")]
+        environment = with_criu() if SLOW_FACTOR == 1 else None
+        if environment:
+            kinds.append(("restore", "redis-server"))
+        for scenario, program in kinds:
             with self.subTest(scenario=scenario):
                 code = self.killed(signal.SIGKILL, scenario,
-                                   lambda pids, cgroups, program=program: program in names_of(pids))
+                                   lambda pids, cgroups, program=program: program in names_of(pids), environment)
                 self.assertEqual(code, -signal.SIGKILL)
 
     def test_without_root_and_devices_it_says_what_is_left_out(self):

@@ -1,9 +1,10 @@
 """Hosts of `attach: netstack`: beside others, and in a cluster of an ordinary user."""
 
 import os
+import signal
 import unittest
 
-from cluster import DEADLINE_S, ClusterTest
+from cluster import DEADLINE_S, PEER, ClusterTest, wait_until
 
 # Says to whoever connects what it is told, and who else it reached.
 RELAY = """\
@@ -18,6 +19,18 @@ while True:
             answer += " " + other.makefile().read()
     caller.sendall(answer.encode())
     caller.close()
+"""
+
+# Asks from the same port each time that it is started, and then keeps the connection.
+CALLER = """\
+import signal, socket
+own = socket.socket()
+own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+own.bind(("", 5000))
+own.connect(("server", 7000))
+own.sendall(b"x")
+print("heard", own.recv(1), flush=True)
+signal.pause()
 """
 
 
@@ -57,6 +70,26 @@ class NetstackTest(ClusterTest):
         self.shop.release("last")
         self.shop.wait_state("last", "imaginary")
         self.assertEqual(self.ask("front"), "front back last")
+
+    def test_who_was_killed_takes_its_old_port_again(self):
+        c = self.cluster("hosts: {}\n")
+        (c.dir / "caller.py").write_text(CALLER)
+        c.spec.write_text(f"""
+name: {c.name}
+network: {{cidr: 10.77.0.0/24}}
+defaults: {{idle: never}}
+hosts:
+  server: {{attach: netstack, command: [{PEER}, serve, --echo, "7000"]}}
+  caller: {{attach: tun, command: [python3, {c.dir}/caller.py]}}
+""")
+        c.up()
+        # The server still has the connections of those that vanished; the number of the
+        # next one's SYN is any.
+        for heard in range(1, 6):
+            c.im("wake", "caller")
+            wait_until(lambda: c.im("logs", "caller").stdout.count("heard") == heard, "an answer")
+            os.kill(c.ps()["caller"]["agent_pid"], signal.SIGKILL)
+            c.wait_state("caller", "imaginary")
 
     def test_an_ordinary_user_has_a_cluster(self):
         self.set_up_in(self.user_cluster(""))

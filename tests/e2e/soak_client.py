@@ -13,6 +13,7 @@ errors.
 """
 
 import json
+import math
 import random
 import socket
 import sys
@@ -32,7 +33,7 @@ class Asker(threading.Thread):
         self.random = random.Random(f"{seed} {host}")
         self.number = 0
         self.forgiving = False
-        self.silent = False  # before this request, for so long that the host may be on its way out
+        self.heard_at = math.inf  # the host's last word on this connection
         self.told = {"answers": 0, "datagrams": 0, "resent": 0, "forgiven": 0, "errors": []}
 
     def run(self):
@@ -44,21 +45,24 @@ class Asker(threading.Thread):
                 else:
                     self.burst()
             except (OSError, AssertionError) as error:
-                if forgiving or self.forgiving or (self.silent and isinstance(error, ConnectionError)):
+                if forgiving or self.forgiving or (isinstance(error, ConnectionError) and self.silent()):
                     self.told["forgiven"] += 1
                     self.ending.wait(0.05)
                 else:
                     self.told["errors"].append(f"request {self.number}: {error!r}")
             self.rest_between_bursts()
 
+    def silent(self):
+        """For so long that the host may be on its way out, by our fault or by that of the machine."""
+        return 0 < self.release_s / 2 < time.monotonic() - self.heard_at
+
     def burst(self):
-        self.silent = False
+        self.heard_at = math.inf
         with socket.create_connection((self.host, 7000), PATIENCE_S) as s:
             s.settimeout(PATIENCE_S)
-            heard_at = time.monotonic()
+            self.heard_at = time.monotonic()
             for _ in range(self.random.randint(1, REQUESTS_PER_BURST)):
                 request = self.request()
-                self.silent = 0 < self.release_s / 2 < time.monotonic() - heard_at
                 s.sendall(request)
                 answer = b""
                 while len(answer) < len(request):
@@ -68,7 +72,7 @@ class Asker(threading.Thread):
                     answer += part
                 assert answer == request, f"{answer!r} instead of {request!r}"
                 self.told["answers"] += 1
-                heard_at = time.monotonic()
+                self.heard_at = time.monotonic()
                 if self.ending.is_set():
                     break
                 self.rest(self.after_s, 0.5)
@@ -77,7 +81,7 @@ class Asker(threading.Thread):
             assert not more, f"{more!r} after the last answer"
 
     def datagram(self):
-        self.silent = False
+        self.heard_at = math.inf
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.connect((self.host, 7001))
             s.settimeout(RESEND_S)

@@ -97,7 +97,7 @@ hosts:
               f"{sum(t['answers'] for t in told.values())} answers, "
               f"{datagrams} datagrams, {resent} of them sent twice, seed {SEED}")
         self.assert_no_errors(told)
-        # One may meet its host's release half way (ARCHITECTURE.md, "Known limits of that").
+        # A machine may be too busy to answer within soak_client.RESEND_S.
         self.assertLessEqual(resent, 1 + datagrams // 10)
         self.assertGreater(min(t for s, t in made.values()), 0, made)
         self.assertGreater(starts, HOSTS, made)

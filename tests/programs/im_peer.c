@@ -6,6 +6,7 @@
 //   im-peer drive
 //     Reads one command a line, answers with one JSON object a line:
 //       connect ID HOST PORT   connect_us, retransmits (of the SYN)
+//       ask ID WORDS…          sends them as a line; us, answer: the line that comes back
 //       ping ID BYTES          us from the first byte sent to the last one back
 //       stream ID MILLISECONDS bytes and us; sends as fast as it can
 //       recv ID                waits for EOF or an error
@@ -224,6 +225,31 @@ static void Connect(int id, const char* host, int port) {
   printf("{\"ok\": true, \"us\": %lld, \"retransmits\": %u}\n", connect_us, info.tcpi_total_retrans);
 }
 
+// For servers of lines, such as redis. What JSON would need to escape is told as '?'.
+static void Ask(int id, const char* words) {
+  int fd = *Slot(id);
+  long long start_us = NowUs();
+  size_t length = strcspn(words, "\n"), received = 0;
+  if (length + 2 > sizeof buffer) return Fail(ERANGE, start_us);
+  memcpy(buffer, words, length);
+  memcpy(buffer + length, "\r\n", 2);
+  if (SendAll(fd, buffer, length + 2) != 0) return Fail(errno, start_us);
+  while (memchr(buffer, '\n', received) == NULL) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (poll(&p, 1, 120000) <= 0) return Fail(ETIMEDOUT, start_us);
+    ssize_t n = recv(fd, buffer + received, sizeof buffer - received, 0);
+    if (n == 0) return Fail(received < sizeof buffer ? EPIPE : EMSGSIZE, start_us);
+    if (n < 0) return Fail(errno, start_us);
+    received += (size_t)n;
+  }
+  long long us = NowUs() - start_us;
+  printf("{\"ok\": true, \"us\": %lld, \"answer\": \"", us);
+  for (const char* c = buffer; *c != '\n' && *c != '\r'; ++c) {
+    putchar(*c < ' ' || *c > '~' || *c == '"' || *c == '\\' ? '?' : *c);
+  }
+  printf("\"}\n");
+}
+
 static void Ping(int id, long size) {
   int fd = *Slot(id);
   long long start_us = NowUs();
@@ -357,13 +383,15 @@ static void Lookup(const char* host) {
 
 static int Drive(void) {
   char line[512], word[32], host[256];
-  int id, port;
+  int id, port, at;
   long number, count, interval;
   while (fgets(line, sizeof line, stdin) != NULL) {
     if (sscanf(line, "connect %d %255s %d", &id, host, &port) == 3) {
       Connect(id, host, port);
     } else if (sscanf(line, "ping %d %ld", &id, &number) == 2) {
       Ping(id, number);
+    } else if (sscanf(line, "ask %d %n", &id, &at) == 1) {
+      Ask(id, line + at);
     } else if (sscanf(line, "trips %d %ld %ld %ld", &id, &number, &count, &interval) == 4) {
       Trips(id, number, count, interval);
     } else if (sscanf(line, "udp-trips %255s %d %ld", host, &port, &count) == 3) {

@@ -10,13 +10,14 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr uint16_t kPort = 6379;
+constexpr uint16_t kPort = kServicePort;
 constexpr uint16_t kDatagramPort = 53;
+constexpr uint64_t kNoOther = 99;  // nothing else in this step
 
 // As a kernel repeats a SYN: 1, 3, 7 and 15 s after the first.
 constexpr int kTriesMax = 5;
-// In a calm world.
-constexpr Duration kAnswerBound = seconds(9);
+// In a calm world; the second where hosts may be on their way to disk.
+constexpr Duration kAnswerBound = seconds(9), kAnswerBoundOfDisk = seconds(15);
 
 }  // namespace
 
@@ -26,6 +27,7 @@ IpAddress ClusterSimulation::SourceOf(Node from) {
 }
 
 void ClusterSimulation::SendFrom(Node from, const std::vector<uint8_t>& bytes) {
+  CountSent(bytes);
   if (from != kImd) {
     if (SimAgent* agent = FindAgent(from)) agent->Send(bytes);
     return;
@@ -34,7 +36,7 @@ void ClusterSimulation::SendFrom(Node from, const std::vector<uint8_t>& bytes) {
   Turn([&] {
     BeforeGateway(bytes);
     controller_->gateway().from_stack().Write(SinglePacket(bytes));
-    AfterGateway(bytes);
+    AfterGateway();
   });
 }
 
@@ -43,7 +45,7 @@ void ClusterSimulation::SendCall(HostId to, Node from) {
   Call& call = calls_[number];
   call.to = to;
   call.from = from;
-  call.bound = world_.Now() + kAnswerBound;
+  call.bound = world_.Now() + (disk_ ? kAnswerBoundOfDisk : kAnswerBound);
   call.must_be_answered = calm_ && from == kImd && controller_ != nullptr;
   Trace(absl::StrCat("call ", number, " of h", to, " by node ", from));
   RepeatCall(number);
@@ -102,7 +104,10 @@ void ClusterSimulation::OnProgramGets(SimAgent& agent, const std::vector<uint8_t
   if (agent.id().incarnation < newest)
     Fail(absl::StrCat("a packet came to ", agent.Text(), ", and #", newest, " was there before"));
   newest = std::max(newest, agent.id().incarnation);
+  CountServed(agent, *view);
   if (view->is_syn()) {
+    const Endpoint peer{view->source, view->source_port};
+    if (disk_) agent.memory().connections.try_emplace(peer, SimAgent::Connection{view->tcp_sequence + 1, 1001});
     agent.Send(BuildTcp({view->destination, view->destination_port},
                         {view->source, view->source_port},
                         {.sequence = 1000,
@@ -113,16 +118,26 @@ void ClusterSimulation::OnProgramGets(SimAgent& agent, const std::vector<uint8_t
     OnRefusal(view->destination_port);
   } else if (view->is_tcp() && (view->tcp_flags & kTcpSyn) != 0) {
     OnSynAck(view->destination_port);
+  } else if (disk_ && view->is_tcp() && !view->is_rst()) {
+    if (view->destination_port != kPort) {
+      OnSaid(*view);
+    } else if (view->payload_size() > 0) {
+      OnDataToProgram(agent, *view, bytes);
+    }
   }
 }
 
 void ClusterSimulation::OnSynAck(uint32_t number) {
-  if (calls_.erase(number) == 0) return;
+  const auto it = calls_.find(number);
+  if (it == calls_.end()) return;
+  BeginConversation(number, it->second);
+  calls_.erase(it);
   Trace(absl::StrCat("call ", number, " is answered"));
   ++reached_.answered;
 }
 
 void ClusterSimulation::OnRefusal(uint32_t number) {
+  OnReset(number);
   const auto it = calls_.find(number);
   if (it == calls_.end()) return;
   Trace(absl::StrCat("call ", number, " is refused"));
@@ -142,7 +157,10 @@ void ClusterSimulation::Step() {
                               world_.Chance(60)
                           ? agent->node()
                           : kImd;
-  switch (world_.random().Below(10)) {
+  const bool talked = disk_ && world_.Chance(30) && StepOfConversation();
+  switch (talked ? kNoOther : world_.random().Below(10)) {
+    case kNoOther:
+      break;
     case 0:
       if (controller_ == nullptr) break;
       Turn([&] {

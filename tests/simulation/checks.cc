@@ -1,5 +1,9 @@
 // What must hold.
 
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "tests/simulation/cluster_simulation.h"
 
@@ -10,13 +14,17 @@ using orchestrator::Activator;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr uint16_t kPort = 6379;
+constexpr uint16_t kPort = kServicePort;
 constexpr uint16_t kDatagramPort = 53;
-constexpr uint32_t kAnswer = 0x10000;  // beside the numbers of calls
+// Beside the numbers of calls.
+constexpr uint32_t kAnswer = 0x10000, kReset = 0x20000, kResetByHost = 0x30000;
 
 // 0: it is none that is followed.
 uint32_t KeyOf(const IpView& view) {
-  if (view.is_rst()) return 0;
+  // (Where hosts are on disk it may be held.)
+  if (view.is_rst())
+    return view.source_port == kPort ? kResetByHost | view.destination_port
+                                     : kReset | view.source_port;
   if (view.is_tcp() && view.source_port == kPort) return kAnswer | view.destination_port;
   if (view.is_tcp() && view.destination_port == kPort) return view.source_port;
   if (view.is_udp() && view.destination_port == kDatagramPort) return view.source_port;
@@ -38,58 +46,91 @@ uint32_t RefusedBy(const IpView& view, const std::vector<uint8_t>& bytes) {
 
 // ---- packets ----------------------------------------------------------------
 
+// `bytes` is about to go into the gateway. Until AfterGateway it counts as held, so
+// that whatever is refused from within finds it.
 void ClusterSimulation::BeforeGateway(const std::vector<uint8_t>& bytes) {
   const std::optional<IpView> view = ParseIp(bytes);
   const Activator::Counters& counters = controller_->activator().counters();
-  held_before_ = counters.held;
-  duplicates_before_ = counters.duplicates;
+  passing_ = {.bytes = &bytes,
+              .held = counters.held,
+              .not_held = counters.duplicates + counters.over_limit};
   const uint32_t key = KeyOf(*view);
-  known_before_ = held_.contains(key);
   const std::optional<HostId> host = table_->FindByAddress(view->destination);
-  if (key == 0 || !host.has_value() || known_before_) return;
-  // Whatever is refused from within finds it here.
-  held_[key] = {*host, world_.Now() + spec_.hosts[*host].start_timeout, view->source};
-  held_[key].source_gone = view->source != spec_.gateway && !Lives(view->source);
+  if (key == 0 || !host.has_value()) return;
+  passing_.key = key;
+  const auto [it, first] = held_.try_emplace(key);
+  ++it->second.copies;
+  if (!first) return;
+  it->second.host = *host;
+  it->second.bound = world_.Now() + spec_.hosts[*host].start_timeout;
+  it->second.source = view->source;
+  it->second.source_gone =
+      view->is_rst() || (view->source != spec_.gateway && !Lives(view->source));
 }
 
-void ClusterSimulation::AfterGateway(const std::vector<uint8_t>& bytes) {
+void ClusterSimulation::AfterGateway() {
+  const Passing passing = std::exchange(passing_, Passing());
+  const auto it = held_.find(passing.key);
+  if (it == held_.end()) return;
   const Activator::Counters& counters = controller_->activator().counters();
-  if (counters.held != held_before_ && known_before_) {
-    Held& held = held_[KeyOf(*ParseIp(bytes))];
-    ++held.copies;
-    held.bound = world_.Now() + spec_.hosts[held.host].start_timeout;
+  if (counters.held != passing.held) {
+    it->second.bound = world_.Now() + spec_.hosts[it->second.host].start_timeout;
+    return;
   }
-  if (counters.held != held_before_ || counters.duplicates != duplicates_before_) return;
-  held_.erase(KeyOf(*ParseIp(bytes)));  // it was passed on, refused or dropped
+  // Passed on, or refused at once: that was counted. Others like it may still be held.
+  const bool left =
+      passing.gone > 0 && counters.duplicates + counters.over_limit == passing.not_held;
+  if (!left) OneIsGone(passing.key);
 }
 
 // Each copy of a packet is passed on or refused by itself.
 void ClusterSimulation::OneIsGone(uint32_t key) {
+  if (key == 0) return;
+  if (key == passing_.key) ++passing_.gone;
   const auto it = held_.find(key);
   if (it != held_.end() && --it->second.copies == 0) held_.erase(it);
 }
 
+// imd sends `bytes` to somebody.
+void ClusterSimulation::OnSentByImd(const IpView& view, const std::vector<uint8_t>& bytes) {
+  // A refusal that only passes is not imd's.
+  if (passing_.bytes != nullptr && bytes == *passing_.bytes) return OneIsGone(KeyOf(view));
+  const uint32_t key = KeyOf(view);
+  OneIsGone(key != 0 && held_.contains(key) ? key : RefusedBy(view, bytes));
+}
+
 void ClusterSimulation::OnGatewaySends(const tunnel::PublicKey&, const std::vector<uint8_t>& bytes) {
-  const std::optional<IpView> view = ParseIp(bytes);
-  if (!view.has_value()) return;
-  OneIsGone(KeyOf(*view));
-  OneIsGone(RefusedBy(*view, bytes));
+  if (const std::optional<IpView> view = ParseIp(bytes)) OnSentByImd(*view, bytes);
 }
 
 void ClusterSimulation::ToStack(const std::vector<uint8_t>& bytes) {
   const std::optional<IpView> view = ParseIp(bytes);
-  OneIsGone(RefusedBy(*view, bytes));
+  OnSentByImd(*view, bytes);
   if (trace_) Trace(absl::StrCat("to the stack: ", DescribePacket(bytes)));
   if (view->is_rst()) {
     OnRefusal(view->destination_port);
   } else if (view->is_tcp() && (view->tcp_flags & kTcpSyn) != 0) {
     OnSynAck(view->destination_port);
+  } else if (disk_ && view->is_tcp()) {
+    OnSaid(*view);
   }
+}
+
+void ClusterSimulation::CountSent(const std::vector<uint8_t>& bytes) {
+  if (doubles_) return;
+  if (const uint32_t key = KeyOf(*ParseIp(bytes)); key != 0 && key < kAnswer) ++sent_[key];
+}
+
+void ClusterSimulation::CountServed(const SimAgent& agent, const IpView& view) {
+  if (doubles_) return;
+  const uint32_t key = KeyOf(view);
+  if (key == 0 || key >= kAnswer || ++served_[key] <= sent_[key]) return;
+  Fail(absl::StrCat("packet ", key, " came to ", agent.Text(), " more often than it was sent"));
 }
 
 void ClusterSimulation::OnLost(SimAgent& agent, const std::vector<uint8_t>& bytes, bool idle) {
   const std::optional<IpView> view = ParseIp(bytes);
-  if (!calm_ || KeyOf(*view) == 0 || !idle) return;
+  if (!calm_ || KeyOf(*view) == 0 || KeyOf(*view) >= kReset || !idle) return;
   Fail(absl::StrCat("a packet came to ", agent.Text(), ", which was released as idle"));
 }
 
@@ -105,6 +146,9 @@ void ClusterSimulation::Check() {
   for (const auto& [number, call] : calls_)
     if (call.must_be_answered && call.bound < now)
       Fail(absl::StrCat("call ", number, " of h", call.to, " is not answered"));
+  for (const auto& [number, conversation] : conversations_)
+    if (conversation.lasts && conversation.tries > 0 && conversation.bound < now)
+      Fail(absl::StrCat("what was said on ", number, " to h", conversation.to, " is not answered"));
   CheckGroups();
   if (controller_ == nullptr) return;
   const Activator& activator = controller_->activator();
@@ -141,10 +185,14 @@ void ClusterSimulation::CheckGroups() {
   }
   const Instant now = world_.Now();
   const bool may_be = controller_ == nullptr || now < cut_until_ || running == 0 || paused == 0;
-  if (may_be) split_since_ = now;
-  // A beat that does not come ends an attempt to fall asleep only then.
+  // Members fall asleep one after the other: the bound is that of one step. A beat that
+  // does not come ends an attempt only then.
+  if (may_be || std::exchange(paused_before_, paused) != paused) split_since_ = now;
   constexpr Duration bound = orchestrator::GroupSuspender::kStageMax + seconds(6);
-  if (now - split_since_ > bound) Fail("a frozen member beside one that runs");
+  if (now - split_since_ > bound) {
+    for (const auto& [node, agent] : agents_) Trace(agent->Text());
+    Fail("a frozen member beside one that runs");
+  }
   const bool all = paused == members && running == 0;
   if (all && !all_paused_) ++reached_.group_sleeps;
   all_paused_ = all;
@@ -169,7 +217,8 @@ void ClusterSimulation::CheckRest() {
     if (state == HostState::kRunning || state == HostState::kPaused) {
       if (agent->paused() != (state == HostState::kPaused))
         Fail(absl::StrCat(text, ", but its instance: ", agent->Text()));
-    } else if (state != HostState::kImaginary) {
+    } else if (state != HostState::kImaginary &&
+               (state != HostState::kCheckpointed || !GoesToDisk(host))) {
       Fail(absl::StrCat("left alone, ", text));
     }
     const bool follows_running = std::any_of(
@@ -187,7 +236,7 @@ void ClusterSimulation::CheckRest() {
       ++reached_.restless_groups;
       continue;
     }
-    if (released && state != HostState::kImaginary)
+    if (released && state != HostState::kImaginary && state != HostState::kCheckpointed)
       Fail(absl::StrCat("left alone, ", text, ", and is not released"));
   }
   if (processes_.running.size() != agents_.size()) Fail("processes are not counted right");
@@ -208,6 +257,11 @@ void ClusterSimulation::CheckNothingLeft() {
   if (controller_->control().NextDeadline() != kNever) Fail("a message is left");
   if (controller_->groups().NextDeadline() != kNever) Fail("a deadline of a group is left");
   if (tunnel_->peers() != 0) Fail("a peer is left");
+  if (disk_) {
+    for (const auto& entry : std::filesystem::directory_iterator(spec_.checkpoints_directory))
+      if (entry.path().filename().string()[0] != '.')
+        Fail(absl::StrCat("left on disk: ", entry.path().filename().string()));
+  }
   if (!waiters_.empty() && !waiters_.begin()->second.empty()) Fail("somebody waits for ever");
 }
 

@@ -4,6 +4,7 @@
 #include "tests/simulation/cluster_simulation.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,13 @@ using orchestrator::Controller;
 using orchestrator::HostSpec;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+namespace {
+
+constexpr uint64_t kDiskSeed = 0x6469736b;
+constexpr char kCheckpoints[] = "/checkpoints";
+
+}  // namespace
 
 class ClusterSimulation::StackSink final : public PacketSink {
  public:
@@ -41,9 +49,14 @@ void ClusterSimulation::Reached::Add(const Reached& other) {
   starts += other.starts;
   thaws += other.thaws;
   lost += other.lost;
+  checkpoints += other.checkpoints;
+  restores += other.restores;
+  said += other.said;
+  keepalives += other.keepalives;
 }
 
-ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory, bool trace)
+ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory, bool trace,
+                                     bool disk)
     : world_(seed), directory_(directory), trace_(trace), loop_(*EventLoop::Create(world_.clock())) {
   const uint64_t kind = world_.random().Below(4);
   calm_ = kind == 0;
@@ -53,11 +66,19 @@ ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory
     world_.faults.duplicate = world_.random().Below(30);
     world_.faults.late = world_.random().Below(30);
     world_.faults.reorder = true;
+    doubles_ = true;
   }
   if (deaths_) {
     start_failures_ = world_.Chance(50) ? 0 : world_.random().Below(40);
     hangs_ = world_.Chance(50) ? 0 : world_.random().Below(20);
     slow_disk_ = world_.Chance(50) ? 0 : 50;
+  }
+  // Beside the others, so that a seed without a disk is what it was.
+  disk_ = disk && SeededRandom(seed + kDiskSeed).Below(3) > 0;
+  if (disk_) {
+    std::filesystem::remove_all(directory_ + kCheckpoints);
+    std::filesystem::create_directory(directory_ + kCheckpoints);
+    disk_failures_ = deaths_ ? world_.random().Below(40) : 10;
   }
   world_.random().Fill(gateway_key_.bytes);
   MakeSpec();
@@ -76,6 +97,7 @@ void ClusterSimulation::MakeSpec() {
   spec_.network = *IpPrefix::Parse("10.77.0.0/16");
   spec_.gateway = IpAddress::V4(0x0a4d0001);
   spec_.domain = "sim.im";
+  spec_.checkpoints_directory = directory_ + kCheckpoints;
   const size_t hosts = 1 + random.Below(5);
   for (size_t i = 0; i < hosts; ++i) {
     HostSpec host;
@@ -116,6 +138,14 @@ void ClusterSimulation::MakeSpec() {
     }
     spec_.groups.push_back(std::move(group));
   }
+  for (size_t i = 0; disk_ && i < hosts; ++i) {
+    HostSpec& host = spec_.hosts[i];
+    // Who comes after one that goes to disk waits for it.
+    if (calm_) host.start_timeout = seconds(10);
+    if (host.group.empty() && world_.Chance(60))
+      host.on_release = orchestrator::OnRelease::kCheckpoint;
+  }
+  if (disk_) limits_.timer_on_disk_min = world_.UpTo(seconds(3));
   limits_.starting_max = 1 + random.Below(4);
   limits_.backoff.first = milliseconds(1 + random.Below(400));
   limits_.backoff.max = seconds(1 + random.Below(10));
@@ -138,6 +168,10 @@ void ClusterSimulation::StartImd() {
   Controller::Options options;
   options.state_dir = directory_;
   options.gateway_key = gateway_key_;
+  if (disk_) {
+    options.criu = "criu";
+    options.checkpoints_directory = spec_.checkpoints_directory;
+  }
   options.gateway_endpoint = EndpointOfNode(kImd);
   options.life = imd_;
   options.first_incarnation = orchestrator::FirstIncarnation(saved_, options.life);
@@ -212,6 +246,7 @@ void ClusterSimulation::OnTransition(const orchestrator::Transition& t) {
                        HostStateName(t.to), ": ", t.reason));
   if (t.to == HostState::kRunning) waiters_.erase(t.host);
   if (t.to == HostState::kStarting) ++reached_.starts;
+  if (t.to == HostState::kRestoring) ++reached_.restores;
   if (t.from == HostState::kPaused && t.to == HostState::kRunning) ++reached_.thaws;
   if (t.from == HostState::kReleasing && t.to == HostState::kRunning) ++reached_.releases_cancelled;
   // The moments in which wakes and releases meet.
@@ -257,7 +292,7 @@ void ClusterSimulation::ToGateway(SimAgent& from, uint64_t imd, const std::vecto
       if (!tunnel_->HasSession(key)) return;
       BeforeGateway(bytes);
       controller.gateway().Write(SinglePacket(bytes));
-      AfterGateway(bytes);
+      AfterGateway();
     });
   });
 }
@@ -408,7 +443,7 @@ void ClusterSimulation::ToRest() {
   steps_over_ = true;
   world_.faults = {};
   world_.Heal();
-  start_failures_ = hangs_ = slow_disk_ = 0;
+  start_failures_ = hangs_ = slow_disk_ = disk_failures_ = 0;
   disk_full_ = memory_full_ = dies_in_turn_ = deaths_ = false;
   if (controller_ == nullptr) StartImd();
   Pass(seconds(90));
@@ -416,7 +451,9 @@ void ClusterSimulation::ToRest() {
   const auto moves = [this] {
     for (HostId host = 0; host < spec_.hosts.size(); ++host) {
       const HostState state = (*table_)[host].state;
-      if (state == HostState::kReleasing || state == HostState::kStarting) return true;
+      if (state == HostState::kReleasing || state == HostState::kStarting ||
+          state == HostState::kRestoring)
+        return true;
     }
     return false;
   };
@@ -429,7 +466,13 @@ void ClusterSimulation::ToRest() {
     calls_[packet_number_].must_be_answered = true;
     Pass(seconds(10));  // one after the other: start slots may be few
   }
+  // In a calm world they have lasted.
+  for (const uint32_t number : LastingConversations()) {
+    if (conversations_.contains(number)) Say(number);
+    Pass(seconds(15));
+  }
   if (failed()) return;
+  conversations_.clear();
   bool down = false;
   Turn([&] { controller_->Shutdown("im down", world_.Chance(50), [&down] { down = true; }); });
   Pass(seconds(60));

@@ -8,7 +8,8 @@
 // Seeds are of several kinds: a calm world; a bad network; a world in which
 // providers fail, hang, are slow, tell things twice or late, agents, programs and
 // imd die at any step (imd is started again from what it has saved), and disk and
-// memory are full for a while; and all of that at once.
+// memory are full for a while; and all of that at once. In most of them some hosts go
+// to disk (`on_release: checkpoint`), which takes time, fails, and ends in the middle.
 //
 // Checked all the time:
 //  1. A packet that is held is delivered or refused within its host's
@@ -21,17 +22,22 @@
 //     comes to an instance that was released: wake beats suspend.
 //  5. States change along the table (HostTable checks); starts in flight stay
 //     below the cap.
-//  6. A group is not left with a frozen member beside one that runs. In a calm
-//     world hardly anybody misses a beat (counted: group_suspender.h cannot
-//     promise it to who is woken while the group falls asleep): whoever is thawed
-//     after more than its timeout finds something of each fellow that it exchanges
-//     beats with (not where beats go in a circle).
+//  6. Nothing is delivered more often than it was sent.
+//  7. A checkpoint is restored at most once, and none after a newer instance ran. In a
+//     calm world nothing in memory is lost: connections to hosts on disk are answered,
+//     and never reset; their keepalives are answered without the host.
+//  8. A group is not left with a frozen member beside one that runs for longer than a
+//     step of falling asleep may take. In a calm world hardly anybody misses a beat
+//     (counted: group_suspender.h cannot promise it to who is woken while the group
+//     falls asleep): whoever is thawed after more than its timeout finds something of
+//     each fellow that it exchanges beats with (not where beats go in a circle).
 // And at the end, when the world is well again and left alone:
-//  7. Hosts rest as their policies say (of groups, all but very few); what the table says of each is what its
-//     instance does; there is no instance that imd does not know.
-//  8. Every host answers a call.
-//  9. After the shutdown nothing is left: no instance, packet, record, peer,
-//     message or deadline.
+//  9. Hosts rest as their policies say (of groups, all but very few); what the table
+//     says of each is what its instance does; there is no instance that imd does not
+//     know.
+//  10. Every host answers a call.
+//  11. After the shutdown nothing is left: no instance, packet, record, peer,
+//     message, checkpoint or deadline.
 
 #ifndef IM_TESTS_SIMULATION_CLUSTER_SIMULATION_H_
 #define IM_TESTS_SIMULATION_CLUSTER_SIMULATION_H_
@@ -40,10 +46,12 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/event_loop.h"
+#include "base/ip_header.h"
 #include "orchestrator/cluster_spec.h"
 #include "orchestrator/controller.h"
 #include "tests/simulation/sim_agent.h"
@@ -64,12 +72,13 @@ class ClusterSimulation final : public SimAgent::Delegate,
   // Figures that say whether a simulation reaches what it is for.
   struct Reached {
     uint64_t answered = 0, refused = 0, imd_deaths = 0, agent_deaths = 0, releases_cancelled = 0,
-             group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0;
+             group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0,
+             checkpoints = 0, restores = 0, said = 0, keepalives = 0;
     void Add(const Reached& other);
   };
 
-  // `directory` exists. `trace`: what happens, to stderr.
-  ClusterSimulation(uint64_t seed, const std::string& directory, bool trace);
+  // `directory` exists. `trace`: what happens, to stderr. `disk`: hosts may go there.
+  ClusterSimulation(uint64_t seed, const std::string& directory, bool trace, bool disk = true);
   ~ClusterSimulation() override;
 
   void RunAll();
@@ -89,6 +98,9 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void OnExit(SimAgent& agent, const proto::ExitReport& report) override;
   void OnMissedBeat(SimAgent& agent, const IpAddress& fellow) override;
   bool BeatsAreChecked() override { return calm_ && shape_ != Shape::kCircle; }
+  SimAgent::DiskFate FateOnDisk(HostId host, bool restore) override;
+  void OnCheckpointed(SimAgent& agent) override;
+  void OnMemory(SimAgent& agent, const SimAgent::Memory& memory) override;
   // SimTunnel::Delegate:
   void OnGatewaySends(const tunnel::PublicKey& peer, const std::vector<uint8_t>& bytes) override;
   void HandshakeToAgent(Node node, const tunnel::PublicKey& key) override;
@@ -117,7 +129,30 @@ class ClusterSimulation final : public SimAgent::Delegate,
     Instant bound;
     IpAddress source;
     bool source_gone = false;  // nobody can be told any more
-    size_t copies = 1;
+    size_t copies = 0;
+  };
+  // A packet in the gateway's hands.
+  struct Passing {
+    const std::vector<uint8_t>* bytes = nullptr;
+    uint32_t key = 0;
+    int gone = 0;  // of its key, since then
+    uint64_t held = 0, not_held = 0;  // the activator's counters before
+  };
+  // A connection that a call became.
+  struct Conversation {
+    HostId to = 0;
+    Node from = kImd;
+    bool lasts = false;         // and must be answered
+    uint32_t next = 0;          // sequence numbers: to be sent,
+    uint32_t acknowledged = 1001;  // to come
+    int tries = 0;              // of what waits for its answer; 0: nothing does
+    Instant bound = kNever;
+  };
+  // Of a host: of the program that ran last, or of what is on disk.
+  struct NewestMemory {
+    Node life = 0;
+    uint32_t snapshot = 0;
+    bool used = false;
   };
   class StackSink;
 
@@ -146,10 +181,27 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void OnSynAck(uint32_t number);
   void OnRefusal(uint32_t number);
 
+  // conversations.cc
+  bool GoesToDisk(HostId host);
+  void BeginConversation(uint32_t number, const Call& call);
+  bool StepOfConversation();
+  void Say(uint32_t number);
+  void RepeatSaying(uint32_t number, uint32_t sequence);
+  void SendKeepalive(uint32_t number);
+  std::vector<uint8_t> ConversationPacket(uint32_t number, uint32_t sequence,
+                                          std::span<const uint8_t> data);
+  void OnSaid(const IpView& view);
+  void OnReset(uint32_t number);
+  std::vector<uint32_t> LastingConversations() const;
+  void OnDataToProgram(SimAgent& agent, const IpView& view, const std::vector<uint8_t>& bytes);
+
   // checks.cc
+  void CountSent(const std::vector<uint8_t>& bytes);
+  void CountServed(const SimAgent& agent, const IpView& view);
   void BeforeGateway(const std::vector<uint8_t>& bytes);
-  void AfterGateway(const std::vector<uint8_t>& bytes);
+  void AfterGateway();
   void OneIsGone(uint32_t key);
+  void OnSentByImd(const IpView& view, const std::vector<uint8_t>& bytes);
   void Check();
   void CheckGroups();
   void CheckRest();
@@ -159,8 +211,8 @@ class ClusterSimulation final : public SimAgent::Delegate,
   World world_;
   const std::string directory_;
   const bool trace_;
-  bool calm_ = false, deaths_ = false, steps_over_ = false;
-  uint64_t start_failures_ = 0, hangs_ = 0;
+  bool calm_ = false, deaths_ = false, disk_ = false, doubles_ = false, steps_over_ = false;
+  uint64_t start_failures_ = 0, hangs_ = 0, disk_failures_ = 0;
   Shape shape_ = Shape::kSilent;
   orchestrator::ClusterSpec spec_;
   orchestrator::Activator::Limits limits_;
@@ -186,13 +238,18 @@ class ClusterSimulation final : public SimAgent::Delegate,
 
   // What is promised.
   std::map<uint32_t, Call> calls_;
+  std::map<uint32_t, Conversation> conversations_;  // by their numbers
+  std::map<HostId, NewestMemory> memories_;
+  uint32_t keepalive_ = 0;  // not answered yet
   std::map<uint32_t, Held> held_;  // by the packet's number
+  // Of each number, where the network does not double packets.
+  std::map<uint32_t, int> sent_, served_;
   std::map<HostId, std::multiset<Instant>> waiters_;
   std::map<HostId, uint64_t> newest_served_;
-  bool known_before_ = false;
-  uint64_t held_before_ = 0, duplicates_before_ = 0;
+  Passing passing_;
   uint32_t packet_number_ = 0;
   Instant split_since_, cut_until_;
+  size_t paused_before_ = 0;  // of the group
   bool all_paused_ = false;
   Reached reached_;
   std::string failure_;

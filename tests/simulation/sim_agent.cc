@@ -1,3 +1,6 @@
+// What it says and does. sim_agent_network.cc: its tunnel; sim_agent_disk.cc: to disk,
+// and back.
+
 #include "tests/simulation/sim_agent.h"
 
 #include <algorithm>
@@ -5,11 +8,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
 #include "base/ip_build.h"
 #include "orchestrator/cause.h"
 #include "orchestrator/control_channel.h"
-#include "orchestrator/packet_use.h"
 
 namespace im::simulation {
 namespace {
@@ -18,17 +19,9 @@ using orchestrator::kControlPort;
 
 // agent.cc
 constexpr Duration kGoodbyeMax = std::chrono::milliseconds(300);
-// direct_peers.h
-constexpr Duration kReconnectAfter = std::chrono::seconds(5);
-
-constexpr uint16_t kBeatPort = 7000;
 
 IpAddress FromBytes(const std::string& bytes) {
   return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-}
-
-std::span<const uint8_t> Payload(const IpView& view, const std::vector<uint8_t>& bytes) {
-  return std::span(bytes).subspan(view.payload_offset, view.payload_size());
 }
 
 agent::IdleDetector::Policy PolicyOf(const proto::IdlePolicy& idle) {
@@ -57,6 +50,8 @@ SimAgent::SimAgent(Delegate& delegate, Node node, orchestrator::HostId host,
       detector_(PolicyOf(request.idle()), *this),
       give_up_at_(world_.Now() + std::chrono::milliseconds(request.start_timeout_ms())) {
   if (request.has_group()) group_.emplace(request.group(), world_.Now(), *this);
+  if (request.has_checkpointing()) checkpointing_ = request.checkpointing();
+  if (request.checkpointing().restore()) ReadCheckpoint();
   After(behaviour.boot / 2, &SimAgent::ConnectGateway);
   if (!behaviour.hangs || behaviour.stop > Duration(0))
     After(behaviour.boot, &SimAgent::StartProgram);
@@ -83,157 +78,21 @@ std::string SimAgent::Text() const {
                       group);
 }
 
-// ---- the tunnel -------------------------------------------------------------
-
-void SimAgent::ConnectGateway() {
-  connect_at_ = world_.Now() + kHandshakeRepeat;
-  delegate_.HandshakeToGateway(*this);
-}
-
-void SimAgent::OnHandshakeOfGateway(uint64_t imd) { OnGatewayAnswers(imd); }
-
-void SimAgent::OnGatewayAnswers(uint64_t imd) {
-  connect_at_ = gateway_silent_since_ = kNever;
-  const bool fresh = std::exchange(imd_, imd) != imd;
-  gateway_seen_ = true;
-  for (const std::vector<uint8_t>& bytes : std::exchange(waiting_, {})) SendByGateway(bytes);
-  if (fresh) JoinControl();
-}
-
-void SimAgent::JoinControl() {
-  if (gateway_seen_ && program_) control_.OnConnected(world_.Now());
-}
-
-void SimAgent::SendByGateway(const std::vector<uint8_t>& bytes) {
-  if (imd_ == 0) {
-    waiting_.push_back(bytes);
-    return;
-  }
-  if (gateway_silent_since_ == kNever) gateway_silent_since_ = world_.Now();
-  delegate_.ToGateway(*this, imd_, bytes);
-}
-
-void SimAgent::ConnectPeer(const IpAddress& address) {
-  const auto it = peers_.find(address);
-  if (it == peers_.end() || it->second.up) return;
-  it->second.asked_at = world_.Now();
-  SimAgent* const other = delegate_.FindAgent(it->second.key);
-  const Node to = other == nullptr ? kImd : other->node();
-  if (other == nullptr) return;
-  world_.Carry(node_, to, [&d = delegate_, from = node_, to, address] {
-    SimAgent* const there = d.FindAgent(to);
-    SimAgent* const here = d.FindAgent(from);
-    if (there == nullptr || here == nullptr || there->ended_) return;
-    // Who was not introduced is not answered.
-    const auto known = there->peers_.find(here->address_);
-    if (known == there->peers_.end() || known->second.key != here->key_) return;
-    known->second.up = true;
-    known->second.silent_since = kNever;
-    d.world().Carry(to, from, [&d, from, to] {
-      SimAgent* const a = d.FindAgent(from);
-      SimAgent* const b = d.FindAgent(to);
-      if (a == nullptr || b == nullptr) return;
-      const auto peer = a->peers_.find(b->address_);
-      if (peer == a->peers_.end() || peer->second.key != b->key_) return;
-      peer->second.up = true;
-      peer->second.silent_since = kNever;
-    });
-  });
-}
-
-void SimAgent::Send(const std::vector<uint8_t>& packet) {
-  const std::optional<IpView> view = ParseIp(packet);
-  const Instant now = world_.Now();
-  const bool heartbeat = group_ && group_->IsFellow(view->destination) &&
-                         !group_->OnFellow(view->destination, false, packet.size(), now);
-  if (!heartbeat && !ended_) {
-    detector_.OnUse(now);
-    if (may_be_woken() && !paused_) Wake({});
-  }
-  const auto it = peers_.find(view->destination);
-  if (it == peers_.end()) return SendByGateway(packet);
-  Peer& peer = it->second;
-  if (peer.up && peer.silent_since != kNever && now - peer.silent_since > kSilenceMax)
-    peer.up = false;  // the session is lost
-  if (!peer.up) {
-    if (now - peer.asked_at >= kReconnectAfter) ConnectPeer(view->destination);
-    return SendByGateway(packet);
-  }
-  if (peer.silent_since == kNever) peer.silent_since = now;
-  SimAgent* const other = delegate_.FindAgent(peer.key);
-  if (other == nullptr) {
-    // Its socket is gone, or somebody else's.
-    delegate_.OnLost(*this, packet, /*idle=*/false);
-    return;
-  }
-  world_.Carry(node_, other->node(), [&d = delegate_, to = other->node(), key = key_, packet] {
-    if (SimAgent* there = d.FindAgent(to)) there->OnDirectPacket(key, packet);
-  });
-}
-
-void SimAgent::OnDirectPacket(const tunnel::PublicKey& from, const std::vector<uint8_t>& bytes) {
-  const auto it = std::find_if(peers_.begin(), peers_.end(), [&](const auto& entry) {
-    return entry.second.key == from;
-  });
-  if (it == peers_.end()) return;  // no session with it any more
-  it->second.silent_since = kNever;
-  // A keepalive says that it was received.
-  if (SimAgent* sender = delegate_.FindAgent(from)) {
-    world_.Carry(node_, sender->node(), [&d = delegate_, to = sender->node(), a = address_] {
-      SimAgent* const back = d.FindAgent(to);
-      if (back == nullptr) return;
-      if (const auto p = back->peers_.find(a); p != back->peers_.end())
-        p->second.silent_since = kNever;
-    });
-  }
-  OnInside(bytes);
-}
-
-void SimAgent::OnPacket(uint64_t imd, const std::vector<uint8_t>& bytes) {
-  if (imd != imd_) return;  // of no session
-  gateway_silent_since_ = kNever;
-  OnInside(bytes);
-}
-
-void SimAgent::OnInside(const std::vector<uint8_t>& bytes) {
-  const std::optional<IpView> view = ParseIp(bytes);
-  IM_CHECK(view.has_value());
-  if (view->source == gateway_ && view->is_udp() && view->destination_port == kControlPort) {
-    control_.OnMessage(Payload(*view, bytes));
-    return;
-  }
-  const Instant now = world_.Now();
-  if (ended_) {
-    // Its kernel refuses, by way of the gateway.
-    if (const auto refusal = BuildRefusal(bytes, RefusalKind::kPort)) SendByGateway(*refusal);
-    return;
-  }
-  if (stopping_) return delegate_.OnLost(*this, bytes, released_as_idle_);
-  const bool heartbeat = group_ && group_->IsFellow(view->source) &&
-                         !group_->OnFellow(view->source, true, bytes.size(), now);
-  if (!heartbeat && orchestrator::UseOfPacket(*view) == orchestrator::PacketUse::kWakes) {
-    detector_.OnUse(now);
-    if (may_be_woken()) Wake(orchestrator::ToProto(orchestrator::CauseOfPacket(*view)));
-  }
-  if (view->is_udp() && view->destination_port == kBeatPort) {
-    const std::span<const uint8_t> payload = Payload(*view, bytes);
-    uint32_t sender = 0;
-    memcpy(&sender, payload.data() + 1, sizeof(sender));
-    if (fellow_node_[view->source] != sender) unread_[view->source] = beats_unread_[view->source] = 0;
-    fellow_node_[view->source] = sender;
-    ++unread_[view->source];
-    beats_unread_[view->source] += payload[0];
-  } else {
-    kernel_.push_back(bytes);
-  }
-  if (!paused_) ReadAll();
-}
-
 // ---- the program ------------------------------------------------------------
 
 void SimAgent::StartProgram() {
   if (stopping_ || ended_) return;
   if (behaviour_.start_fails) return End(proto::ExitReport::EXEC_FAILED, 127, "exec p: no such file");
+  if (checkpointing_ && checkpointing_->restore()) {
+    ready_to_restore_ = true;
+    return BeginRestoreIfReady();
+  }
+  memory_.life = node_;
+  delegate_.OnMemory(*this, memory_);
+  RunProgram();
+}
+
+void SimAgent::RunProgram() {
   program_ = may_pause_ = true;
   detector_.OnAwake(world_.Now());
   Publish();
@@ -242,6 +101,7 @@ void SimAgent::StartProgram() {
 }
 
 void SimAgent::ExitProgram(int exit_code) {
+  if (dumping_) return;
   End(proto::ExitReport::EXITED, exit_code, "");
 }
 
@@ -269,6 +129,10 @@ void SimAgent::Beat() {
 }
 
 void SimAgent::Stop() {
+  if (dumping_) {
+    stop_after_dump_ = true;
+    return;
+  }
   if (std::exchange(stopping_, true) || ended_) return;
   StopPausing();
   kill_at_ = world_.Now() + stop_grace_;
@@ -287,13 +151,18 @@ void SimAgent::End(proto::ExitReport::Reason reason, int exit_code, const std::s
   report_.set_message(message);
   program_ = false;
   stopping_ = true;
-  leave_at_ = world_.Now() + kGoodbyeMax;
+  leave_at_ = world_.Now();
+  if (reason != proto::ExitReport::CHECKPOINTED) leave_at_ += kGoodbyeMax;
   Publish();
 }
 
 // ---- pauses -----------------------------------------------------------------
 
 void SimAgent::Wake(const proto::WakeCause& cause) {
+  if (dumping_) {
+    if (!wake_when_loose_) wake_when_loose_ = cause;
+    return;
+  }
   if (group_) {
     group_->Wake(cause, world_.Now());
   } else {
@@ -372,7 +241,7 @@ Instant SimAgent::NextDeadline() const {
   if (ended_) return next;
   next = std::min(next, kill_at_);
   if (!gateway_seen_) next = std::min(next, give_up_at_);
-  if (!may_pause_) return next;
+  if (!may_pause_ || dumping_) return next;
   next = std::min(next, paused_ ? timer_at_ : detector_.NextDeadline());
   return group_ ? std::min(next, group_->NextDeadline()) : next;
 }
@@ -393,7 +262,7 @@ void SimAgent::OnTimer() {
   if (now >= kill_at_) End(proto::ExitReport::RELEASED, 137, "killed: did not stop in time");
   if (!gateway_seen_ && now >= give_up_at_)
     End(proto::ExitReport::TUNNEL_FAILED, 137, "the gateway did not answer");
-  if (!may_pause_) return;
+  if (!may_pause_ || dumping_) return;
   if (group_) group_->OnTimer(now);
   if (paused_) {
     if (now < timer_at_) return;
@@ -419,11 +288,12 @@ void SimAgent::Publish() {
 
 proto::InstanceStatus SimAgent::MakeStatus() const {
   proto::InstanceStatus status;
-  status.set_state(stopping_          ? proto::InstanceStatus::RELEASING
+  status.set_state(stopping_ || dumping_ ? proto::InstanceStatus::RELEASING
                    : refused_release_ ? proto::InstanceStatus::RELEASE_REFUSED
                    : paused_          ? proto::InstanceStatus::PAUSED
                                       : proto::InstanceStatus::RUNNING);
   *status.mutable_wake_cause() = cause_;
+  status.set_not_checkpointed(not_checkpointed_);
   status.set_thaws(thaws_);
   status.set_agent_pid(node_);
   status.set_program_pid(program_ ? node_ : 0);
@@ -459,6 +329,7 @@ void SimAgent::OnPeer(const IpAddress& address, const proto::PeerUpdate& update)
 
 void SimAgent::OnDesired(const proto::DesiredState& desired) {
   refused_release_ = false;
+  not_checkpointed_.clear();
   const bool wake = desired.wake_requests() > std::exchange(wakes_seen_, desired.wake_requests());
   const bool suspend =
       desired.suspend_requests() > std::exchange(suspends_seen_, desired.suspend_requests());
@@ -483,11 +354,12 @@ void SimAgent::OnDesired(const proto::DesiredState& desired) {
 }
 
 void SimAgent::DecideReleaseIfIdle(uint64_t thaws_before) {
-  if (ended_ || stopping_ || control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
+  if (ended_ || stopping_ || dumping_ ||
+      control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
   if (paused_ && !(group_ && group_->waking()) && thaws_ == thaws_before) {
     released_as_idle_ = true;
-    return Stop();
+    return checkpointing_ && control_.desired().to_disk() ? BeginCheckpoint() : Stop();
   }
   refused_release_ = true;
   Publish();

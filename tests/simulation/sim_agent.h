@@ -2,9 +2,10 @@
 //
 // Real: the control messages (agent/control_client.h), the idle detector, the
 // GroupPauser. Made up after agent.cc, pauser.cc and direct_peers.cc: what joins
-// them, the tunnel, the sandbox. The program answers each SYN with SYN+ACK,
-// calls others when it is told to, may have a timer, and as a member of a group
-// sends beats to those it leads, and answers those that come.
+// them, the tunnel, the sandbox, CRIU. The program answers each SYN with SYN+ACK,
+// and data of connections that it has; it calls others when it is told to, may have
+// a timer, and as a member of a group sends beats to those it leads, and answers
+// those that come.
 
 #ifndef IM_TESTS_SIMULATION_SIM_AGENT_H_
 #define IM_TESTS_SIMULATION_SIM_AGENT_H_
@@ -15,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ip_address.h"
 #include "base/ip_header.h"
 #include "orchestrator/agent/control_client.h"
 #include "orchestrator/agent/group_pauser.h"
@@ -28,6 +30,10 @@
 
 namespace im::simulation {
 
+// Where programs listen, and where those of a group get beats.
+inline constexpr uint16_t kServicePort = 6379;
+inline constexpr uint16_t kBeatPort = 7000;
+
 class SimAgent final : public agent::ControlClient::Delegate,
                        public agent::IdleDetector::Delegate,
                        public agent::GroupPauser::Delegate {
@@ -36,6 +42,23 @@ class SimAgent final : public agent::ControlClient::Delegate,
   // Beyond kAnswerMax: so long may wait who is woken in the moment when it fell
   // asleep, since its fellow's answer came just before that.
   static constexpr Duration kTimeout = agent::GroupPauser::kAnswerMax + std::chrono::seconds(1);
+
+  // How it goes to disk, or comes back.
+  struct DiskFate {
+    Duration takes{0};
+    bool fails = false;
+    bool lost = false;  // what was in its memory
+  };
+  // What is in its program's memory. An incarnation that is restored has that of
+  // the one that began this life.
+  struct Connection {
+    uint32_t receive_next = 0, send_next = 0;
+  };
+  struct Memory {
+    Node life = 0;          // who began it
+    uint32_t snapshot = 0;  // how often it went to disk
+    std::map<Endpoint, Connection> connections;  // by their peers
+  };
 
   class Delegate {
    public:
@@ -55,6 +78,10 @@ class SimAgent final : public agent::ControlClient::Delegate,
     virtual void OnExit(SimAgent& agent, const proto::ExitReport& report) = 0;  // destroys it
     virtual void OnMissedBeat(SimAgent& agent, const IpAddress& fellow) = 0;
     virtual bool BeatsAreChecked() = 0;
+    virtual DiskFate FateOnDisk(orchestrator::HostId host, bool restore) = 0;
+    virtual void OnCheckpointed(SimAgent& agent) = 0;
+    // Its program begins; snapshot 0: with nothing in its memory.
+    virtual void OnMemory(SimAgent& agent, const Memory& memory) = 0;
   };
   // What its program will do.
   struct Behaviour {
@@ -79,6 +106,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   bool up() const { return program_ && !stopping_; }
   bool paused() const { return paused_; }
   bool stopping() const { return stopping_; }
+  Memory& memory() { return memory_; }
   std::string Text() const;
 
   // ---- the program ----
@@ -118,11 +146,13 @@ class SimAgent final : public agent::ControlClient::Delegate,
     Instant silent_since = kNever;  // sent to, and nothing came back
   };
 
+  // sim_agent_network.cc
   void ConnectGateway();
   void SendByGateway(const std::vector<uint8_t>& bytes);
   void ConnectPeer(const IpAddress& address);
   void JoinControl();
   void StartProgram();
+  void RunProgram();
   void OnInside(const std::vector<uint8_t>& bytes);
   void Wake(const proto::WakeCause& cause);
   bool may_be_woken() const { return paused_ || (group_ && group_->ready()); }
@@ -135,6 +165,15 @@ class SimAgent final : public agent::ControlClient::Delegate,
   proto::InstanceStatus MakeStatus() const;
   void ReadAll();
   void Beat();
+  // sim_agent_disk.cc
+  std::string CheckpointPath(const char* rest) const;
+  void BeginCheckpoint();
+  void OnDumpEnded(const DiskFate& fate);
+  void WriteCheckpoint();
+  void LetGo();
+  void ReadCheckpoint();
+  void BeginRestoreIfReady();
+  void OnRestoreEnded(const DiskFate& fate);
   // Runs `what` later, if this one lives then.
   void After(Duration delay, void (SimAgent::*what)());
 
@@ -168,6 +207,16 @@ class SimAgent final : public agent::ControlClient::Delegate,
   proto::WakeCause cause_;
   Instant give_up_at_, timer_at_ = kNever, kill_at_ = kNever, leave_at_ = kNever;
   proto::ExitReport report_;
+  Memory memory_;
+  // To disk, and back.
+  std::optional<proto::Checkpointing> checkpointing_;
+  bool dumping_ = false, stop_after_dump_ = false;
+  bool ready_to_restore_ = false, restore_begun_ = false;
+  bool keeps_ = false;  // what comes
+  std::vector<std::vector<uint8_t>> kept_;
+  std::optional<proto::WakeCause> wake_when_loose_;
+  std::string not_checkpointed_;
+  proto::CheckpointManifest manifest_;
   // Of a frozen program: what its kernel keeps.
   std::vector<std::vector<uint8_t>> kernel_;
   // Of a group: since the pause.
