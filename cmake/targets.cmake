@@ -37,9 +37,10 @@ function(im_tests name)
   target_compile_options(im_${name}_tests PRIVATE ${IM_WARNINGS} -O0)
   target_link_libraries(im_${name}_tests PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   # One process for the folder: a start costs more than most of the tests.
-  set(timeout_s 300)
+  # Against what hangs; beside other work the longest takes some 300 s.
+  set(timeout_s 900)
   if(IM_SANITIZE)
-    set(timeout_s 900)
+    set(timeout_s 1800)
   endif()
   add_test(NAME ${name}
            COMMAND ${CMAKE_SOURCE_DIR}/tests/as_root.sh $<TARGET_FILE:im_${name}_tests>)
