@@ -326,6 +326,7 @@ void Activator::OnDeadline(HostId host) {
     }
   }
   OnCheckpointDeadline(host);
+  OnLifetimeOver(host);
   Settle(host);
 }
 

@@ -18,6 +18,7 @@
 //                           for release itself, or the program waits for a
 //                           timer, which would be lost (on disk it is not, but a
 //                           near one is waited for)
+//   Running, Paused         max_lifetime: moved (activator_checkpoint.cc)
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //   Checkpointed            a timer of its program: restored; the end of
@@ -81,6 +82,7 @@ class Activator {
   enum class Goal : uint8_t {
     kRun,            // go on; thaw if paused; a release not yet begun is off
     kReleaseIfIdle,  // release, unless there was use since the pause
+    kMove,           // to disk although in use, to come back at once
     kRelease,        // release without asking
     kKill,           // destroy now; may be repeated
   };
@@ -126,6 +128,8 @@ class Activator {
     // A timer that is due sooner than this after a release is not worth the way to disk
     // and back.
     Duration timer_on_disk_min = std::chrono::seconds(10);
+    // A move that was refused is tried again then.
+    Duration move_retry = std::chrono::minutes(1);
     // Between kills of an instance that does not end: first, doubling up to.
     Duration kill_retry_first = std::chrono::seconds(1);
     Duration kill_retry_max = std::chrono::seconds(60);
@@ -222,8 +226,8 @@ class Activator {
     // A checkpoint of the host is on disk: it was started out of one that it has not
     // touched, or had just made it.
     bool checkpoint_kept = false;
-    // Packets came while it was made; they are in it.
-    bool packets_wait = false;
+    // Packets came while it was made, and are in it; or the host was in use.
+    bool restore_at_once = false;
   };
   // Nothing of the instance is left.
   void OnInstanceEnded(HostId host, uint64_t incarnation, const End& end, Instant now);
@@ -303,6 +307,7 @@ class Activator {
   void OnRestoreFailed(HostId host, const End& end);
   void ForgetCheckpoint(HostId host, absl::string_view reason);
   void OnCheckpointDeadline(HostId host);
+  void OnLifetimeOver(HostId host);
   void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error);
   void SetGoal(HostId host, Goal goal, const Cause& cause);
   void LeaveStarting(Activation& activation);

@@ -50,6 +50,7 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.discard = false;
   activation.adopted = false;
   activation.wanted_since = kNever;
+  activation.move_at = kNever;
   activation.timer_at.reset();
   activation.expires_at = kNever;
   activation.stage_deadline = now_ + table_.policy(host).start_timeout;
@@ -136,6 +137,8 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
         break;
       }
       activation.up_since = now;
+      if (const auto lifetime = table_.policy(host).max_lifetime; lifetime && !table_[host].guest)
+        activation.move_at = now + *lifetime;
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
       if (report.state == State::kPaused) BecomePaused(host, report);
       break;
@@ -153,7 +156,9 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       break;
     case HostState::kReleasing: {
       if (!report.goal_acknowledged || report.state == State::kReleasing) break;
-      const bool refused = activation.goal == Goal::kReleaseIfIdle &&
+      const bool asked =
+          activation.goal == Goal::kReleaseIfIdle || activation.goal == Goal::kMove;
+      const bool refused = asked &&
                            (report.state == State::kReleaseRefused ||
                             report.state == State::kRunning || !report.not_checkpointed.empty());
       const bool cancelled = activation.goal == Goal::kRun;
@@ -218,9 +223,13 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
     }
     if (activation.wanted) {
       TryStart(host);
-    } else if (on_disk && (held_.Has(host) || end.packets_wait)) {
-      // Of connections that it still has.
-      Want(host, MakeCause(Cause::Kind::kData));
+    } else if (on_disk && (held_.Has(host) || end.restore_at_once)) {
+      // Of connections that it still has, or it was in use when it was moved.
+      if (activation.goal == Goal::kMove) {
+        Want(host, MakeCause(Cause::Kind::kRestart, "max_lifetime"), /*for_ever=*/true);
+      } else {
+        Want(host, MakeCause(Cause::Kind::kData));
+      }
     } else {
       RefuseHeld(host, "the connection is gone", /*wake_over=*/false);
       WantAgain(host);

@@ -44,6 +44,11 @@ void Activator::OnReleaseDeadline(HostId host) {
     case Goal::kReleaseIfIdle:
       BeginRelease(host, Goal::kRelease, absl::StrCat("no answer within ", late), false);
       return;
+    case Goal::kMove:
+      // It is in use: it may go on, if it can.
+      SetGoal(host, Goal::kRun, MakeCause(Cause::Kind::kUnknown, "the move is put off"));
+      activation.stage_deadline = now_ + policy.stop_timeout;
+      return;
     case Goal::kRun:
       BeginRelease(host, Goal::kKill, absl::StrCat("no answer within ", late), false);
       return;
@@ -83,7 +88,7 @@ absl::Status Activator::Release(HostId host, absl::string_view reason, Instant n
     case HostState::kReleasing:
       Get(host).unasked = false;
       Get(host).discard = true;
-      if (Get(host).goal == Goal::kReleaseIfIdle || Get(host).goal == Goal::kRun)
+      if (Get(host).goal <= Goal::kMove)
         BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
       break;
     case HostState::kCheckpointed:
@@ -137,6 +142,9 @@ std::optional<HostId> Activator::LeaderUp(HostId host) const {
     if (state == HostState::kStarting || state == HostState::kRestoring ||
         state == HostState::kRunning)
       return leader;
+    // It will be back at once.
+    const auto it = activations_.find(leader);
+    if (state == HostState::kReleasing && it->second->goal == Goal::kMove) return leader;
   }
   return std::nullopt;
 }

@@ -199,12 +199,13 @@ std::vector<BadFile> BadFiles() {
        "  b: {command: [b], group: g}\n"
        "  c: {command: [c], group: h}\n"
        "  d: {command: [d], on_release: terminate, attach: netstack}\n"
-       "  e: {command: [e], on_release: keep}\n",
+       "  e: {command: [e], on_release: keep, max_lifetime: 9s}\n",
        {"c.yaml:2:24: host a: on_release: checkpoint: a host of attach: netstack cannot go to disk "
         "(its connections are in its agent, which ends; write attach: tun, or leave it out)",
         "c.yaml:2:24: host b: on_release: checkpoint: a group with suspend: together cannot go to "
         "disk yet (leave it out (terminate), and keep what must last in volumes)",
-        "c.yaml:8:33: on_release: expected terminate or checkpoint, found \"keep\""}},
+        "c.yaml:8:33: on_release: expected terminate or checkpoint, found \"keep\"",
+        "c.yaml:8:53: max_lifetime must be 10s or more"}},
       {"WhatAHostOfNetstackCannotHave",
        "network: {attach: netstack}\ndefaults: {tmpfs: /run}\nhosts:\n"
        "  a:\n    command: [a]\n    volumes: [/tmp:/mnt]\n"

@@ -25,6 +25,7 @@ proto::DesiredState::Goal ToProto(Goal goal) {
     case Goal::kRun:
       return proto::DesiredState::RUN;
     case Goal::kReleaseIfIdle:
+    case Goal::kMove:
       return proto::DesiredState::RELEASE_IF_IDLE;
     case Goal::kRelease:
     case Goal::kKill:
@@ -187,6 +188,7 @@ void Controller::SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cau
       SendDesired(*instance);
       break;
     case Goal::kReleaseIfIdle:
+    case Goal::kMove:
     case Goal::kRelease:
       BeginWithdrawal(*instance);
       break;
@@ -215,7 +217,9 @@ void Controller::SendDesired(Instance& instance) {
   if (instance.reachable) {
     proto::DesiredState state;
     state.set_goal(ToProto(instance.goal));
-    state.set_to_disk(instance.goal == Goal::kReleaseIfIdle && GoesToDisk(instance.host));
+    state.set_move(instance.goal == Goal::kMove);
+    state.set_to_disk(state.goal() == proto::DesiredState::RELEASE_IF_IDLE &&
+                      GoesToDisk(instance.host));
     state.set_suspend_requests(instance.suspend_requests);
     state.set_wake_requests(instance.wake_requests);
     state.set_group_pauses(instance.group_pauses);

@@ -39,7 +39,7 @@ HOST = {
     "scale": ["2"], "idle": ["never", "30s", "{}"], "start_timeout": ["1m30s"], "stop_signal": ["SIGINT", "INT"],
     "stop_grace_period": ["500ms", "0"], "restart": ["no", "'no'", "always", "on-failure:3"], "min_running": ["1"],
     "depends_on": ["[a]", "{a: {condition: service_started}}"], "wake_with": ["[a]", "a"], "group": ["g"],
-    "on_release": ["terminate"],
+    "on_release": ["terminate"], "max_lifetime": ["1h"],
 }
 IDLE = {
     "after": ["5s", "1.5h"], "release_after": ["10m", "never"], "policy": ["quiet", "never"], "cpu_below": ["2%", "0.5%"],

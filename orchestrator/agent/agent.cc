@@ -353,6 +353,7 @@ void Agent::OnPausedOrThawed() {
 
 void Agent::OnSessionsChanged(int running) {
   if (running > 0) pauser_->Wake(CauseOf(proto::WakeCause::EXEC));
+  exec_sessions_ = running;
   pauser_->detector().SetExecSessions(running, loop_->now());
   if (!ended_) Publish();  // what keeps the host up has changed
 }
@@ -415,6 +416,10 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
       Stop();
       break;
     case proto::DesiredState::RELEASE_IF_IDLE: {
+      if (desired.move()) {
+        BeginMove();
+        break;
+      }
       // Packets may be in the socket behind this message: posted functions run
       // when the next turn has read it.
       loop_->Post([this, thaws = pauser_->thaws()] { DecideReleaseIfIdle(thaws); });

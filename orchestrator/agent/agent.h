@@ -86,6 +86,8 @@ class Agent final : public Sandbox::Delegate,
   void DecideReleaseIfIdle(uint64_t thaws_before);
   // agent_checkpoint.cc: to disk, or why not; and back.
   void BeginCheckpoint();
+  void BeginMove();
+  void EndMove();
   absl::Status FinishCheckpoint();
   void NotCheckpointed(const absl::Status& why);
   std::optional<Failure> ReadCheckpoint();
@@ -177,6 +179,8 @@ class Agent final : public Sandbox::Delegate,
   bool refused_release_ = false;
   std::string not_checkpointed_;  // why, since the last request
   bool stop_after_dump_ = false;
+  bool moving_ = false;      // to disk, although it is in use
+  int exec_sessions_ = 0;    // that run
   // What is to be restored, and whether all is there for it.
   proto::CheckpointManifest manifest_;
   bool ready_to_restore_ = false;

@@ -132,7 +132,19 @@ void CheckCheckpoints(const std::vector<HostDraft>& drafts, const std::vector<Gr
   bool asked = false;
   std::optional<std::string> obstacle;
   for (const HostDraft& draft : drafts) {
+    if (draft.spec.max_lifetime && draft.spec.on_release != OnRelease::kCheckpoint) {
+      sink.Warning(draft.max_lifetime_at,
+                   absl::StrCat("host ", draft.spec.name,
+                                ": max_lifetime is not honoured with on_release: terminate"),
+                   "it needs on_release: checkpoint");
+    }
     if (draft.spec.on_release != OnRelease::kCheckpoint) continue;
+    if (draft.spec.max_lifetime && *draft.spec.max_lifetime <= draft.spec.idle.after &&
+        draft.spec.idle.mode != IdleMode::kNever)
+      sink.Error(draft.max_lifetime_at,
+                 absl::StrCat("host ", draft.spec.name,
+                              ": max_lifetime must be longer than idle.after"),
+                 "it would never be found idle");
     const auto refuse = [&](const std::string& why, const char* hint) {
       sink.Error(draft.on_release_at,
                  absl::StrCat("host ", draft.spec.name, ": on_release: checkpoint: ", why), hint);
