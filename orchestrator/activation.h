@@ -28,6 +28,7 @@ struct Activator::Activation {
   uint32_t kills = 0;
   uint64_t thaws = 0;       // reported by this instance
   Instant up_since;
+  Instant move_at = kNever; // Running, Paused: max_lifetime is over
   bool kept = false;        // Paused, due for release, but a leader is up
   std::optional<Instant> timer_at;  // Paused: when it thaws by itself; Checkpointed: is to run
   bool unasked = false;     // Releasing, because it ends by itself

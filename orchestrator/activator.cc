@@ -203,10 +203,13 @@ void Activator::TryStart(HostId host) {
   activation.holds_slot = true;
   ++starting_;
   ++counters_.starts;
-  if (table_[host].state == HostState::kCheckpointed) ++counters_.restores;
+  const bool restored = table_[host].state == HostState::kCheckpointed;
+  if (restored) ++counters_.restores;
+  // Only a move restarts what is on disk: nobody has more need of its dependencies than before.
+  const bool moved = restored && cause.kind == Cause::Kind::kRestart;
   AwaitInstance(host, incarnation, cause);
   effects_.push_back({Effect::Start{host, incarnation, cause}});
-  WakeFollowers(host, /*thawed=*/false);
+  WakeFollowers(host, /*only_wake_with=*/moved);
   WakeFellows(host, cause);
 }
 
@@ -259,10 +262,10 @@ std::string Activator::WaitReason(HostId host) const {
   return absl::StrCat("no start slot was free within ", bound);
 }
 
-// thawed: only those that must run whenever the leader does.
-void Activator::WakeFollowers(HostId leader, bool thawed) {
+// only_wake_with: those that must run whenever the leader does.
+void Activator::WakeFollowers(HostId leader, bool only_wake_with) {
   for (const HostTable::Follower& follower : table_.followers(leader)) {
-    if (thawed && follower.kind != Cause::Kind::kWakeWith) continue;
+    if (only_wake_with && follower.kind != Cause::Kind::kWakeWith) continue;
     effects_.push_back(
         {Effect::Follow{follower.host, MakeCause(follower.kind, table_[leader].name)}});
   }
@@ -332,6 +335,7 @@ void Activator::OnDeadline(HostId host) {
     }
   }
   OnCheckpointDeadline(host);
+  OnLifetimeOver(host);
   Settle(host);
 }
 

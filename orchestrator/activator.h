@@ -18,6 +18,7 @@
 //                           for release itself, or the program waits for a
 //                           timer, which would be lost (on disk it is not, but a
 //                           near one is waited for)
+//   Running, Paused         max_lifetime: moved (activator_checkpoint.cc)
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //   Checkpointed            a timer of its program: restored; the end of
@@ -86,6 +87,7 @@ class Activator {
     kStay,           // of a group on its way to disk: called off, but frozen until kLoosen or kRun
     kLoosen,         // the same, and as it was before: paused, unless it is used
     kReleaseIfIdle,  // release, unless there was use since the pause; of such a group: be held
+    kMove,           // to disk although in use, to come back at once
     kDump,           // copy its processes
     kCommit,         // the copy counts
     kRelease,        // release without asking
@@ -133,6 +135,8 @@ class Activator {
     // A timer that is due sooner than this after a release is not worth the way to disk
     // and back.
     Duration timer_on_disk_min = std::chrono::seconds(10);
+    // A move that was refused is tried again then.
+    Duration move_retry = std::chrono::minutes(1);
     // Between kills of an instance that does not end: first, doubling up to.
     Duration kill_retry_first = std::chrono::seconds(1);
     Duration kill_retry_max = std::chrono::seconds(60);
@@ -235,8 +239,8 @@ class Activator {
     // A checkpoint of the host is on disk: it was started out of one that it has not
     // touched, or had just made it.
     bool checkpoint_kept = false;
-    // Packets came while it was made; they are in it.
-    bool packets_wait = false;
+    // Packets came while it was made, and are in it; or the host was in use.
+    bool restore_at_once = false;
   };
   // Nothing of the instance is left.
   void OnInstanceEnded(HostId host, uint64_t incarnation, const End& end, Instant now);
@@ -301,7 +305,7 @@ class Activator {
   void GiveUp(HostId host, absl::string_view reason);
   void Dequeue(Activation& activation);
   absl::Status WakeOne(HostId host, const Cause& cause);
-  void WakeFollowers(HostId leader, bool thawed);
+  void WakeFollowers(HostId leader, bool only_wake_with);
   void WakeFellows(HostId host, const Cause& cause);
   bool FromSleepingFellow(HostId host, const IpAddress& source) const;
   std::string WaitReason(HostId host) const;
@@ -318,6 +322,7 @@ class Activator {
   void OnRestoreFailed(HostId host, const End& end);
   void ForgetCheckpoint(HostId host, absl::string_view reason);
   void OnCheckpointDeadline(HostId host);
+  void OnLifetimeOver(HostId host);
   void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error);
   void SetGoal(HostId host, Goal goal, const Cause& cause);
   void LeaveStarting(Activation& activation);

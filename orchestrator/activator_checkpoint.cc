@@ -8,6 +8,12 @@
 //   Restoring → Imaginary      it failed after it was begun: lost
 //   Restoring → Checkpointed   it failed before (no sandbox, no tunnel)
 //
+//   Running, Paused → Releasing → Checkpointed → Restoring
+//                              max_lifetime is over: the host moves to a fresh
+//                              instance with all that it has. The old one is ended
+//                              when the checkpoint is whole. Refused, it is tried
+//                              again after Limits::move_retry
+//
 // A checkpoint that is not used up is tried again, after a back-off as that of
 // starts. Its age counts from when it was made, not from the last try.
 
@@ -75,6 +81,20 @@ void Activator::ForgetCheckpoint(HostId host, absl::string_view reason) {
   Move(host, HostState::kImaginary, Cause(), reason);
   RefuseHeld(host, reason, /*wake_over=*/wanted);
   WantAgain(host);
+}
+
+void Activator::OnLifetimeOver(HostId host) {
+  const HostState state = table_[host].state;
+  Activation& activation = Get(host);
+  if ((state != HostState::kRunning && state != HostState::kPaused) || activation.move_at > now_)
+    return;
+  const HostPolicy& policy = table_.policy(host);
+  activation.move_at = now_ + limits_.move_retry;
+  // Who sleeps need not come back before it is wanted.
+  const bool sleeps = state == HostState::kPaused && policy.release_after &&
+                      !policy.always_running && !LeaderUp(host);
+  BeginRelease(host, sleeps ? Goal::kReleaseIfIdle : Goal::kMove,
+               absl::StrCat("max_lifetime of ", DurationText(*policy.max_lifetime)), false);
 }
 
 void Activator::OnCheckpointDeadline(HostId host) {

@@ -286,7 +286,7 @@ TEST_F(ActivatorCheckpointTest, ATimerIsNoReasonToStayUnlessItIsNear) {
 TEST_F(ActivatorCheckpointTest, PacketsInTheCheckpointRestoreAtOnce) {
   const HostId db = Add("db");
   Bring(db, HostState::kReleasing);
-  activator->OnInstanceEnded(db, 1, {.kind = EndKind::kCheckpointed, .packets_wait = true}, now);
+  activator->OnInstanceEnded(db, 1, {.kind = EndKind::kCheckpointed, .restore_at_once = true}, now);
   EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > checkpointed",
                                            "db checkpointed > restoring", "start db#2"));
 }
@@ -372,6 +372,90 @@ TEST_F(ActivatorCheckpointTest, AWakeDuringTheDumpDoesNotCallItOff) {
   EXPECT_THAT(recorder.Take(),
               ElementsAre("db releasing > checkpointed", "db checkpointed > restoring",
                           "start db#2", "db restoring > running", "deliver db 1"));
+}
+
+// ---- max_lifetime -----------------------------------------------------------
+
+TEST_F(ActivatorCheckpointTest, WhoHasLivedLongEnoughMovesInTheMiddleOfItsWork) {
+  const HostId db = Add("db", {.to_disk = true, .max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Advance(minutes(59));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(minutes(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#1 move"));
+  // A packet does not call it off.
+  EXPECT_EQ(SendSyn(db), Verdict::kHeld);
+  Report(db, State::kReleasing, /*acknowledged=*/true);
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  activator->OnInstanceEnded(db, 1, {.kind = EndKind::kCheckpointed, .restore_at_once = true}, now);
+  Report(db, State::kRunning);
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db releasing > checkpointed", "db checkpointed > restoring",
+                          "start db#2", "db restoring > running", "deliver db 1"));
+  // The new one lives as long.
+  Advance(hours(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#2 move"));
+}
+
+TEST_F(ActivatorCheckpointTest, AMoveThatNobodyWaitsForEndsWithTheHostUp) {
+  Activator::Limits limits;
+  limits.starting_max = 1;
+  Make(limits);
+  const HostId db = Add("db", {.to_disk = true, .max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Advance(hours(1));
+  const HostId other = Add("other", {.start_timeout = minutes(10)});
+  Bring(other, HostState::kStarting);
+  // No slot is free for a long time.
+  activator->OnInstanceEnded(db, 1, {.kind = EndKind::kCheckpointed, .restore_at_once = true}, now);
+  Advance(minutes(5));
+  EXPECT_EQ(table[db].state, HostState::kCheckpointed);
+  Report(other, State::kRunning);
+  EXPECT_EQ(table[db].state, HostState::kRestoring);
+}
+
+TEST_F(ActivatorCheckpointTest, AMoveThatIsRefusedIsTriedAgain) {
+  const HostId db = Add("db", {.to_disk = true, .max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Advance(hours(1));
+  recorder.Take();
+  Report(db, State::kReleaseRefused, /*acknowledged=*/true);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > running"));
+  Advance(seconds(59));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(seconds(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#1 move"));
+}
+
+TEST_F(ActivatorCheckpointTest, AMoveWithoutAnAnswerIsCalledOff) {
+  const HostId db = Add("db", {.stop_timeout = minutes(2), .to_disk = true, .max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Advance(hours(1));
+  Advance(minutes(2));
+  EXPECT_EQ(recorder.Take().back(), "goal db#1 run");
+  Report(db, State::kRunning, /*acknowledged=*/true);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > running"));
+}
+
+TEST_F(ActivatorCheckpointTest, WhoSleepsWhenItsTimeIsOverStaysOnDisk) {
+  const HostId db = Add("db", {.release_after = hours(2), .to_disk = true, .max_lifetime = hours(1)});
+  Bring(db, HostState::kPaused);
+  Advance(hours(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#1 release if idle"));
+  EndOnDisk(db);
+  Advance(hours(5));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > checkpointed"));
+}
+
+TEST_F(ActivatorCheckpointTest, AHostIsReleasedOnRequestWhileItMoves) {
+  const HostId db = Add("db", {.to_disk = true, .max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Advance(hours(1));
+  recorder.Take();
+  EXPECT_TRUE(activator->Release(db, "im release", now).ok());
+  EXPECT_THAT(recorder.Take(), ElementsAre("goal db#1 release"));
+  EndOnDisk(db);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > imaginary"));
 }
 
 TEST_F(ActivatorCheckpointTest, WhatIsLostOnTheWayToDiskIsAnError) {

@@ -51,6 +51,7 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.ready = activation.rising = activation.outsiders = activation.step_done = false;
   activation.adopted = false;
   activation.wanted_since = kNever;
+  activation.move_at = kNever;
   activation.timer_at.reset();
   activation.expires_at = kNever;
   activation.stage_deadline = now_ + table_.policy(host).start_timeout;
@@ -147,6 +148,9 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
         break;
       }
       activation.up_since = now;
+      if (const auto lifetime = table_.policy(host).max_lifetime;
+          lifetime && !table_[host].guest && !GoesToDiskTogether(host))
+        activation.move_at = now + *lifetime;
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
       if (report.state == State::kPaused) BecomePaused(host, report);
       break;
@@ -161,7 +165,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
     case HostState::kPaused:
       if (report.state == State::kRunning || (report.state == State::kPaused && thawed)) {
         BecomeUp(host, report.cause, "", report.thaw);
-        WakeFollowers(host, /*thawed=*/true);
+        WakeFollowers(host, /*only_wake_with=*/true);
         WakeFellows(host, report.cause);
         // It ran and paused again between two reports.
         if (report.state == State::kPaused) BecomePaused(host, report);
@@ -170,7 +174,9 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
     case HostState::kReleasing: {
       if (!report.goal_acknowledged || report.state == State::kReleasing) break;
       if (GoesToDiskTogether(host) && OnDiskStep(host, report)) break;
-      const bool refused = activation.goal == Goal::kReleaseIfIdle &&
+      const bool asked =
+          activation.goal == Goal::kReleaseIfIdle || activation.goal == Goal::kMove;
+      const bool refused = asked &&
                            (report.state == State::kReleaseRefused ||
                             report.state == State::kRunning || !report.not_checkpointed.empty());
       const bool cancelled = activation.goal == Goal::kRun;
@@ -242,11 +248,16 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
     }
     if (activation.wanted) {
       TryStart(host);
-    } else if (on_disk && GoesToDiskTogether(host) && !activation.outsiders && !end.packets_wait) {
+    } else if (on_disk && GoesToDiskTogether(host) && !activation.outsiders &&
+               !end.restore_at_once) {
       counters_.useless += held_.Take(host).size();  // TCP says it again
-    } else if (on_disk && (held_.Has(host) || end.packets_wait)) {
-      // Of connections that it still has.
-      Want(host, MakeCause(Cause::Kind::kData));
+    } else if (on_disk && (held_.Has(host) || end.restore_at_once)) {
+      // Of connections that it still has, or it was in use when it was moved.
+      if (activation.goal == Goal::kMove) {
+        Want(host, MakeCause(Cause::Kind::kRestart, "max_lifetime"), /*for_ever=*/true);
+      } else {
+        Want(host, MakeCause(Cause::Kind::kData));
+      }
     } else {
       RefuseHeld(host, "the connection is gone", /*wake_over=*/false);
       WantAgain(host);

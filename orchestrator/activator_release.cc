@@ -54,6 +54,11 @@ void Activator::OnReleaseDeadline(HostId host) {
       }
       BeginRelease(host, Goal::kRelease, absl::StrCat("no answer within ", late), false);
       return;
+    case Goal::kMove:
+      // It is in use: it may go on, if it can.
+      SetGoal(host, Goal::kRun, MakeCause(Cause::Kind::kUnknown, "the move is put off"));
+      activation.stage_deadline = now_ + policy.stop_timeout;
+      return;
     case Goal::kRun:
     case Goal::kStay:
     case Goal::kLoosen:
@@ -150,6 +155,9 @@ std::optional<HostId> Activator::LeaderUp(HostId host) const {
     if (state == HostState::kStarting || state == HostState::kRestoring ||
         state == HostState::kRunning)
       return leader;
+    // It will be back at once.
+    const auto it = activations_.find(leader);
+    if (state == HostState::kReleasing && it->second->goal == Goal::kMove) return leader;
   }
   return std::nullopt;
 }

@@ -27,6 +27,8 @@ void Activator::Settle(HostId host) {
     deadline = std::min(deadline, activation.timer_at.value_or(kNever));
     if (!activation.wanted) deadline = std::min(deadline, activation.expires_at);
   }
+  if (table_[host].state == HostState::kRunning || table_[host].state == HostState::kPaused)
+    deadline = std::min(deadline, activation.move_at);
   if (nothing_left) deadline = kNever;
   if (deadline != activation.deadline) {
     if (activation.deadline != kNever) deadlines_.erase({activation.deadline, host});
@@ -143,6 +145,8 @@ absl::string_view GoalName(Activator::Goal goal) {
       return "loosen";
     case Activator::Goal::kReleaseIfIdle:
       return "release if idle";
+    case Activator::Goal::kMove:
+      return "move";
     case Activator::Goal::kDump:
       return "dump";
     case Activator::Goal::kCommit:

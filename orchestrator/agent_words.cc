@@ -52,6 +52,7 @@ proto::DesiredState::Goal GoalOf(Goal goal) {
     case Goal::kLoosen:
       return proto::DesiredState::RUN;
     case Goal::kReleaseIfIdle:
+    case Goal::kMove:
     case Goal::kDump:
     case Goal::kCommit:
       return proto::DesiredState::RELEASE_IF_IDLE;

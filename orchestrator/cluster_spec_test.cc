@@ -57,6 +57,18 @@ TEST(ClusterSpec, CheckpointsAreRefusedWhereTheMachineHasNone) {
   EXPECT_EQ(parsed.spec->hosts[0].on_release, OnRelease::kCheckpoint);
 }
 
+TEST(ClusterSpec, MaxLifetimeIsOfHostsThatGoToDisk) {
+  const ParsedClusterSpec parsed = ParseClusterSpec(
+      "name: n\nhosts:\n  a: {command: [a], on_release: checkpoint, max_lifetime: 1h}\n"
+      "  b: {command: [b], max_lifetime: 1h}\n",
+      "c.yaml", "/base/shop", FakeSources());
+  ASSERT_TRUE(parsed.spec.has_value());
+  EXPECT_EQ(parsed.spec->hosts[0].max_lifetime, std::chrono::hours(1));
+  EXPECT_THAT(Lines(parsed.warnings),
+              testing::ElementsAre("c.yaml:4:35: host b: max_lifetime is not honoured with "
+                                   "on_release: terminate (it needs on_release: checkpoint)"));
+}
+
 TEST(ClusterSpec, TheLeastFileGetsEveryDefault) {
   const ClusterSpec spec = MustParse("hosts: {web: {command: [prog]}}\n");
   EXPECT_EQ(spec.name, "myshop");

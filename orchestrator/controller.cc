@@ -170,6 +170,7 @@ void Controller::SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cau
       SendDesired(*instance);
       break;
     case Goal::kReleaseIfIdle:
+    case Goal::kMove:
     case Goal::kRelease:
       BeginWithdrawal(*instance);
       break;
@@ -202,6 +203,7 @@ void Controller::SendDesired(Instance& instance) {
       state.set_to_disk(true);
       if (hosts_.GroupOf(instance.host).has_value()) state.set_disk_step(StepOf(instance.goal));
     }
+    state.set_move(instance.goal == Goal::kMove);
     state.set_stay_held(instance.goal == Goal::kStay);
     state.set_suspend_requests(instance.suspend_requests);
     state.set_wake_requests(instance.wake_requests);

@@ -43,6 +43,10 @@ std::optional<Duration> TimerIn(const proto::CheckpointManifest& manifest, Insta
   return std::max(At(manifest.timer_at_ns()) - now, Duration(0));
 }
 
+bool RestoreAtOnce(const proto::CheckpointManifest& manifest) {
+  return manifest.packets_size() > 0 || manifest.restore_at_once();
+}
+
 }  // namespace
 
 absl::Status Controller::PrepareCheckpointing(HostId host, proto::StartRequest& request) const {
@@ -82,7 +86,7 @@ Activator::End Controller::EndOf(HostId host, const proto::ExitReport& report) {
   end.checkpoint_kept = true;
   connections_on_disk_.Set(host, *manifest);
   end.timer_in = TimerIn(*manifest, now());
-  end.packets_wait = manifest->packets_size() > 0;
+  end.restore_at_once = RestoreAtOnce(*manifest);
   return end;
 }
 
@@ -119,7 +123,7 @@ void Controller::AdoptCheckpoints() {
     connections_on_disk_.Set(*host, *manifest);
     activator_.AdoptCheckpoint(*host, std::max(now() - At(manifest->made_at_ns()), Duration(0)),
                                TimerIn(*manifest, now()), now());
-    if (manifest->packets_size() > 0) wanted.push_back(*host);
+    if (RestoreAtOnce(*manifest)) wanted.push_back(*host);
   });
   // Now that their groups are complete.
   for (const HostId host : wanted)

@@ -30,7 +30,8 @@ inline constexpr HostId kNoHost = UINT32_MAX;
 //                                  (an imd that was restarted takes a checkpoint back: Checkpointed)
 //  Starting     hold               Releasing (user)    Running; deliver    Imaginary, back-off;
 //                                  (taken back on its way out: Releasing)  timed out: Releasing
-//  Running      forward            Releasing (user)    Paused              Imaginary, or restart
+//  Running      forward            Releasing (user,    Paused              Imaginary, or restart
+//                                  max_lifetime)
 //  Paused       forward: the       Releasing           Running (thawed)    Imaginary, or restart
 //               agent thaws
 //  Releasing    hold; cancel if    –                   Running if refused  Imaginary, or Checkpointed;
@@ -86,6 +87,9 @@ struct HostPolicy {
   bool always_running = false;  // min_running: 1
   // A release that asks first puts its processes on disk.
   bool to_disk = false;
+  // to_disk: after so long an instance is replaced by one out of a checkpoint;
+  // nullopt: never.
+  std::optional<Duration> max_lifetime;
   // From the checkpoint to its being forgotten; nullopt: never.
   std::optional<Duration> checkpoint_expires;
 

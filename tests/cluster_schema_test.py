@@ -40,6 +40,7 @@ HOST = {
     "stop_grace_period": ["500ms", "0"], "restart": ["no", "'no'", "always", "on-failure:3"], "min_running": ["1"],
     "depends_on": ["[a]", "{a: {condition: service_started}}"], "wake_with": ["[a]", "a"], "group": ["g"],
     "on_release": ["terminate", "checkpoint"],
+    "max_lifetime": ["1h"],
 }
 IDLE = {
     "after": ["5s", "1.5h"], "release_after": ["10m", "never"], "policy": ["quiet", "never"], "cpu_below": ["2%", "0.5%"],

@@ -360,6 +360,7 @@ void Agent::OnPausedOrThawed() {
 
 void Agent::OnSessionsChanged(int running) {
   if (running > 0) pauser_->Wake(CauseOf(proto::WakeCause::EXEC));
+  exec_sessions_ = running;
   pauser_->detector().SetExecSessions(running, loop_->now());
   if (!ended_) Publish();  // what keeps the host up has changed
 }
@@ -425,6 +426,10 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
     case proto::DesiredState::RELEASE_IF_IDLE: {
       if (desired.disk_step() > proto::DesiredState::HOLD) {
         OnDiskStep(desired);
+        break;
+      }
+      if (desired.move()) {
+        BeginMove();
         break;
       }
       // Packets may be in the socket behind this message: posted functions run

@@ -87,6 +87,8 @@ class Agent final : public Sandbox::Delegate,
   void DecideReleaseIfIdle(uint64_t thaws_before);
   // agent_checkpoint.cc: to disk, or why not; and back.
   void BeginCheckpoint();
+  void BeginMove();
+  void EndMove();
   proto::CheckpointManifest MakeManifest() const;
   void EndOnDisk();
   // agent_group_disk.cc: the same with the host's group.
@@ -192,6 +194,8 @@ class Agent final : public Sandbox::Delegate,
   std::string not_checkpointed_;  // why, since the last request
   bool stop_after_dump_ = false;
   Disk disk_ = Disk::kNotHeld;
+  bool moving_ = false;      // to disk, although it is in use
+  int exec_sessions_ = 0;    // that run
   // What is to be restored, and whether all is there for it.
   proto::CheckpointManifest manifest_;
   bool ready_to_restore_ = false;

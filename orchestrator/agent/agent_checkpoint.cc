@@ -30,6 +30,32 @@ void Agent::BeginCheckpoint() {
   Publish();
 }
 
+// Use of the host is no reason against it: it is frozen where it stands.
+void Agent::BeginMove() {
+  if (ended_ || stopping_ || !checkpointer_ || checkpointer_->dumping()) return;
+  absl::Status status;
+  if (exec_sessions_ > 0) {
+    status = absl::FailedPreconditionError("a command of im exec runs");
+  } else if (program_ == 0 || held_packets_ > 0) {
+    status = absl::FailedPreconditionError("the program does not listen yet");
+  } else {
+    status = pauser_->Pause();
+  }
+  if (!status.ok()) {
+    IM_LOG(kInfo, "not moved: ", std::string(status.message()));
+    refused_release_ = true;
+    return;
+  }
+  moving_ = true;
+  BeginCheckpoint();
+  if (!checkpointer_->dumping()) EndMove();
+}
+
+// It stays, and is to go on.
+void Agent::EndMove() {
+  if (std::exchange(moving_, false)) pauser_->Wake(CauseOf(proto::WakeCause::RESTART));
+}
+
 void Agent::OnCriuEnded(int wait_status, const std::string& error) {
   if (ended_) return;
   if (!checkpointer_->dumping())
@@ -52,6 +78,7 @@ void Agent::OnCriuEnded(int wait_status, const std::string& error) {
   NotCheckpointed(status);
   data_path_->LetGo();
   pauser_->Loosen();
+  EndMove();
   if (std::exchange(stop_after_dump_, false)) Stop();
 }
 
@@ -67,6 +94,7 @@ proto::CheckpointManifest Agent::MakeManifest() const {
   } else {
     for (const Packet& packet : data_path_->kept()) *manifest.add_packets() = ToKept(packet);
   }
+  manifest.set_restore_at_once(moving_);
   manifest.set_paused_at_ns(pauser_->paused_at().time_since_epoch().count());
   const proto::InstanceStatus status = MakeStatus();
   if (status.timer_in_ms() > 0) {

@@ -1,6 +1,7 @@
 #include "orchestrator/spec/host_parser.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -13,6 +14,8 @@ namespace im::orchestrator {
 namespace {
 
 constexpr size_t kHostNameBytesMax = 63;  // RFC 1035 2.3.4
+// Each move is a pause for whoever uses the host.
+constexpr Duration kMaxLifetimeMin = std::chrono::seconds(10);
 
 // Fields that only a single host can have.
 constexpr absl::string_view kOwnFields[] = {
@@ -87,6 +90,14 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
                           ? OnRelease::kCheckpoint
                           : OnRelease::kTerminate;
   }
+  if (auto lifetime = reader.Time("max_lifetime")) {
+    draft.max_lifetime_at = reader.Get("max_lifetime")->at;
+    if (*lifetime < kMaxLifetimeMin) {
+      sink_.Error(draft.max_lifetime_at, "max_lifetime must be 10s or more");
+    } else {
+      host.max_lifetime = *lifetime;
+    }
+  }
   if (auto timeout = reader.Time("start_timeout")) {
     if (*timeout <= Duration(0)) {
       sink_.Error(reader.Get("start_timeout")->at, "start_timeout must be more than 0");
@@ -99,7 +110,7 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
     if (auto name = ReadText(*node, sink_)) draft.group = Reference{*name, node->at};
   }
   reader.NotHonoured({"healthcheck"}, "a host is ready when its port listens");
-  reader.NotHonoured({"max_lifetime", "max_running"});
+  reader.NotHonoured({"max_running"});
   reader.NotHonoured({"network_mode", "links", "external_links", "extra_hosts", "dns",
                       "dns_search", "dns_opt", "mac_address"},
                      "every host is in the cluster's one network; address and aliases are ours");

@@ -39,6 +39,7 @@ struct HostDraft {
   std::optional<SourcePosition> tmpfs_at;
   std::optional<SourcePosition> hostname_at;
   SourcePosition on_release_at;
+  SourcePosition max_lifetime_at;
   int64_t min_running = 0;
   std::optional<IpAddress> address;  // as given
   SourcePosition address_at;

@@ -85,19 +85,40 @@ class CycleFinder {
   absl::flat_hash_map<absl::string_view, size_t> index_;
 };
 
+bool IsSuspendedTogether(const HostDraft& draft, const std::vector<GroupSpec>& groups) {
+  return draft.group && std::any_of(groups.begin(), groups.end(), [&](const GroupSpec& group) {
+           return group.name == draft.group->name && group.suspend_together;
+         });
+}
+
 // A host of the same group with suspend: together that does not go to disk.
 const HostDraft* FellowThatStays(const HostDraft& draft, const std::vector<HostDraft>& drafts,
                                  const std::vector<GroupSpec>& groups) {
-  if (!draft.group) return nullptr;
-  const auto is_its = [&](const GroupSpec& group) {
-    return group.name == draft.group->name && group.suspend_together;
-  };
-  if (std::none_of(groups.begin(), groups.end(), is_its)) return nullptr;
+  if (!IsSuspendedTogether(draft, groups)) return nullptr;
   for (const HostDraft& other : drafts)
     if (other.group && other.group->name == draft.group->name &&
         other.spec.on_release != OnRelease::kCheckpoint)
       return &other;
   return nullptr;
+}
+
+void CheckLifetime(const HostDraft& draft, const std::vector<GroupSpec>& groups,
+                   DiagnosticSink& sink) {
+  const HostSpec& host = draft.spec;
+  if (!host.max_lifetime) return;
+  const auto not_honoured = [&](const char* where, const char* hint) {
+    sink.Warning(draft.max_lifetime_at,
+                 absl::StrCat("host ", host.name, ": max_lifetime is not honoured ", where), hint);
+  };
+  if (host.on_release != OnRelease::kCheckpoint) {
+    not_honoured("with on_release: terminate", "it needs on_release: checkpoint");
+  } else if (IsSuspendedTogether(draft, groups)) {
+    not_honoured("in a group with suspend: together", "its members go to disk only together");
+  } else if (host.idle.mode != IdleMode::kNever && *host.max_lifetime <= host.idle.after) {
+    sink.Error(draft.max_lifetime_at,
+               absl::StrCat("host ", host.name, ": max_lifetime must be longer than idle.after"),
+               "it would never be found idle");
+  }
 }
 
 }  // namespace
@@ -147,6 +168,7 @@ void CheckCheckpoints(const std::vector<HostDraft>& drafts, const std::vector<Gr
   bool asked = false;
   std::optional<std::string> obstacle;
   for (const HostDraft& draft : drafts) {
+    CheckLifetime(draft, groups, sink);
     if (draft.spec.on_release != OnRelease::kCheckpoint) continue;
     const auto refuse = [&](const std::string& why, const char* hint) {
       sink.Error(draft.on_release_at,

@@ -211,6 +211,8 @@ class Writer {
       min_running += one.min_running ? 1 : 0;
     }
     if (min_running > 0) Line(2, "min_running", absl::StrCat(min_running));
+    if (host.on_release == OnRelease::kCheckpoint) Line(2, "on_release", "checkpoint");
+    if (host.max_lifetime) Line(2, "max_lifetime", Time(*host.max_lifetime));
     if (!host.depends_on.empty()) Line(2, "depends_on", List(host.depends_on));
     if (!host.wake_with.empty()) Line(2, "wake_with", List(host.wake_with));
     if (!host.group.empty()) Line(2, "group", Scalar(host.group));

@@ -172,6 +172,33 @@ class CheckpointTest(ClusterTest):
         self.assertEqual(ask_from_host(b"g"), b"11 g\n")
         self.assertEqual(c.ps()["count"]["starts"], 1)  # cold ones
 
+    def test_a_host_in_use_moves_when_it_has_lived_long_enough(self):
+        c = self.make(self.COUNT.replace("{command", "{max_lifetime: 10s, idle: {after: 5s}, command")).up()
+        client, other = self.connect(), self.connect()
+        asked = 0
+
+        def ask_until(text, to):
+            def seen():
+                nonlocal asked
+                for each in client, other:
+                    asked += 1
+                    self.assertEqual(each.ask(b"a"), b"%d a" % asked)
+                return any(e.get("host") == "count" and e.get("to") == to and text in e["text"]
+                           for e in c.events())
+            wait_until(seen, f"{to}: {text}")
+
+        ask_until("max_lifetime of 10s", "releasing")
+        ask_until("", "restoring")
+        self.assert_restored(c, "count")
+        # A command in the host cannot go along.
+        command = subprocess.Popen([str(BIN / "im"), "exec", "count", "--", "cat"], env=c.env,
+                                   stdin=subprocess.PIPE)
+        self.addCleanup(lambda: (command.stdin.close(), command.wait(DEADLINE_S)))
+        ask_until("release refused", "running")
+        self.assertEqual(c.ps()["count"]["starts"], 1)  # cold ones
+        command.stdin.close()
+        self.assertEqual(command.wait(DEADLINE_S), 0)
+
     @unittest.skipIf(POSTGRES_BIN is None, "not installed: postgresql")
     def test_postgresql_with_an_open_transaction(self):
         start = (f"{POSTGRES_BIN}/initdb --no-locale -A trust -U shop -N -D @DIR@/pg/data > /dev/null && "

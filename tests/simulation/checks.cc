@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "tests/simulation/cluster_simulation.h"
 
@@ -200,8 +201,22 @@ void ClusterSimulation::CheckGroups() {
 
 // ---- at the end -------------------------------------------------------------
 
+// It runs because another does.
+bool ClusterSimulation::Follows(const orchestrator::HostSpec& host) const {
+  return !host.wake_with.empty() ||
+         std::any_of(spec_.hosts.begin(), spec_.hosts.end(), [&](const orchestrator::HostSpec& other) {
+           return absl::c_linear_search(other.depends_on, host.name);
+         });
+}
+
 void ClusterSimulation::CheckRest() {
   if (failed()) return;
+  // A host that moves and is not released is awake again and again, and with it who follows it.
+  const bool moves =
+      std::any_of(spec_.hosts.begin(), spec_.hosts.end(), [](const orchestrator::HostSpec& host) {
+        return host.on_release == orchestrator::OnRelease::kCheckpoint && host.max_lifetime &&
+               (!host.idle.release_after || host.min_running);
+      });
   for (HostId host = 0; host < spec_.hosts.size(); ++host) {
     const orchestrator::HostSpec& spec = spec_.hosts[host];
     const HostState state = (*table_)[host].state;
@@ -229,7 +244,8 @@ void ClusterSimulation::CheckRest() {
     if (spec.min_running && state != HostState::kRunning && state != HostState::kPaused)
       Fail(absl::StrCat(text, ", and is to run always"));
     const bool released = spec.idle.release_after.has_value() && !spec.min_running &&
-                          spec.restart == orchestrator::RestartPolicy::kNo && !follows_running;
+                          spec.restart == orchestrator::RestartPolicy::kNo && !follows_running &&
+                          !(moves && Follows(spec));
     if (trace_ && agent != nullptr)
       Trace(absl::StrCat(text, ": ", agent->Text(), "; ", controller_->groups().Reason(host)));
     if (released && !spec.group.empty() && state != HostState::kImaginary) {

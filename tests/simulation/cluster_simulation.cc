@@ -53,6 +53,7 @@ void ClusterSimulation::Reached::Add(const Reached& other) {
   restores += other.restores;
   said += other.said;
   keepalives += other.keepalives;
+  moves += other.moves;
 }
 
 ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory, bool trace,
@@ -144,8 +145,12 @@ void ClusterSimulation::MakeSpec() {
     if (calm_) host.start_timeout = seconds(10);
     if (host.group.empty() && world_.Chance(60))
       host.on_release = orchestrator::OnRelease::kCheckpoint;
+    if (world_.Chance(40)) host.max_lifetime = host.idle.after + seconds(1) + world_.UpTo(seconds(30));
   }
-  if (disk_) limits_.timer_on_disk_min = world_.UpTo(seconds(3));
+  if (disk_) {
+    limits_.timer_on_disk_min = world_.UpTo(seconds(3));
+    limits_.move_retry = milliseconds(100) + world_.UpTo(seconds(3));
+  }
   limits_.starting_max = 1 + random.Below(4);
   limits_.backoff.first = milliseconds(1 + random.Below(400));
   limits_.backoff.max = seconds(1 + random.Below(10));
@@ -247,6 +252,9 @@ void ClusterSimulation::OnTransition(const orchestrator::Transition& t) {
   if (t.to == HostState::kRunning) waiters_.erase(t.host);
   if (t.to == HostState::kStarting) ++reached_.starts;
   if (t.to == HostState::kRestoring) ++reached_.restores;
+  if (t.to == HostState::kReleasing && t.from == HostState::kRunning && GoesToDisk(t.host) &&
+      t.reason.starts_with("max_lifetime"))
+    ++reached_.moves;
   if (t.from == HostState::kPaused && t.to == HostState::kRunning) ++reached_.thaws;
   if (t.from == HostState::kReleasing && t.to == HostState::kRunning) ++reached_.releases_cancelled;
   // The moments in which wakes and releases meet.

@@ -73,7 +73,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   struct Reached {
     uint64_t answered = 0, refused = 0, imd_deaths = 0, agent_deaths = 0, releases_cancelled = 0,
              group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0,
-             checkpoints = 0, restores = 0, said = 0, keepalives = 0;
+             checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0;
     void Add(const Reached& other);
   };
 
@@ -204,6 +204,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void OnSentByImd(const IpView& view, const std::vector<uint8_t>& bytes);
   void Check();
   void CheckGroups();
+  bool Follows(const orchestrator::HostSpec& host) const;
   void CheckRest();
   void CheckNothingLeft();
   SimAgent* AgentOf(HostId host);

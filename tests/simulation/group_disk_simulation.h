@@ -356,7 +356,7 @@ class GroupDiskSimulation final : public Activator::Delegate {
                                   {.kind = kind,
                                    .message = "the end",
                                    .checkpoint_kept = whole,
-                                   .packets_wait = whole && !disk_[host]->empty()},
+                                   .restore_at_once = whole && !disk_[host]->empty()},
                                   now_);
     });
   }

@@ -343,6 +343,8 @@ void SimAgent::OnDesired(const proto::DesiredState& desired) {
     group_->OnAsked(desired.group_pause_forced(), desired.group_pause_at_once(), world_.Now());
   if (desired.goal() == proto::DesiredState::RELEASE) {
     Stop();
+  } else if (desired.goal() == proto::DesiredState::RELEASE_IF_IDLE && desired.move()) {
+    BeginMove();
   } else if (desired.goal() == proto::DesiredState::RELEASE_IF_IDLE) {
     // Packets may be in the socket behind this message.
     world_.After(Duration(0), [&d = delegate_, node = node_, thaws = thaws_] {

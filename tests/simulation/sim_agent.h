@@ -168,6 +168,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   // sim_agent_disk.cc
   std::string CheckpointPath(const char* rest) const;
   void BeginCheckpoint();
+  void BeginMove();
   void OnDumpEnded(const DiskFate& fate);
   void WriteCheckpoint();
   void LetGo();
@@ -210,7 +211,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   Memory memory_;
   // To disk, and back.
   std::optional<proto::Checkpointing> checkpointing_;
-  bool dumping_ = false, stop_after_dump_ = false;
+  bool dumping_ = false, stop_after_dump_ = false, moving_ = false;
   bool ready_to_restore_ = false, restore_begun_ = false;
   bool keeps_ = false;  // what comes
   std::vector<std::vector<uint8_t>> kept_;

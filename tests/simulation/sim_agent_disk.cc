@@ -50,6 +50,17 @@ void SimAgent::BeginCheckpoint() {
   });
 }
 
+void SimAgent::BeginMove() {
+  if (ended_ || stopping_ || dumping_) return;
+  // A command of `im exec` runs.
+  if (world_.Chance(10) || !PauseNow()) {
+    refused_release_ = true;
+    return;
+  }
+  moving_ = true;
+  BeginCheckpoint();
+}
+
 void SimAgent::OnDumpEnded(const DiskFate& fate) {
   if (ended_) return;
   dumping_ = false;
@@ -64,6 +75,7 @@ void SimAgent::OnDumpEnded(const DiskFate& fate) {
   not_checkpointed_ = "CRIU: something is not supported";
   Publish();
   LetGo();
+  if (std::exchange(moving_, false)) wake_when_loose_.emplace();
   if (wake_when_loose_) Wake(*std::exchange(wake_when_loose_, std::nullopt));
   if (std::exchange(stop_after_dump_, false)) Stop();
 }
@@ -79,6 +91,7 @@ void SimAgent::WriteCheckpoint() {
   manifest.set_made_at_ns(Nanoseconds(world_.Now()));
   manifest.set_paused_at_ns(Nanoseconds(paused_at_));
   if (timer_at_ != kNever) manifest.set_timer_at_ns(Nanoseconds(timer_at_));
+  manifest.set_restore_at_once(moving_);
   manifest.set_root_pid(memory_.life);
   manifest.set_pid_max(memory_.snapshot);
   for (const std::vector<uint8_t>& packet : std::exchange(kept_, {}))
