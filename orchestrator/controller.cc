@@ -298,7 +298,9 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
     instance.handle = provider_->HandleOf(status.agent_pid());
     dirty_ = true;
   }
-  if (const std::optional<Endpoint> endpoint = tunnel_.EndpointOf(instance.key)) {
+  // Introduced when it is up: until then all that goes to it is looked at here.
+  const std::optional<Endpoint> endpoint = tunnel_.EndpointOf(instance.key);
+  if (endpoint && status.not_ready().empty()) {
     introductions_.SetEndpoint(address, *endpoint, now());
   }
   const bool was_reachable = std::exchange(instance.reachable, true);
@@ -315,13 +317,14 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
     report.timer_in = std::chrono::milliseconds(std::min(status.timer_in_ms(), kTimerMsMax));
   report.paused_for = std::chrono::milliseconds(std::min(status.paused_for_ms(), kTimerMsMax));
   report.not_checkpointed = status.not_checkpointed();
+  report.not_ready = status.not_ready();
   if (!was_reachable) {
     dirty_ = true;  // the endpoint
     if (instance.goal_deferred) SendDesired(instance);
   }
   Touch();
   activator_.OnInstanceStatus(*host, instance.id.incarnation, report, now());
-  ReportToGroup(*host, status.group());
+  if (report.not_ready.empty()) ReportToGroup(*host, status.group());
   if (goal_known && observer_ != nullptr) observer_->OnAnswer(*host);
 }
 
@@ -412,6 +415,7 @@ void Controller::OnControlPacket(const Packet& packet, const IpView& view) {
 }
 
 void Controller::OnForwarded(const IpAddress& from, const IpAddress& to) {
+  activator_.OnSent(from, to);
   introductions_.Introduce(from, to, now());
   Touch();
 }
@@ -420,10 +424,13 @@ bool Controller::OnPacketToSleeper(const Packet& packet, const IpView& view) {
   const std::optional<HostId> host = hosts_.FindByAddress(view.destination);
   if (!host.has_value()) return false;
   Touch();
+  activator_.OnSent(view.source, view.destination);
   if (AnsweredFor(*host, packet, view)) return true;
   const Activator::Verdict verdict = activator_.OnPacket(*host, packet, view, now());
   if (verdict == Activator::Verdict::kForward) {
-    gateway_.Deliver(view.destination, SinglePacket(packet.bytes()));
+    PacketBatch batch;
+    batch.AppendCopy(packet);
+    gateway_.Deliver(view.destination, std::move(batch));
   }
   return true;
 }

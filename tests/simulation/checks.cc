@@ -175,6 +175,19 @@ void ClusterSimulation::Check() {
                         std::string(HostStateName((*table_)[host].state))));
 }
 
+// In the order in which it is told: what came up may have ended since.
+void ClusterSimulation::CheckNeeds(const orchestrator::Transition& t) {
+  told_[t.host] = t.to;
+  if (t.to != HostState::kStarting || taking_back_) return;
+  for (const orchestrator::HostTable::Need& need : table_->needs(t.host)) {
+    const HostState state = told_[need.host];
+    if (state != HostState::kRunning && state != HostState::kPaused)
+      Fail(absl::StrCat("h", t.host, " is started, and h", need.host, " is ",
+                        std::string(HostStateName(state))));
+    ++reached_.needs;
+  }
+}
+
 void ClusterSimulation::CheckGroups() {
   if (spec_.groups.empty()) return;
   const size_t members = spec_.groups[0].hosts.size();
