@@ -8,6 +8,8 @@
 #include <string>
 #include <variant>
 
+#include "absl/container/flat_hash_set.h"
+#include "base/ip_address.h"
 #include "orchestrator/activator.h"
 
 namespace im::orchestrator {
@@ -22,6 +24,8 @@ struct Activator::Activation {
   uint64_t queue_place = 0;     // in start_queue_; 0: not queued
   std::string not_admitted;     // why it was not started at the last try
 
+  bool needs_wait = false;      // for what others have not done yet
+
   // The instance.
   bool holds_slot = false;  // counts against Limits::starting_max
   Goal goal = Goal::kRun;   // the newest that was set
@@ -33,6 +37,8 @@ struct Activator::Activation {
   std::optional<Instant> timer_at;  // Paused: when it thaws by itself; Checkpointed: is to run
   bool unasked = false;     // Releasing, because it ends by itself
   bool discard = false;     // Releasing, and not to be Checkpointed
+  std::string not_ready;    // Starting, and heard from: why it is not up yet
+  absl::flat_hash_set<IpAddress> called;  // Starting: whom it has sent something
   bool adopted = false;     // taken back from an earlier orchestrator
   Instant wanted_since = kNever;  // Starting: when somebody first wanted it
 

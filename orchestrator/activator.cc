@@ -1,7 +1,8 @@
 // Wakes: packets, requests, the start queue, and what time brings.
 // activator_instance.cc: what happens to instances; activator_release.cc: their
 // release; activator_group.cc: who is started and released with others; activator_group_disk.cc:
-// groups that go to disk; activator_state.cc: records, deadlines, and what delegates are told.
+// groups that go to disk; activator_needs.cc: who is started after others; activator_state.cc:
+// records, deadlines, and what delegates are told.
 
 #include "orchestrator/activator.h"
 
@@ -40,6 +41,11 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
   const HostTable::Host& row = table_[host];
   if (row.state == HostState::kRunning || row.state == HostState::kPaused)
     return Verdict::kForward;
+  if (row.state == HostState::kStarting) {
+    const Activation& activation = *activations_.at(host);
+    if (!activation.not_ready.empty() && activation.called.contains(view.source))
+      return Verdict::kForward;
+  }
   PacketUse use = UseOfPacket(view);
   if (use == PacketUse::kWakes && FromSleepingFellow(host, view.source))
     use = PacketUse::kLeftover;
@@ -91,6 +97,13 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
       ++counters_.over_limit;
       return Verdict::kDropped;
   }
+}
+
+void Activator::OnSent(const IpAddress& from, const IpAddress& to) {
+  const std::optional<HostId> host = table_.FindByAddress(from);
+  if (!host || table_[*host].state != HostState::kStarting) return;
+  absl::flat_hash_set<IpAddress>& called = activations_.at(*host)->called;
+  if (called.size() < limits_.called_max) called.insert(to);
 }
 
 absl::Status Activator::Wake(HostId host, const Cause& cause, Instant now) {
@@ -189,6 +202,7 @@ void Activator::TryStart(HostId host) {
     activation.stage_deadline = retry_at;
     return;
   }
+  if (!NeedsHold(host)) return;
   if (starting_ >= limits_.starting_max) {
     activation.stage_deadline = kNever;
     if (activation.queue_place == 0) {
@@ -236,6 +250,7 @@ void Activator::GiveUp(HostId host, absl::string_view reason) {
   activation.wanted = false;
   activation.want_until = kNever;
   activation.not_admitted.clear();
+  activation.needs_wait = false;
   Dequeue(activation);
   if (!HasInstance(table_[host].state)) activation.stage_deadline = kNever;
   TouchGroup(host);
@@ -245,10 +260,12 @@ void Activator::GiveUp(HostId host, absl::string_view reason) {
 
 std::string Activator::WaitReason(HostId host) const {
   const std::string bound = DurationText(table_.policy(host).start_timeout);
+  const std::string not_ready = outlook(host, now_).not_ready;
   switch (table_[host].state) {
     case HostState::kStarting:
     case HostState::kRestoring:
-      return absl::StrCat("not up within ", bound);
+      return absl::StrCat("not up within ", bound,
+                          not_ready.empty() ? "" : absl::StrCat(": ", not_ready));
     case HostState::kReleasing:
       return absl::StrCat("its last instance has not ended within ", bound);
     default:
@@ -257,6 +274,8 @@ std::string Activator::WaitReason(HostId host) const {
   const auto it = activations_.find(host);
   if (it != activations_.end() && it->second->backoff.waiting(now_))
     return it->second->backoff.Reason(now_);
+  if (it != activations_.end() && it->second->needs_wait)
+    return absl::StrCat("it needs ", NeedReason(host), ", which took longer than ", bound);
   if (it != activations_.end() && !it->second->not_admitted.empty())
     return absl::StrCat("no memory within ", bound, ": ", it->second->not_admitted);
   return absl::StrCat("no start slot was free within ", bound);
@@ -276,6 +295,7 @@ void Activator::RefuseHeld(HostId host, absl::string_view reason, bool wake_over
   if (batch.empty() && !wake_over) return;
   counters_.refused += batch.size();
   effects_.push_back({Effect::Refusal{host, std::move(batch), std::string(reason), wake_over}});
+  if (wake_over) FailWhoNeeds(host, reason);
 }
 
 // ---- time -------------------------------------------------------------------
@@ -315,11 +335,12 @@ void Activator::OnDeadline(HostId host) {
         break;
       case HostState::kStarting:
       case HostState::kRestoring: {
-        const std::string reason = absl::StrCat(
+        std::string reason = absl::StrCat(
             table_[host].state == HostState::kStarting ? "start" : "restore",
             " timed out after ", DurationText(table_.policy(host).start_timeout));
+        if (!activation.not_ready.empty()) absl::StrAppend(&reason, ": ", activation.not_ready);
         activation.backoff.Fail(limits_.backoff, reason, now_);
-        BeginRelease(host, Goal::kKill, reason, /*error=*/true);
+        BeginRelease(host, EndOfStart(host), reason, /*error=*/true);
         RefuseHeld(host, reason, /*wake_over=*/true);
         break;
       }

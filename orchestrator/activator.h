@@ -8,11 +8,13 @@
 // States: those of host.h. Beyond the state, a host that is not plainly
 // Imaginary has an Activation here, which knows its instance, the wake that
 // waits for it, its failures and its one deadline:
-//   Imaginary, wake waits   the end of the back-off, a free slot of
+//   Imaginary, wake waits   the end of the back-off, what the host needs of others
+//                           (activator_needs.cc), a free slot of
 //                           Limits::starting_max, memory (Admission), or the
 //                           wake's own bound
 //   Imaginary after failure when the failures are forgotten
-//   Starting                start_timeout: killed, held packets refused
+//   Starting                start_timeout: killed (asked first, if its program runs and
+//                           is not ready), held packets refused
 //   Paused                  release_after: released, unless a leader by
 //                           wake_with is up, a member of its group is not due
 //                           for release itself, or the program waits for a
@@ -111,7 +113,7 @@ class Activator {
                         bool wake_over) = 0;
     // A host that becomes Imaginary has no checkpoint any more.
     virtual void OnTransition(const Transition& transition) = 0;
-    // The host is wanted, but not started yet, since Admission says so.
+    // The host is wanted, but not started yet: what for.
     virtual void OnWait(HostId, absl::string_view) {}
   };
 
@@ -140,6 +142,8 @@ class Activator {
     // Between kills of an instance that does not end: first, doubling up to.
     Duration kill_retry_first = std::chrono::seconds(1);
     Duration kill_retry_max = std::chrono::seconds(60);
+    // Hosts that one which is not ready may call, and hear of; more it calls in vain.
+    size_t called_max = 1024;
     HeldPackets::Limits held;
   };
 
@@ -183,6 +187,11 @@ class Activator {
   // A packet for `host` came to the gateway.
   Verdict OnPacket(HostId host, const Packet& packet, const IpView& view, Instant now);
 
+  // `from` sent something to `to`. A host that runs and is not ready gets what comes from
+  // those that it has called itself: their answers, and what members of an ensemble must
+  // tell each other to become ready.
+  void OnSent(const IpAddress& from, const IpAddress& to);
+
   // OK: the host is up (Running, or Paused and told to run), or will be, or
   // Delegate::Refuse with `wake_over` will follow (or came before this
   // returned). Else the refusal.
@@ -199,6 +208,10 @@ class Activator {
   // End, from now on. Preconditions: Imaginary, no guest.
   void AdoptCheckpoint(HostId host, Duration age, std::optional<Duration> timer_in, Instant now);
   uint64_t Expect(HostId host, const Cause& cause, Instant now);
+  // Its program has ended with exit code 0 before, so that needs of that hold.
+  void AdoptCompleted(HostId host) { completed_.insert(host); }
+  // Of those that somebody needs.
+  const absl::btree_set<HostId>& completed() const { return completed_; }
 
   // The newest status of the instance, as authenticated by the tunnel. May be
   // repeated, and skip steps.
@@ -222,6 +235,8 @@ class Activator {
     enum class Disk : uint8_t { kNotHeld, kHeld, kDumping, kDumped };
     Disk disk = Disk::kNotHeld;
     bool waking = false;  // kPaused, and about to run
+    // Not empty: it runs, and is not up yet: why. It stays Starting.
+    std::string not_ready;
   };
   void OnInstanceStatus(HostId host, uint64_t incarnation, const Report& report, Instant now);
 
@@ -275,6 +290,8 @@ class Activator {
     std::optional<Instant> expires_at;     // Checkpointed: when it is forgotten
     std::optional<HostId> kept_by_fellow;  // the same, by a member of its group
     std::optional<HostId> awaits;  // on its way to disk or back: a member that is not as far
+    std::string not_ready;                 // Starting: why it is not up yet
+    std::string needs;                     // not empty: what it needs of another host
   };
   Outlook outlook(HostId host, Instant now) const;
   const HeldPackets& held() const { return held_; }
@@ -310,6 +327,14 @@ class Activator {
   bool FromSleepingFellow(HostId host, const IpAddress& source) const;
   std::string WaitReason(HostId host) const;
 
+  // activator_needs.cc
+  bool Holds(const HostTable::Need& need) const;
+  bool NeedsHold(HostId host);
+  std::string NeedText(const HostTable::Need& need) const;
+  std::string NeedReason(HostId host) const;
+  void LookAgainAtWhoNeeds(HostId host);
+  void FailWhoNeeds(HostId host, absl::string_view reason);
+
   // Steps of an instance.
   void AwaitInstance(HostId host, uint64_t incarnation, const Cause& cause);
   void BecomeUp(HostId host, const Cause& cause, absl::string_view reason, Duration duration,
@@ -323,6 +348,7 @@ class Activator {
   void ForgetCheckpoint(HostId host, absl::string_view reason);
   void OnCheckpointDeadline(HostId host);
   void OnLifetimeOver(HostId host);
+  Goal EndOfStart(HostId host);
   void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error);
   void SetGoal(HostId host, Goal goal, const Cause& cause);
   void LeaveStarting(Activation& activation);
@@ -358,6 +384,7 @@ class Activator {
   absl::flat_hash_map<HostId, std::unique_ptr<Activation>> activations_;
   absl::btree_set<std::pair<Instant, HostId>> deadlines_;
   absl::btree_map<uint64_t, HostId> start_queue_;  // by order of arrival
+  absl::btree_set<HostId> completed_;
   uint64_t next_queue_place_ = 1;
   uint64_t next_incarnation_;
   size_t starting_ = 0;

@@ -50,6 +50,8 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.discard = false;
   activation.ready = activation.rising = activation.outsiders = activation.step_done = false;
   activation.adopted = false;
+  activation.not_ready.clear();
+  activation.called.clear();
   activation.wanted_since = kNever;
   activation.move_at = kNever;
   activation.timer_at.reset();
@@ -83,8 +85,10 @@ void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reas
   activation.wanted = false;
   activation.want_until = kNever;
   activation.kept = false;
+  activation.called.clear();
   activation.stage_deadline = kNever;
   Move(host, HostState::kRunning, cause, reason, error, duration);
+  LookAgainAtWhoNeeds(host);
   PacketBatch held = held_.TakeToDeliver(host, now_);
   if (held.empty()) return;
   counters_.delivered += held.size();
@@ -114,6 +118,11 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
   Activation& activation = Get(host);
   const HostState state = table_[host].state;
   const bool coming_up = state == HostState::kStarting || state == HostState::kRestoring;
+  if (!report.not_ready.empty()) {
+    // Nothing else of it counts. That it ends is an end of the start.
+    if (coming_up) activation.not_ready = report.not_ready;
+    return;
+  }
   const bool thawed = report.thaws > activation.thaws;
   if (thawed) {
     // To be let run after a restore is part of that.
@@ -230,6 +239,7 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
   LeaveStarting(activation);
   activation.stage_deadline = kNever;
   activation.kept = activation.ready = activation.rising = false;
+  if (end.kind == End::Kind::kExited && !table_.needed_by(host).empty()) completed_.insert(host);
 
   const bool on_disk = (end.kind == End::Kind::kCheckpointed || end.checkpoint_kept) &&
                        !activation.discard && !row.guest;
@@ -262,6 +272,7 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
       RefuseHeld(host, "the connection is gone", /*wake_over=*/false);
       WantAgain(host);
     }
+    LookAgainAtWhoNeeds(host);
     Settle(host);
     return;
   }
@@ -276,6 +287,8 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
     const std::string reason = absl::StrCat("start failed: ", end.message);
     if (!row.guest) activation.backoff.Fail(limits_.backoff, reason, now);
     Move(host, HostState::kImaginary, Cause(), reason, /*error=*/true);
+    // It has done, too soon for us to see it run.
+    if (completed_.contains(host)) LookAgainAtWhoNeeds(host);
     RefuseHeld(host, reason, /*wake_over=*/true);
     WantAgain(host);
     Settle(host);
@@ -306,6 +319,11 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
       (policy.restart_attempts_max == 0 || activation.restarts < policy.restart_attempts_max)) {
     ++activation.restarts;
     Want(host, MakeCause(Cause::Kind::kRestart, end.message), /*for_ever=*/true);
+  }
+  if (failed && !activation.wanted && row.state == HostState::kImaginary) {
+    FailWhoNeeds(host, end.message);
+  } else {
+    LookAgainAtWhoNeeds(host);
   }
   Settle(host);
 }

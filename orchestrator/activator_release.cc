@@ -16,6 +16,12 @@ void Activator::SetGoal(HostId host, Goal goal, const Cause& cause) {
   effects_.push_back({Effect::NewGoal{host, table_[host].incarnation, goal, cause}});
 }
 
+// Of one that comes up: nobody knows whether there is a program to be asked, unless it has
+// said that it is not ready.
+Activator::Goal Activator::EndOfStart(HostId host) {
+  return Get(host).not_ready.empty() ? Goal::kKill : Goal::kRelease;
+}
+
 void Activator::BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error) {
   Activation& activation = Get(host);
   LeaveStarting(activation);
@@ -90,7 +96,7 @@ absl::Status Activator::Release(HostId host, absl::string_view reason, Instant n
     case HostState::kStarting:
     case HostState::kRestoring:
       Get(host).discard = true;
-      BeginRelease(host, Goal::kKill, reason, /*error=*/false);
+      BeginRelease(host, EndOfStart(host), reason, /*error=*/false);
       RefuseHeld(host, reason, /*wake_over=*/true);
       break;
     case HostState::kRunning:
@@ -123,7 +129,7 @@ void Activator::Shutdown(absl::string_view reason, bool force, Instant now) {
     const HostState state = table_[host].state;
     Get(host).discard = true;
     if (state == HostState::kStarting || state == HostState::kRestoring) {
-      BeginRelease(host, Goal::kKill, reason, /*error=*/false);
+      BeginRelease(host, force ? goal : EndOfStart(host), reason, /*error=*/false);
     } else if (state == HostState::kRunning || state == HostState::kPaused) {
       BeginRelease(host, goal, reason, /*error=*/false);
     } else if (state == HostState::kReleasing && Get(host).goal < goal) {

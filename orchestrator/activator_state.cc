@@ -120,11 +120,13 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
   if (!HasInstance(table_[host].state) && activation.backoff.waiting(now))
     outlook.retry_at = activation.backoff.retry_at();
   outlook.wake_waits = activation.wanted;
+  if (table_[host].state == HostState::kStarting) outlook.not_ready = activation.not_ready;
   if (table_[host].state == HostState::kCheckpointed) {
     outlook.timer_at = activation.timer_at;
     if (activation.expires_at != kNever) outlook.expires_at = activation.expires_at;
   }
   if (activation.wanted) outlook.memory_wait = activation.not_admitted;
+  if (activation.wanted && activation.needs_wait) outlook.needs = NeedReason(host);
   if (table_[host].state == HostState::kPaused) {
     if (activation.kept) outlook.kept_by = LeaderUp(host);
     outlook.timer_at = activation.timer_at;

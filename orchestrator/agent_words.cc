@@ -85,6 +85,7 @@ Activator::Report ReportOf(const proto::InstanceStatus& status) {
     report.timer_in = std::chrono::milliseconds(std::min(status.timer_in_ms(), kTimerMsMax));
   report.paused_for = std::chrono::milliseconds(std::min(status.paused_for_ms(), kTimerMsMax));
   report.not_checkpointed = status.not_checkpointed();
+  report.not_ready = status.not_ready();
   report.disk = DiskOf(status);
   report.waking = status.group().waking();
   return report;

@@ -107,6 +107,32 @@ struct LogSpec {
   friend bool operator==(const LogSpec&, const LogSpec&) = default;
 };
 
+// A command that is run inside a host after each start until it has succeeded once; only
+// then is the host up (agent/readiness.h).
+struct HealthcheckSpec {
+  std::vector<std::string> argv;  // never empty
+  Duration interval = std::chrono::seconds(30);  // a failure in each counts
+  Duration timeout = std::chrono::seconds(30);   // of one run
+  uint32_t retries = 3;                          // so many failures that count end the start
+  Duration start_period{0};                      // until then none counts
+  std::optional<Duration> start_interval;        // between two runs; none: a short one
+
+  friend bool operator==(const HealthcheckSpec&, const HealthcheckSpec&) = default;
+};
+
+// A host that another one needs, and what of it before that one's program begins.
+struct DependencySpec {
+  enum class Condition : uint8_t {
+    kStarted,    // nothing: it is started ahead of need
+    kHealthy,    // that it is up
+    kCompleted,  // that its program has ended with exit code 0, once in the cluster's life
+  };
+  std::string host;
+  Condition condition = Condition::kStarted;
+
+  friend bool operator==(const DependencySpec&, const DependencySpec&) = default;
+};
+
 // One host: a line of the table, after `replicas` is expanded.
 struct HostSpec {
   std::string name;                 // "zk-2"
@@ -139,9 +165,10 @@ struct HostSpec {
   OnRelease on_release = OnRelease::kTerminate;
   std::optional<Duration> max_lifetime;  // of an instance; of kCheckpoint alone
   Duration start_timeout = std::chrono::seconds(30);
+  std::optional<HealthcheckSpec> healthcheck;
   bool min_running = false;               // kept running: neither paused nor released
   std::vector<std::string> wake_with;     // hosts: whenever one of them runs, this one does
-  std::vector<std::string> depends_on;    // hosts that are started when this one is
+  std::vector<DependencySpec> depends_on;  // hosts that are started when this one is
   std::string group;                      // empty: none
 
   friend bool operator==(const HostSpec&, const HostSpec&) = default;

@@ -176,12 +176,17 @@ hosts:
     stop_grace_period: 1500ms
     restart: on-failure:3
     start_timeout: 1m30s
-    depends_on: [many]
+    depends_on:
+      many: {condition: service_healthy}
+      image: {condition: service_completed_successfully}
+      kept-2: {}
+    healthcheck: {test: 'test "$$A" = 1', interval: 1500ms, retries: 5, start_interval: 100ms}
     idle: {after: 1500ms, release_after: never, cpu_below: 0.5%, busy_file: /busy, timers: honor,
            timer_horizon: 2s, tick_max: 0, below_bytes_per_s: 10, reclaim: true,
            ignore: {ports: [1, 2], from: [10.9.0.9, 10.9.0.16/28]}}
   many: {command: [x], replicas: 3, group: g, restart: always, idle: {policy: no_connections}}
   kept: {command: [x], replicas: 3, min_running: 2}
+  checked: {command: [x], healthcheck: {test: [CMD, a b, c], start_period: 1m, timeout: 2s}}
   single: {command: [x], replicas: 1, wake_with: [many-2], attach: netstack, idle: never}
   image: {image: redis:7, stop_signal: SIGTERM}
 )");

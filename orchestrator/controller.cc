@@ -287,7 +287,9 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
     instance.handle = provider_->HandleOf(status.agent_pid());
     dirty_ = true;
   }
-  if (const std::optional<Endpoint> endpoint = tunnel_.EndpointOf(instance.key)) {
+  // Introduced when it is up: until then all that goes to it is looked at here.
+  const std::optional<Endpoint> endpoint = tunnel_.EndpointOf(instance.key);
+  if (endpoint && status.not_ready().empty()) {
     introductions_.SetEndpoint(address, *endpoint, now());
   }
   const bool was_reachable = std::exchange(instance.reachable, true);
@@ -301,7 +303,7 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   }
   Touch();
   activator_.OnInstanceStatus(*host, instance.id.incarnation, report, now());
-  ReportToGroup(*host, status.group());
+  if (report.not_ready.empty()) ReportToGroup(*host, status.group());
   if (goal_known && observer_ != nullptr) observer_->OnAnswer(*host);
 }
 
@@ -392,6 +394,7 @@ void Controller::OnControlPacket(const Packet& packet, const IpView& view) {
 }
 
 void Controller::OnForwarded(const IpAddress& from, const IpAddress& to) {
+  activator_.OnSent(from, to);
   introductions_.Introduce(from, to, now());
   Touch();
 }
@@ -400,10 +403,13 @@ bool Controller::OnPacketToSleeper(const Packet& packet, const IpView& view) {
   const std::optional<HostId> host = hosts_.FindByAddress(view.destination);
   if (!host.has_value()) return false;
   Touch();
+  activator_.OnSent(view.source, view.destination);
   if (AnsweredFor(*host, packet, view)) return true;
   const Activator::Verdict verdict = activator_.OnPacket(*host, packet, view, now());
   if (verdict == Activator::Verdict::kForward) {
-    gateway_.Deliver(view.destination, SinglePacket(packet.bytes()));
+    PacketBatch batch;
+    batch.AppendCopy(packet);
+    gateway_.Deliver(view.destination, std::move(batch));
   }
   return true;
 }

@@ -28,6 +28,10 @@ void Controller::Restore(const std::optional<proto::SavedState>& saved) {
 }
 
 void Controller::RestoreInstances(const proto::SavedState& saved) {
+  for (const std::string& name : saved.completed()) {
+    const std::optional<HostId> host = hosts_.FindByName(name);
+    if (host.has_value()) activator_.AdoptCompleted(*host);
+  }
   for (const proto::HostName& guest : saved.guests()) {
     const std::optional<IpAddress> address = ParseAddress(guest.address());
     if (!address.has_value()) continue;
@@ -79,7 +83,7 @@ void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {
   instance.provided = true;
   provider_->Adopt(instance.id, instance.handle, instance.directory);
   if (!peer.endpoint.has_value()) return;  // it will come to us
-  introductions_.SetEndpoint(instance.address, *peer.endpoint, now());
+  if (!saved.not_ready()) introductions_.SetEndpoint(instance.address, *peer.endpoint, now());
   instance.reachable = true;
   tunnel_.Connect(*key);
   // Its answer is a status.
@@ -114,7 +118,9 @@ proto::SavedState Controller::ToSave() const {
     *saved.mutable_cause() = ToProto(instance->cause);
     saved.set_releasing(hosts_[host].state == HostState::kReleasing);
     saved.set_provided(instance->provided);
+    saved.set_not_ready(!instance->status.not_ready().empty());
   }
+  for (const HostId host : activator_.completed()) state.add_completed(hosts_[host].name);
   guests_.ForEach([&](HostId host) {
     proto::HostName& guest = *state.add_guests();
     guest.set_name(hosts_[host].name);

@@ -125,12 +125,11 @@ void Gateway::Forwarded(const IpAddress& from, const IpAddress& to, size_t bytes
 }
 
 void Gateway::Deliver(const IpAddress& host, PacketBatch batch) {
-  const auto route = routes_.find(host);
-  if (route == routes_.end()) {
+  const std::optional<tunnel::PublicKey> peer = PeerFor(host);
+  if (!peer.has_value()) {
     drops_.Add(DropReason::kNoRoute, batch.size());
     return;
   }
-  const tunnel::PublicKey peer = route->second;
   for (const Packet& packet : batch) {
     const std::optional<IpRoute> ip = ParseIpRoute(packet.bytes());
     if (!ip.has_value()) continue;
@@ -140,7 +139,12 @@ void Gateway::Deliver(const IpAddress& host, PacketBatch batch) {
       pairs_.Add(address_, host, packet.size);
     }
   }
-  tunnel_.SendTo(peer, std::move(batch));
+  tunnel_.SendTo(*peer, std::move(batch));
+}
+
+std::optional<tunnel::PublicKey> Gateway::PeerFor(const IpAddress& host) const {
+  const auto route = routes_.find(host);
+  return route != routes_.end() ? std::optional(route->second) : delegate_.PeerOf(host);
 }
 
 void Gateway::Refuse(const PacketBatch& batch) {
@@ -160,9 +164,7 @@ void Gateway::Send(std::span<const uint8_t> packet, const IpAddress& destination
     if (stack_ != nullptr) stack_->Write(SinglePacket(packet));
     return;
   }
-  const auto route = routes_.find(destination);
-  const std::optional<tunnel::PublicKey> peer =
-      route != routes_.end() ? std::optional(route->second) : delegate_.PeerOf(destination);
+  const std::optional<tunnel::PublicKey> peer = PeerFor(destination);
   if (!peer.has_value()) {
     drops_.Add(DropReason::kNoRoute);
     return;

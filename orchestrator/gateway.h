@@ -64,7 +64,7 @@ class Gateway final : public PacketSink {
   void RemoveRoute(const IpAddress& host) { routes_.erase(host); }
 
   void Write(PacketBatch batch) override { Route(std::move(batch), Origin::kTunnel); }
-  // Packets that were held for `host`, which is up now.
+  // Packets for `host`, that were held until now or are looked at one by one.
   void Deliver(const IpAddress& host, PacketBatch batch);
   // Answers each of the packets with a RST or an ICMP error.
   void Refuse(const PacketBatch& batch);
@@ -104,6 +104,7 @@ class Gateway final : public PacketSink {
   void ToGateway(const Packet& packet, Origin origin, PacketBatch& to_stack);
   void Forwarded(const IpAddress& from, const IpAddress& to, size_t bytes);
   void RefuseOne(const Packet& packet);
+  std::optional<tunnel::PublicKey> PeerFor(const IpAddress& host) const;
 
   const IpPrefix network_;
   const IpAddress address_;

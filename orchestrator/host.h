@@ -43,7 +43,8 @@ inline constexpr HostId kNoHost = UINT32_MAX;
 //                                                                          Imaginary, back-off
 //
 // Starting always has exactly one instance asked for; a wake that waits for a
-// free start slot or for the end of a back-off leaves the host Imaginary.
+// free start slot, for other hosts or for the end of a back-off leaves the host Imaginary.
+// A status of an instance that is not ready (healthcheck) changes nothing.
 // A start that timed out passes through Releasing, since its instance may
 // still live: the next one starts only after it has ended.
 enum class HostState : uint8_t {

@@ -158,6 +158,15 @@ uint32_t Milliseconds(Duration duration) {
       std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
 }
 
+void FillHealthcheck(const HealthcheckSpec& check, proto::Healthcheck& out) {
+  for (const std::string& word : check.argv) out.add_argv(word);
+  out.set_interval_ms(Milliseconds(check.interval));
+  out.set_timeout_ms(Milliseconds(check.timeout));
+  out.set_retries(check.retries);
+  out.set_start_period_ms(Milliseconds(check.start_period));
+  if (check.start_interval) out.set_start_interval_ms(Milliseconds(*check.start_interval));
+}
+
 void SetAddress(const IpAddress& address, std::string& out) {
   out.assign(reinterpret_cast<const char*>(address.bytes().data()), address.bytes().size());
 }
@@ -224,6 +233,7 @@ absl::Status FillStartRequest(const ClusterSpec& cluster, const HostSpec& host,
                 : mode == IdleMode::kNoConnections ? proto::IdlePolicy::NO_CONNECTIONS
                                                    : proto::IdlePolicy::NEVER);
   request.set_start_timeout_ms(Milliseconds(host.start_timeout));
+  if (host.healthcheck) FillHealthcheck(*host.healthcheck, *request.mutable_healthcheck());
   request.set_log_bytes_max(host.logging.max_size_bytes);
   request.set_log_files_max(host.logging.files_max);
   return Annotate(FillProgram(cluster, host, *request.mutable_program()),

@@ -127,7 +127,9 @@ TEST_F(HostProgram, AStartRequestHoldsWhatTheSpecDecides) {
       "             timers: honor, timer_horizon: 3s, tick_max: 0,\n"
       "             below_bytes_per_s: 2k, reclaim: true,\n"
       "             ignore: {ports: [9100], from: [10.9.0.9, 10.9.0.64/28]}}}\n"
-      "  b: {command: a, min_running: 1}\n");
+      "  b: {command: a, min_running: 1}\n"
+      "  c: {command: a, healthcheck: {test: [CMD, x, y], interval: 2s, timeout: 1s, retries: 4, "
+      "start_period: 1m, start_interval: 10ms}}\n");
   proto::StartRequest request;
   ASSERT_TRUE(FillStartRequest(cluster, cluster.hosts[0], request).ok());
   EXPECT_EQ(request.cluster(), "shop");
@@ -160,6 +162,14 @@ TEST_F(HostProgram, AStartRequestHoldsWhatTheSpecDecides) {
   EXPECT_EQ(request.idle().timers(), proto::IdlePolicy::TIMERS_AUTO);
   EXPECT_EQ(request.idle().timer_horizon_ms(), 1000u);
   EXPECT_FALSE(request.idle().has_tick_max_ms());
+  EXPECT_FALSE(request.has_healthcheck());
+  ASSERT_TRUE(FillStartRequest(cluster, cluster.hosts[2], request).ok());
+  EXPECT_THAT(request.healthcheck().argv(), ElementsAre("x", "y"));
+  EXPECT_EQ(request.healthcheck().interval_ms(), 2000u);
+  EXPECT_EQ(request.healthcheck().timeout_ms(), 1000u);
+  EXPECT_EQ(request.healthcheck().retries(), 4u);
+  EXPECT_EQ(request.healthcheck().start_period_ms(), 60'000u);
+  EXPECT_EQ(request.healthcheck().start_interval_ms(), 10u);
 }
 
 TEST_F(HostProgram, TheNameTableHasEveryNameOnce) {

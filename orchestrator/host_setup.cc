@@ -58,9 +58,15 @@ absl::Status AddHosts(const ClusterSpec& spec, Instant now, HostTable& table) {
       IM_ASSIGN_OR_RETURN(const HostId other, Find(table, leader));
       table.AddFollower(other, id, Cause::Kind::kWakeWith);
     }
-    for (const std::string& dependency : host.depends_on) {
-      IM_ASSIGN_OR_RETURN(const HostId other, Find(table, dependency));
-      table.AddFollower(id, other, Cause::Kind::kDependsOn);
+    for (const DependencySpec& dependency : host.depends_on) {
+      using Condition = DependencySpec::Condition;
+      using Need = HostTable::Need::Kind;
+      IM_ASSIGN_OR_RETURN(const HostId other, Find(table, dependency.host));
+      const bool completed = dependency.condition == Condition::kCompleted;
+      // What has completed is not run again.
+      if (!completed) table.AddFollower(id, other, Cause::Kind::kDependsOn);
+      if (dependency.condition != Condition::kStarted)
+        table.AddNeed(id, {other, completed ? Need::kCompleted : Need::kUp});
     }
   }
   for (const GroupSpec& group : spec.groups) {

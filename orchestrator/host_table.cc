@@ -13,7 +13,7 @@ const std::vector<HostTable::Follower>& NoFollowers() {
   return *none;
 }
 
-const std::vector<HostId>& NoLeaders() {
+const std::vector<HostId>& NoHosts() {
   static const auto* const none = new std::vector<HostId>;
   return *none;
 }
@@ -77,7 +77,24 @@ const std::vector<HostTable::Follower>& HostTable::followers(HostId leader) cons
 
 const std::vector<HostId>& HostTable::leaders(HostId follower) const {
   const auto it = leaders_.find(follower);
-  return it == leaders_.end() ? NoLeaders() : it->second;
+  return it == leaders_.end() ? NoHosts() : it->second;
+}
+
+void HostTable::AddNeed(HostId host, const Need& need) {
+  IM_CHECK(Contains(host) && Contains(need.host) && host != need.host);
+  needs_[host].push_back(need);
+  needed_by_[need.host].push_back(host);
+}
+
+const std::vector<HostTable::Need>& HostTable::needs(HostId host) const {
+  static const auto* none = new std::vector<Need>;
+  const auto it = needs_.find(host);
+  return it == needs_.end() ? *none : it->second;
+}
+
+const std::vector<HostId>& HostTable::needed_by(HostId host) const {
+  const auto it = needed_by_.find(host);
+  return it == needed_by_.end() ? NoHosts() : it->second;
 }
 
 std::optional<HostId> HostTable::FindByName(absl::string_view name) const {

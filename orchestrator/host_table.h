@@ -98,6 +98,21 @@ class HostTable {
   // Whom `follower` follows by wake_with.
   const std::vector<HostId>& leaders(HostId follower) const;
 
+  // What must hold before a host is started (activator_needs.cc).
+  struct Need {
+    enum class Kind : uint8_t {
+      kUp,         // it runs, or is paused
+      kCompleted,  // its program has ended with exit code 0, once
+    };
+    HostId host;
+    Kind kind;
+  };
+  // Preconditions: no host needs itself, directly or by others.
+  void AddNeed(HostId host, const Need& need);
+  const std::vector<Need>& needs(HostId host) const;
+  // Who has a need of `host`.
+  const std::vector<HostId>& needed_by(HostId host) const;
+
   // They are suspended, released and woken together. At most one such group
   // for a host. Preconditions: two at least.
   void AddGroup(std::string name, std::vector<HostId> members);
@@ -156,6 +171,8 @@ class HostTable {
   absl::flat_hash_map<IpAddress, std::string> peers_;
   absl::flat_hash_map<HostId, std::vector<Follower>> followers_;
   absl::flat_hash_map<HostId, std::vector<HostId>> leaders_;
+  absl::flat_hash_map<HostId, std::vector<Need>> needs_;
+  absl::flat_hash_map<HostId, std::vector<HostId>> needed_by_;
   std::vector<Group> groups_;
   absl::flat_hash_map<HostId, uint32_t> group_of_;
   size_t counts_[kHostStates] = {};

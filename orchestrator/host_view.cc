@@ -108,6 +108,9 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
   }
   if (!outlook.memory_wait.empty())
     reasons.push_back(absl::StrCat("not started yet: ", outlook.memory_wait));
+  if (!outlook.needs.empty())
+    reasons.push_back(absl::StrCat("not started yet: it needs ", outlook.needs));
+  if (!outlook.not_ready.empty()) reasons.push_back(outlook.not_ready);
   const Instance* instance = controller.FindInstance(host);
   if (instance != nullptr && state == HostState::kRunning) {
     if (!instance->status.busy().empty()) {

@@ -42,6 +42,8 @@ class VirtualInstance : private tunnel::Device::Delegate {
   // To another host's address.
   void SendSyn(const IpAddress& to, uint16_t from_port, uint32_t isn = 1);
 
+  // Its healthcheck, if it has one, succeeds.
+  void BecomeReady();
   void Pause();
   // The program ends by itself; its kernel refuses what still comes. Gone when
   // the orchestrator has said so.

@@ -34,6 +34,7 @@ VirtualInstance::VirtualInstance(VirtualCluster& cluster, const proto::StartRequ
               cluster.random(), this),
       agent_(address_, gateway_address_, request.incarnation()) {
   agent_.status().set_program_pid(2);
+  if (request.has_healthcheck()) agent_.status().set_not_ready("it is tested");
   agent_.on_desired = [this](const proto::DesiredState& desired) { OnDesired(desired); };
   agent_.on_peer = [this](const IpAddress& address, const proto::PeerUpdate& update) {
     OnPeer(address, update);
@@ -124,6 +125,11 @@ void VirtualInstance::OnPacket(const std::vector<uint8_t>& bytes) {
   } else if (view->is_tcp() && (view->tcp_flags & kTcpSyn) != 0) {
     ++syn_acks;
   }
+}
+
+void VirtualInstance::BecomeReady() {
+  agent_.status().clear_not_ready();
+  Say(agent_.Say(proto::InstanceStatus::RUNNING));
 }
 
 void VirtualInstance::Pause() {

@@ -80,6 +80,10 @@ CONDITION = {"type": ["object", "null"], "properties": {
     "condition": one_of("service_started", "service_healthy", "service_completed_successfully"),
     "restart": {}, "required": {}}, "additionalProperties": False}
 
+HEALTHCHECK = mapping({"test": either(ANY_TEXT, list_of(ANY_TEXT)), "interval": DURATION, "timeout": DURATION,
+                       "retries": integer(1, 1000), "start_period": DURATION, "start_interval": DURATION,
+                       "disable": BOOL})
+
 # Fields of docs/cluster-yaml.md → their forms; dots lead into mappings. One that has no form here may have any.
 FORMS = {
     "name": text(r"^[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?$", number=True),
@@ -110,7 +114,7 @@ HOST_FORMS = {
     "idle.ignore": mapping({"ports": either(integer(1, 65535), list_of(integer(1, 65535))),
                             "from": either(PREFIX, list_of(PREFIX))}),
     "idle.below_bytes_per_s": SIZE, "idle.reclaim": BOOL,
-    "start_timeout": DURATION, "stop_signal": text(r"^(SIG)?[A-Z0-9]+$", number=True), "stop_grace_period": DURATION,
+    "start_timeout": DURATION, "healthcheck": HEALTHCHECK, "stop_signal": text(r"^(SIG)?[A-Z0-9]+$", number=True), "stop_grace_period": DURATION,
     "restart": either(one_of("no", "always", "unless-stopped", "on-failure", False), text(r"^on-failure:\d+$")),
     "min_running": integer(0, 100000),
     "depends_on": either(TEXTS, {"type": "object", "additionalProperties": CONDITION}),

@@ -38,7 +38,9 @@ HOST = {
     "ports": ["['18080:80', '127.0.0.1:18081:80/tcp']", "[{target: 80, published: 18082}]"], "replicas": ["2"],
     "scale": ["2"], "idle": ["never", "30s", "{}"], "start_timeout": ["1m30s"], "stop_signal": ["SIGINT", "INT"],
     "stop_grace_period": ["500ms", "0"], "restart": ["no", "'no'", "always", "on-failure:3"], "min_running": ["1"],
-    "depends_on": ["[a]", "{a: {condition: service_started}}"], "wake_with": ["[a]", "a"], "group": ["g"],
+    "depends_on": ["[a]", "{a: {condition: service_started}}", "{a: {condition: service_completed_successfully}}"],
+    "healthcheck": ["{test: [CMD, 'true'], interval: 5s, timeout: 1s, retries: 3, start_period: 1m, start_interval: 50ms}",
+                    "{test: 'curl localhost'}", "{disable: true}", "{test: [NONE]}"], "wake_with": ["[a]", "a"], "group": ["g"],
     "on_release": ["terminate", "checkpoint"],
     "max_lifetime": ["1h"],
 }
@@ -64,6 +66,7 @@ WRONG = [
     "hosts: {a: {command: x, address: here}}", "hosts: {a: {command: x, mem_limit: much}}",
     "hosts: {a: {command: x, start_timeout: 30}}", "hosts: {a: {command: x, min_running: -1}}",
     "hosts: {a: {command: x, attach: wifi}}", "hosts: {a: {command: {x: y}}}", "hosts: {a: {command: x, depends_on: {b: {condition: x}}}}",
+    "hosts: {a: {command: x, healthcheck: {test: x, retries: 0}}}", "hosts: {a: {command: x, healthcheck: {test: x, interval: 5}}}",
     "{hosts: {a: {command: x}}, services: {b: {command: x}}}", "{hosts: {a: {command: x}}, network: {mtu: 10}}",
     "{hosts: {a: {command: x}}, network: here}", "{hosts: {a: {command: x}}, provider: cloud}",
     "{hosts: {a: {command: x}}, defaults: {command: y}}", "{hosts: {a: {command: x}}, limits: {max_starting: 0}}",

@@ -47,6 +47,8 @@ Agent::Agent(proto::StartRequest request, Instant started_at)
       dns_(names_, request_.domain()),
       control_(request_.incarnation(), *this),
       use_meter_(request_.idle()),
+      health_probe_(request_.healthcheck()),
+      readiness_(request_.has_healthcheck() ? &request_.healthcheck() : nullptr, *this),
       give_up_at_(started_at + std::chrono::milliseconds(request_.start_timeout_ms())) {}
 
 Agent::~Agent() = default;
@@ -222,7 +224,7 @@ Instant Agent::NextDeadline() const {
   if (ended_) return std::min(control_.NextDeadline(), leave_at_);
   Instant next = std::min(control_.NextDeadline(), attachment_->NextDeadline());
   next = std::min(next, pauser_->NextDeadline());
-  next = std::min({next, refresh_at_, kill_at_, publish_at_});
+  next = std::min({next, refresh_at_, kill_at_, publish_at_, readiness_.NextDeadline()});
   if (!gateway_seen_) next = std::min(next, give_up_at_);
   return next;
 }
@@ -237,6 +239,7 @@ void Agent::OnTurn() {
     if (held > 0 && pauser_->may_be_woken() && !pauser_->paused()) pauser_->Wake({});
   }
   if (pauser_->OnTimer(now)) Publish();
+  readiness_.OnTimer(now);
   control_.OnTimer(now);
   if (now >= publish_at_) Publish();
   if (now >= refresh_at_) {
@@ -272,6 +275,7 @@ void Agent::OnProgramStarted(pid_t pid) {
   program_ = pid;
   const Instant now = loop_->now();
   if (restoring()) {
+    readiness_.OnRestored();
     data_path_->LetGo();
   } else {
     attachment_->OnProgramStart(now);
@@ -280,7 +284,11 @@ void Agent::OnProgramStarted(pid_t pid) {
     sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
     return cgroup_->Continue();
   }
-  pauser_->OnProgramStarted(now);
+  if (readiness_.ready()) {
+    pauser_->OnProgramStarted(now);
+  } else {
+    readiness_.OnProgramStarted(now);
+  }
   if (restoring() && pauser_->group() != nullptr) HoldRestored();
   refresh_at_ = now + ControlClient::kRefresh;
   Publish();
@@ -305,6 +313,7 @@ void Agent::Stop() {
   }
   if (disk_ != Disk::kNotHeld && !ended_) LetLoose();
   if (std::exchange(stopping_, true) || ended_) return;
+  readiness_.Stop();
   pauser_->Stop(CauseOf(proto::WakeCause::USER));
   kill_at_ = loop_->now() + std::chrono::milliseconds(request_.program().stop_grace_ms());
   if (program_ != 0) sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
@@ -322,13 +331,14 @@ void Agent::KillProgram() {
 
 void Agent::End(proto::ExitReport::Reason reason, int wait_status, const std::string& message) {
   if (std::exchange(ended_, true)) return;
+  readiness_.Stop();
   pauser_->Stop(CauseOf(proto::WakeCause::USER));
   data_path_->SendOnlyBy(gateway_);
   attachment_->OnProgramEnd();
   sandbox_->Kill();  // what the program left behind
   attachment_->OnProcessesGone();
-  report_.set_reason(reason);
-  report_.set_message(message);
+  report_.set_reason(unhealthy_.empty() ? reason : proto::ExitReport::UNHEALTHY);
+  report_.set_message(unhealthy_.empty() ? message : unhealthy_);
   report_.set_exit_code(ExitCodeOf(wait_status));
   if (WIFSIGNALED(wait_status)) report_.set_signal(WTERMSIG(wait_status));
   program_ = 0;
@@ -339,14 +349,14 @@ void Agent::End(proto::ExitReport::Reason reason, int wait_status, const std::st
 
 bool Agent::MayLeave() const {
   if (!ended_) return false;
-  // Whoever wants it gets it back the sooner.
-  if (report_.reason() == proto::ExitReport::CHECKPOINTED) return true;
+  // Whoever wants it gets it back the sooner; and nobody knows one that never was up.
+  if (report_.reason() == proto::ExitReport::CHECKPOINTED || !readiness_.ready()) return true;
   // Who is asked to go is sent nothing any more.
   return !control_.connected() || loop_->now() >= leave_at_ ||
          control_.desired().goal() != proto::DesiredState::RUN;
 }
 
-// ---- pauses (packets: agent_use.cc) ----
+// ---- pauses (packets and commands: agent_use.cc) ----
 
 void Agent::OnPausedOrThawed() {
   attachment_->OnPausedOrThawed(pauser_->paused());
@@ -356,13 +366,6 @@ void Agent::OnPausedOrThawed() {
   refresh_at_ = pauser_->paused() ? kNever : loop_->now() + ControlClient::kRefresh;
   if (pauser_->paused() || pauser_->group() != nullptr) return Publish();
   PublishSoon();
-}
-
-void Agent::OnSessionsChanged(int running) {
-  if (running > 0) pauser_->Wake(CauseOf(proto::WakeCause::EXEC));
-  exec_sessions_ = running;
-  pauser_->detector().SetExecSessions(running, loop_->now());
-  if (!ended_) Publish();  // what keeps the host up has changed
 }
 
 absl::Status Agent::RunSession(uint32_t id, const proto::ExecRequest& request,
@@ -376,6 +379,7 @@ absl::Status Agent::RunSession(uint32_t id, const proto::ExecRequest& request,
 }
 
 void Agent::OnSessionEnded(uint32_t id, int wait_status, const std::string& error) {
+  if (id == HealthProbe::kSession) return OnTestEnded(wait_status, error);
   exec_server_->OnSessionEnded(id, wait_status, error);
 }
 
@@ -478,7 +482,10 @@ void Agent::OnSessionUp(const tunnel::PublicKey& peer) {
 
 void Agent::JoinControl() {
   // The first status means "running": a program that cannot be started never was.
-  if (gateway_seen_ && program_ != 0) control_.OnConnected(loop_->now());
+  if (!gateway_seen_ || program_ == 0) return;
+  // It may be the turn in which the program began, and nothing was published yet.
+  if (!control_.connected()) control_.Publish(MakeStatus(), loop_->now());
+  control_.OnConnected(loop_->now());
 }
 
 void Agent::OnSessionDown(const tunnel::PublicKey& peer) {

@@ -3,7 +3,8 @@
 // Life: Start() makes the cgroup, clones the sandbox's init, and opens the
 // tunnel, so that the handshake with the gateway and the making of the
 // namespaces go on at the same time. The first status leaves when the
-// handshake is done; that is what makes the host Running. From then on the
+// handshake is done; that is what makes the host Running, or, with a healthcheck, the
+// first one after that has succeeded (readiness.h). From then on the
 // loop moves packets (DataPath, Attachment), pauses and thaws (Pauser), and answers the
 // orchestrator (ControlClient). It ends when the program does, when it is told
 // to (SIGTERM or a DesiredState: stop signal, grace, SIGKILL), or when the
@@ -44,8 +45,10 @@
 #include "orchestrator/agent/data_path.h"
 #include "orchestrator/agent/direct_peers.h"
 #include "orchestrator/agent/exec_server.h"
+#include "orchestrator/agent/health_probe.h"
 #include "orchestrator/agent/pauser.h"
 #include "orchestrator/agent/program_output.h"
+#include "orchestrator/agent/readiness.h"
 #include "orchestrator/agent/sandbox.h"
 #include "orchestrator/agent/use_meter.h"
 #include "proto/agent.pb.h"
@@ -58,6 +61,7 @@ class Agent final : public Sandbox::Delegate,
                     public ControlClient::Delegate,
                     public Pauser::Delegate,
                     public ExecServer::Delegate,
+                    public Readiness::Delegate,
                     public tunnel::Device::Delegate {
  public:
   // `request` was checked. SIGTERM, SIGINT and SIGHUP are blocked.
@@ -147,6 +151,12 @@ class Agent final : public Sandbox::Delegate,
                           std::span<const int> fds) override;
   void SignalSession(uint32_t id, int signal) override { sandbox_->Signal(id, signal); }
   void OnSessionsChanged(int running) override;
+  // Readiness::Delegate, agent_readiness.cc:
+  void RunTest() override;
+  void KillTest() override;
+  void OnReady() override;
+  void OnUnhealthy(const std::string& why) override;
+  void OnTestEnded(int wait_status, const std::string& error);
   // tunnel::Device::Delegate:
   void OnSessionUp(const tunnel::PublicKey& peer) override;
   void OnSessionDown(const tunnel::PublicKey& peer) override;
@@ -164,6 +174,8 @@ class Agent final : public Sandbox::Delegate,
   names::DnsResponder dns_;
   ControlClient control_;
   UseMeter use_meter_;
+  HealthProbe health_probe_;
+  Readiness readiness_;
   std::unique_ptr<DataPath> data_path_;
   std::unique_ptr<tunnel::Driver> driver_;
   std::unique_ptr<DirectPeers> peers_;
@@ -191,6 +203,7 @@ class Agent final : public Sandbox::Delegate,
   bool killed_ = false;
   bool ended_ = false;
   bool refused_release_ = false;
+  std::string unhealthy_;         // why it is stopped, if that is it
   std::string not_checkpointed_;  // why, since the last request
   bool stop_after_dump_ = false;
   Disk disk_ = Disk::kNotHeld;

@@ -20,6 +20,7 @@ proto::InstanceStatus Agent::MakeStatus() const {
   }
   status.set_not_checkpointed(not_checkpointed_);
   status.set_disk(DescribeDisk());
+  status.set_not_ready(readiness_.Reason());
   if (program_ != 0) {
     status.set_memory_bytes(cgroup_->MemoryBytes());
     status.set_cpu_ns(static_cast<uint64_t>(cgroup_->CpuTime().count()));

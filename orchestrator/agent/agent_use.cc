@@ -1,4 +1,4 @@
-// Agent: packets that show use of the host.
+// Agent: packets and commands that show use of the host.
 
 #include <utility>
 
@@ -38,6 +38,13 @@ void Agent::OnOutboundUse(const IpView& packet) {
   pauser_->detector().OnUse(now);
   // What it sends of itself wakes it only from being about to be paused.
   if (pauser_->may_be_woken() && !pauser_->paused()) pauser_->Wake({});
+}
+
+void Agent::OnSessionsChanged(int running) {
+  if (running > 0) pauser_->Wake(CauseOf(proto::WakeCause::EXEC));
+  exec_sessions_ = running;
+  pauser_->detector().SetExecSessions(running, loop_->now());
+  if (!ended_) Publish();  // what keeps the host up has changed
 }
 
 }  // namespace im::agent

@@ -60,6 +60,7 @@ HostDraft HostParser::Parse(const std::string& name, SourcePosition at, const Ya
   ReadOwn(reader, image, draft);
   ReadShared(reader, draft);
   if (image) FillFromImage(*image, draft);
+  FillStartTimeout(draft);
   reader.Finish();
   if (draft.spec.argv.empty() || draft.spec.argv[0].empty()) {
     const YamlNode::Entry* entry = node.Find("command");
@@ -98,18 +99,12 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
       host.max_lifetime = *lifetime;
     }
   }
-  if (auto timeout = reader.Time("start_timeout")) {
-    if (*timeout <= Duration(0)) {
-      sink_.Error(reader.Get("start_timeout")->at, "start_timeout must be more than 0");
-    } else {
-      host.start_timeout = *timeout;
-    }
-  }
+  ReadStartTimeout(reader, draft);
+  if (const YamlNode* node = reader.Get("healthcheck")) ReadHealthcheck(*node, host);
   if (auto count = reader.Integer("min_running", 0, kHostsMax)) draft.min_running = *count;
   if (const YamlNode* node = reader.Get("group")) {
     if (auto name = ReadText(*node, sink_)) draft.group = Reference{*name, node->at};
   }
-  reader.NotHonoured({"healthcheck"}, "a host is ready when its port listens");
   reader.NotHonoured({"max_running"});
   reader.NotHonoured({"network_mode", "links", "external_links", "extra_hosts", "dns",
                       "dns_search", "dns_opt", "mac_address"},
@@ -148,25 +143,7 @@ void HostParser::ReadOwn(MapReader& reader, const std::optional<StoredImage>& im
   if (const YamlNode* node = reader.Get("wake_with")) {
     for (auto& [name, at] : ReadTexts(*node, sink_)) draft.wake_with.push_back({name, at});
   }
-  const YamlNode* depends = reader.Get("depends_on");
-  if (depends == nullptr) return;
-  if (depends->kind != YamlNode::Kind::kMap) {
-    for (auto& [name, at] : ReadTexts(*depends, sink_)) draft.depends_on.push_back({name, at});
-    return;
-  }
-  for (const YamlNode::Entry& entry : depends->entries) {
-    draft.depends_on.push_back({entry.key, entry.at});
-    MapReader condition(*entry.value, absl::StrCat("depends_on ", entry.key), sink_);
-    if (condition.Word("condition", {"service_started", "service_healthy",
-                                     "service_completed_successfully"})
-            .value_or(0) != 0) {
-      sink_.Warning(condition.Get("condition")->at,
-                    "condition is not honoured: a host is only started ahead of need",
-                    "a connection waits by itself until the host listens");
-    }
-    condition.Ignore({"restart", "required"});
-    condition.Finish();
-  }
+  if (const YamlNode* node = reader.Get("depends_on")) ReadDependencies(*node, draft);
 }
 
 void HostParser::ReadAddress(const YamlNode& node, bool of_compose, HostDraft& draft) {

@@ -26,6 +26,10 @@ struct Reference {
   SourcePosition at;
 };
 
+struct Dependency : Reference {
+  DependencySpec::Condition condition = DependencySpec::Condition::kStarted;
+};
+
 struct HostDraft {
   HostSpec spec;  // name, service and at are set; address, wake_with, depends_on, group are not
   std::optional<int64_t> replicas;  // as given
@@ -33,6 +37,7 @@ struct HostDraft {
   std::optional<AttachMode> attach;  // as given
   bool working_dir_given = false;
   bool stop_signal_given = false;
+  bool start_timeout_given = false;
   std::optional<SourcePosition> image_at;  // of one that is run
   // Where fields stand that need namespaces; none: not given.
   std::optional<SourcePosition> volumes_at;
@@ -45,7 +50,7 @@ struct HostDraft {
   SourcePosition address_at;
   bool address_of_compose = false;  // meant for a network of the file's own
   std::vector<Reference> wake_with;
-  std::vector<Reference> depends_on;
+  std::vector<Dependency> depends_on;
   std::optional<Reference> group;
 };
 
@@ -79,6 +84,12 @@ class HostParser {
   void ReadAliases(const YamlNode& node, HostSpec& host);
   // Compose's: a list of names, or a mapping of them to aliases and addresses.
   void ReadNetworks(const YamlNode& node, HostDraft& draft);
+
+  // readiness_fields.cc: when it is up, and what it needs before.
+  void ReadStartTimeout(MapReader& reader, HostDraft& draft);
+  void ReadHealthcheck(const YamlNode& node, HostSpec& host);
+  void ReadDependencies(const YamlNode& node, HostDraft& draft);
+  static void FillStartTimeout(HostDraft& draft);
 
   // idle_fields.cc
   void ReadIdle(const YamlNode& node, IdleSpec& idle);

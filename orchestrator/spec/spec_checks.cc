@@ -47,7 +47,7 @@ class CycleFinder {
     marks_[root] = Mark::kOpen;
     while (!path.empty()) {
       Step& step = path.back();
-      const std::vector<Reference>& references = drafts_[step.draft].depends_on;
+      const std::vector<Dependency>& references = drafts_[step.draft].depends_on;
       if (step.next == references.size()) {
         marks_[step.draft] = Mark::kDone;
         path.pop_back();
@@ -128,6 +128,9 @@ size_t TextBytes(const HostSpec& host) {
   bytes += host.image.size() + host.image_tree.size();
   bytes += host.idle.ignore_from.size() * sizeof(IpPrefix);
   for (const std::string& word : host.argv) bytes += word.size() + sizeof(word);
+  if (host.healthcheck) {
+    for (const std::string& word : host.healthcheck->argv) bytes += word.size() + sizeof(word);
+  }
   for (const auto& [name, value] : host.environment) bytes += name.size() + value.size() + 64;
   for (const MountSpec& mount : host.mounts) {
     bytes += mount.source.size() + mount.target.size() + sizeof(mount);
@@ -325,7 +328,7 @@ void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluste
   }
   for (const HostDraft& draft : drafts) draft_of[draft.spec.name] = &draft;
   const std::vector<absl::string_view> names = ServiceNames(drafts);
-  const auto check = [&](const std::vector<Reference>& references, absl::string_view field) {
+  const auto check = [&](const auto& references, absl::string_view field) {
     for (const Reference& reference : references) {
       if (hosts_of.contains(reference.name)) continue;
       const absl::string_view nearest = Nearest(reference.name, names);
@@ -354,20 +357,23 @@ void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluste
   size_t total = 0;
   for (HostSpec& host : cluster.hosts) {
     const HostDraft& draft = *draft_of[host.service];
-    const auto resolve = [&](const std::vector<Reference>& references,
-                             std::vector<std::string>& out) {
-      for (const Reference& reference : references) {
+    const auto resolve = [&](const auto& references, const auto& add) {
+      for (const auto& reference : references) {
         const auto it = hosts_of.find(reference.name);
         if (it == hosts_of.end()) continue;
         total += it->second.size();
         if (total > kReferencesMax) return;
         for (const std::string& name : it->second) {
-          if (name != host.name) out.push_back(name);
+          if (name != host.name) add(name, reference);
         }
       }
     };
-    resolve(draft.wake_with, host.wake_with);
-    resolve(draft.depends_on, host.depends_on);
+    resolve(draft.wake_with, [&](const std::string& name, const Reference&) {
+      host.wake_with.push_back(name);
+    });
+    resolve(draft.depends_on, [&](const std::string& name, const Dependency& dependency) {
+      host.depends_on.push_back({name, dependency.condition});
+    });
     if (total > kReferencesMax) {
       sink.Error(host.at, absl::StrCat("wake_with and depends_on name more than ", kReferencesMax,
                                        " hosts, every replica counted"));

@@ -198,6 +198,7 @@ class Writer {
     if (!(host.idle == usual.idle)) WriteIdle(host.idle);
     if (host.start_timeout != usual.start_timeout)
       Line(2, "start_timeout", Time(host.start_timeout));
+    if (host.healthcheck) WriteHealthcheck(*host.healthcheck);
     if (host.restart == RestartPolicy::kAlways) Line(2, "restart", "always");
     if (host.restart == RestartPolicy::kOnFailure) {
       Line(2, "restart",
@@ -213,9 +214,33 @@ class Writer {
     if (min_running > 0) Line(2, "min_running", absl::StrCat(min_running));
     if (host.on_release == OnRelease::kCheckpoint) Line(2, "on_release", "checkpoint");
     if (host.max_lifetime) Line(2, "max_lifetime", Time(*host.max_lifetime));
-    if (!host.depends_on.empty()) Line(2, "depends_on", List(host.depends_on));
+    if (!host.depends_on.empty()) WriteDependencies(host);
     if (!host.wake_with.empty()) Line(2, "wake_with", List(host.wake_with));
     if (!host.group.empty()) Line(2, "group", Scalar(host.group));
+  }
+
+  void WriteHealthcheck(const HealthcheckSpec& check) {
+    std::vector<std::string> test = check.argv;
+    test.insert(test.begin(), "CMD");
+    Line(2, "healthcheck", "");
+    Line(3, "test", List(test));
+    Line(3, "interval", Time(check.interval));
+    Line(3, "timeout", Time(check.timeout));
+    Line(3, "retries", absl::StrCat(check.retries));
+    if (check.start_period != Duration(0)) Line(3, "start_period", Time(check.start_period));
+    if (check.start_interval) Line(3, "start_interval", Time(*check.start_interval));
+  }
+
+  void WriteDependencies(const HostSpec& host) {
+    using Condition = DependencySpec::Condition;
+    Line(2, "depends_on", "");
+    for (const DependencySpec& dependency : host.depends_on) {
+      const char* condition =
+          dependency.condition == Condition::kStarted   ? "service_started"
+          : dependency.condition == Condition::kHealthy ? "service_healthy"
+                                                        : "service_completed_successfully";
+      Line(3, Key(dependency.host), absl::StrCat("{condition: ", condition, "}"));
+    }
   }
 
   void WriteIdle(const IdleSpec& idle) {

@@ -176,6 +176,19 @@ void ClusterSimulation::Check() {
                         std::string(HostStateName((*table_)[host].state))));
 }
 
+// In the order in which it is told: what came up may have ended since.
+void ClusterSimulation::CheckNeeds(const orchestrator::Transition& t) {
+  told_[t.host] = t.to;
+  if (t.to != HostState::kStarting || taking_back_) return;
+  for (const orchestrator::HostTable::Need& need : table_->needs(t.host)) {
+    const HostState state = told_[need.host];
+    if (state != HostState::kRunning && state != HostState::kPaused)
+      Fail(absl::StrCat("h", t.host, " is started, and h", need.host, " is ",
+                        std::string(HostStateName(state))));
+    ++reached_.needs;
+  }
+}
+
 void ClusterSimulation::CheckGroups() {
   if (spec_.groups.empty()) return;
   const size_t members = spec_.groups[0].hosts.size();
@@ -205,7 +218,9 @@ void ClusterSimulation::CheckGroups() {
 bool ClusterSimulation::Follows(const orchestrator::HostSpec& host) const {
   return !host.wake_with.empty() ||
          std::any_of(spec_.hosts.begin(), spec_.hosts.end(), [&](const orchestrator::HostSpec& other) {
-           return absl::c_linear_search(other.depends_on, host.name);
+           return absl::c_any_of(other.depends_on, [&](const orchestrator::DependencySpec& needed) {
+             return needed.host == host.name;
+           });
          });
 }
 

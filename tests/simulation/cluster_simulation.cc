@@ -1,5 +1,5 @@
-// The cluster, its imd, and time. callers.cc: who uses it, and what goes wrong;
-// checks.cc: what must hold.
+// The cluster, its imd, and time. made_spec.cc: what hosts there are; callers.cc: who uses
+// it, and what goes wrong; checks.cc: what must hold.
 
 #include "tests/simulation/cluster_simulation.h"
 
@@ -14,14 +14,12 @@
 namespace im::simulation {
 
 using orchestrator::Controller;
-using orchestrator::HostSpec;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 namespace {
 
 constexpr uint64_t kDiskSeed = 0x6469736b;
-constexpr char kCheckpoints[] = "/checkpoints";
 
 }  // namespace
 
@@ -54,11 +52,16 @@ void ClusterSimulation::Reached::Add(const Reached& other) {
   said += other.said;
   keepalives += other.keepalives;
   moves += other.moves;
+  needs += other.needs;
 }
 
 ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory, bool trace,
                                      bool disk)
-    : world_(seed), directory_(directory), trace_(trace), loop_(*EventLoop::Create(world_.clock())) {
+    : seed_(seed),
+      world_(seed),
+      directory_(directory),
+      trace_(trace),
+      loop_(*EventLoop::Create(world_.clock())) {
   const uint64_t kind = world_.random().Below(4);
   calm_ = kind == 0;
   deaths_ = kind >= 2;
@@ -74,15 +77,17 @@ ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory
     hangs_ = world_.Chance(50) ? 0 : world_.random().Below(20);
     slow_disk_ = world_.Chance(50) ? 0 : 50;
   }
-  // Beside the others, so that a seed without a disk is what it was.
+  spec_.checkpoints_directory = directory_ + "/checkpoints";
+  // Beside the others, so that a seed without these is what it was.
   disk_ = disk && SeededRandom(seed + kDiskSeed).Below(3) > 0;
   if (disk_) {
-    std::filesystem::remove_all(directory_ + kCheckpoints);
-    std::filesystem::create_directory(directory_ + kCheckpoints);
+    std::filesystem::remove_all(spec_.checkpoints_directory);
+    std::filesystem::create_directory(spec_.checkpoints_directory);
     disk_failures_ = deaths_ ? world_.random().Below(40) : 10;
   }
   world_.random().Fill(gateway_key_.bytes);
   MakeSpec();
+  if (disk) MakeNeeds();
   split_since_ = cut_until_ = world_.Now();
   StartImd();
 }
@@ -90,75 +95,6 @@ ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory
 ClusterSimulation::~ClusterSimulation() {
   controller_.reset();
   provider_.reset();
-}
-
-void ClusterSimulation::MakeSpec() {
-  Random& random = world_.random();
-  spec_.name = "sim";
-  spec_.network = *IpPrefix::Parse("10.77.0.0/16");
-  spec_.gateway = IpAddress::V4(0x0a4d0001);
-  spec_.domain = "sim.im";
-  spec_.checkpoints_directory = directory_ + kCheckpoints;
-  const size_t hosts = 1 + random.Below(5);
-  for (size_t i = 0; i < hosts; ++i) {
-    HostSpec host;
-    host.name = host.service = host.hostname = absl::StrCat("h", i);
-    host.address = IpAddress::V4(0x0a4d000au + static_cast<uint32_t>(i));
-    host.argv = {"p"};
-    host.working_dir = "/";
-    host.start_timeout = milliseconds(calm_ ? 4'000 : 1'000 + random.Below(4'000));
-    host.stop_grace_period = milliseconds(100 + random.Below(1'000));
-    host.idle.after = milliseconds(50 + random.Below(3'000));
-    host.idle.release_after.reset();
-    if (!world_.Chance(20)) host.idle.release_after = milliseconds(random.Below(8'000));
-    if (deaths_ && world_.Chance(25))
-      host.restart = static_cast<orchestrator::RestartPolicy>(random.Below(3));
-    host.min_running = world_.Chance(5);
-    if (i > 0 && world_.Chance(15)) host.wake_with = {absl::StrCat("h", random.Below(i))};
-    if (i > 0 && world_.Chance(15)) host.depends_on = {absl::StrCat("h", random.Below(i))};
-    spec_.hosts.push_back(std::move(host));
-  }
-  if (hosts > 1 && world_.Chance(35)) {
-    shape_ = static_cast<Shape>(random.Below(4));
-    orchestrator::GroupSpec group;
-    group.name = "g";
-    group.suspend_together = true;
-    group.heartbeat_bytes_per_s = 100'000;
-    const size_t members = 2 + random.Below(hosts - 1);
-    const HostSpec first = spec_.hosts[0];
-    for (size_t i = 0; i < members; ++i) {
-      HostSpec& host = spec_.hosts[i];
-      host.group = "g";
-      host.min_running = false;
-      host.wake_with.clear();
-      host.depends_on.clear();
-      host.idle = first.idle;
-      // Beats come every 100 ms; what is found late is found by the next of them.
-      host.idle.after = std::max<Duration>(host.idle.after, milliseconds(500));
-      group.hosts.push_back(host.name);
-    }
-    spec_.groups.push_back(std::move(group));
-  }
-  for (size_t i = 0; disk_ && i < hosts; ++i) {
-    HostSpec& host = spec_.hosts[i];
-    // Who comes after one that goes to disk waits for it.
-    if (calm_) host.start_timeout = seconds(10);
-    if (host.group.empty() && world_.Chance(60))
-      host.on_release = orchestrator::OnRelease::kCheckpoint;
-    if (world_.Chance(40)) host.max_lifetime = host.idle.after + seconds(1) + world_.UpTo(seconds(30));
-  }
-  if (disk_) {
-    limits_.timer_on_disk_min = world_.UpTo(seconds(3));
-    limits_.move_retry = milliseconds(100) + world_.UpTo(seconds(3));
-  }
-  limits_.starting_max = 1 + random.Below(4);
-  limits_.backoff.first = milliseconds(1 + random.Below(400));
-  limits_.backoff.max = seconds(1 + random.Below(10));
-  limits_.backoff.forget_after = seconds(30);
-  limits_.stable_after = seconds(2);
-  limits_.kill_retry_first = milliseconds(50);
-  limits_.held.packets_per_host = 4 + random.Below(20);
-  limits_.held.packets = 10 + random.Below(60);
 }
 
 // ---- imd --------------------------------------------------------------------
@@ -200,7 +136,9 @@ void ClusterSimulation::StartImd() {
     if (world_.Chance(slow_disk_)) world_.AdvanceTo(world_.Now() + world_.UpTo(milliseconds(20)));
   });
   Turn([this] {
+    taking_back_ = true;
     controller_->Restore(saved_);
+    taking_back_ = false;
     controller_->Save();
     controller_->Begin();
   });
@@ -216,6 +154,7 @@ void ClusterSimulation::KillImd() {
   table_.reset();
   held_.clear();
   waiters_.clear();
+  told_.clear();
   for (auto& [number, call] : calls_) call.must_be_answered = false;
   world_.After(world_.UpTo(milliseconds(world_.Chance(70) ? 50 : 4'000)), [this] {
     if (controller_ == nullptr) StartImd();
@@ -249,6 +188,7 @@ void ClusterSimulation::OnTransition(const orchestrator::Transition& t) {
   if (trace_)
     Trace(absl::StrCat("  h", t.host, "#", t.incarnation, " ", HostStateName(t.from), " -> ",
                        HostStateName(t.to), ": ", t.reason));
+  CheckNeeds(t);
   if (t.to == HostState::kRunning) waiters_.erase(t.host);
   if (t.to == HostState::kStarting) ++reached_.starts;
   if (t.to == HostState::kRestoring) ++reached_.restores;
@@ -344,6 +284,10 @@ Node ClusterSimulation::AddAgent(const proto::StartRequest& request) {
     if (world_.Chance(50)) behaviour.stop = Duration(0);
   }
   if (deaths_ && world_.Chance(5)) behaviour.boot = world_.UpTo(seconds(8));
+  if (request.has_healthcheck()) {
+    SeededRandom random(seed_ + kNeedsSeed + request.incarnation());
+    behaviour.tested = milliseconds(1 + random.Below(deaths_ ? 1'500 : 100));
+  }
   behaviour.busy_percent = 10;
   behaviour.timer_percent = 10;
   if (request.has_group()) {

@@ -9,7 +9,8 @@
 // providers fail, hang, are slow, tell things twice or late, agents, programs and
 // imd die at any step (imd is started again from what it has saved), and disk and
 // memory are full for a while; and all of that at once. In most of them some hosts go
-// to disk (`on_release: checkpoint`), which takes time, fails, and ends in the middle.
+// to disk (`on_release: checkpoint`), which takes time, fails, and ends in the middle, some
+// have a healthcheck, and some are started after others.
 //
 // Checked all the time:
 //  1. A packet that is held is delivered or refused within its host's
@@ -31,12 +32,13 @@
 //     (counted: group_suspender.h cannot promise it to who is woken while the group
 //     falls asleep): whoever is thawed after more than its timeout finds something of
 //     each fellow that it exchanges beats with (not where beats go in a circle).
+//  9. No host is started while one that it needs is not up.
 // And at the end, when the world is well again and left alone:
-//  9. Hosts rest as their policies say (of groups, all but very few); what the table
+//  10. Hosts rest as their policies say (of groups, all but very few); what the table
 //     says of each is what its instance does; there is no instance that imd does not
 //     know.
-//  10. Every host answers a call.
-//  11. After the shutdown nothing is left: no instance, packet, record, peer,
+//  11. Every host answers a call.
+//  12. After the shutdown nothing is left: no instance, packet, record, peer,
 //     message, checkpoint or deadline.
 
 #ifndef IM_TESTS_SIMULATION_CLUSTER_SIMULATION_H_
@@ -73,7 +75,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   struct Reached {
     uint64_t answered = 0, refused = 0, imd_deaths = 0, agent_deaths = 0, releases_cancelled = 0,
              group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0,
-             checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0;
+             checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0, needs = 0;
     void Add(const Reached& other);
   };
 
@@ -158,6 +160,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
 
   // cluster_simulation.cc
   void MakeSpec();
+  void MakeNeeds();
   void StartImd();
   void KillImd();
   void Turn(const std::function<void()>& what);
@@ -203,12 +206,15 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void OneIsGone(uint32_t key);
   void OnSentByImd(const IpView& view, const std::vector<uint8_t>& bytes);
   void Check();
+  void CheckNeeds(const orchestrator::Transition& t);
   void CheckGroups();
   bool Follows(const orchestrator::HostSpec& host) const;
   void CheckRest();
   void CheckNothingLeft();
   SimAgent* AgentOf(HostId host);
 
+  static constexpr uint64_t kNeedsSeed = 0x6e656564;
+  const uint64_t seed_;
   World world_;
   const std::string directory_;
   const bool trace_;
@@ -246,6 +252,8 @@ class ClusterSimulation final : public SimAgent::Delegate,
   // Of each number, where the network does not double packets.
   std::map<uint32_t, int> sent_, served_;
   std::map<HostId, std::multiset<Instant>> waiters_;
+  bool taking_back_ = false;          // an imd those that live
+  std::map<HostId, HostState> told_;  // by transitions, so far
   std::map<HostId, uint64_t> newest_served_;
   Passing passing_;
   uint32_t packet_number_ = 0;

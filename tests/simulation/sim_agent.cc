@@ -93,11 +93,23 @@ void SimAgent::StartProgram() {
 }
 
 void SimAgent::RunProgram() {
-  program_ = may_pause_ = true;
-  detector_.OnAwake(world_.Now());
+  program_ = true;
+  ready_ = behaviour_.tested == Duration(0) || (checkpointing_ && checkpointing_->restore());
+  if (ready_) {
+    BecomeReady();
+  } else {
+    After(behaviour_.tested, &SimAgent::BecomeReady);
+  }
   Publish();
   After(Duration(0), &SimAgent::JoinControl);
   if (behaviour_.beats) Beat();
+}
+
+void SimAgent::BecomeReady() {
+  if (stopping_ || ended_) return;
+  ready_ = may_pause_ = true;
+  detector_.OnAwake(world_.Now());
+  Publish();
 }
 
 void SimAgent::ExitProgram(int exit_code) {
@@ -152,7 +164,7 @@ void SimAgent::End(proto::ExitReport::Reason reason, int exit_code, const std::s
   program_ = false;
   stopping_ = true;
   leave_at_ = world_.Now();
-  if (reason != proto::ExitReport::CHECKPOINTED) leave_at_ += kGoodbyeMax;
+  if (reason != proto::ExitReport::CHECKPOINTED && ready_) leave_at_ += kGoodbyeMax;
   Publish();
 }
 
@@ -294,6 +306,7 @@ proto::InstanceStatus SimAgent::MakeStatus() const {
                                       : proto::InstanceStatus::RUNNING);
   *status.mutable_wake_cause() = cause_;
   status.set_not_checkpointed(not_checkpointed_);
+  if (!ready_) status.set_not_ready("it is tested");
   status.set_thaws(thaws_);
   status.set_agent_pid(node_);
   status.set_program_pid(program_ ? node_ : 0);

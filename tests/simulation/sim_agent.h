@@ -93,6 +93,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
     uint64_t timer_percent = 0;   // a timer, at each pause
     std::vector<IpAddress> leads;  // sends them beats
     bool beats = false;
+    Duration tested{0};           // so long its healthcheck fails
   };
 
   SimAgent(Delegate& delegate, Node node, orchestrator::HostId host,
@@ -153,6 +154,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   void JoinControl();
   void StartProgram();
   void RunProgram();
+  void BecomeReady();
   void OnInside(const std::vector<uint8_t>& bytes);
   void Wake(const proto::WakeCause& cause);
   bool may_be_woken() const { return paused_ || (group_ && group_->ready()); }
@@ -201,6 +203,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   std::vector<std::vector<uint8_t>> waiting_;
   std::map<IpAddress, Peer> peers_;
 
+  bool ready_ = true;  // its healthcheck has succeeded, if it has one
   bool program_ = false, paused_ = false, stopping_ = false, ended_ = false;
   bool may_pause_ = false, refused_release_ = false, publish_due_ = false;
   bool released_as_idle_ = false;

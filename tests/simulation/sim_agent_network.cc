@@ -43,7 +43,9 @@ void SimAgent::OnGatewayAnswers(uint64_t imd) {
 }
 
 void SimAgent::JoinControl() {
-  if (gateway_seen_ && program_) control_.OnConnected(world_.Now());
+  if (!gateway_seen_ || !program_) return;
+  if (!control_.connected()) control_.Publish(MakeStatus(), world_.Now());
+  control_.OnConnected(world_.Now());
 }
 
 void SimAgent::SendByGateway(const std::vector<uint8_t>& bytes) {
