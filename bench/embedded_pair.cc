@@ -70,6 +70,20 @@ absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::strin
   return way;
 }
 
+absl::StatusOr<Throughput> StreamEmbedded(Embedded& way, int flows, double duration_s) {
+  const double before_s = MachineCpuSeconds();
+  IM_ASSIGN_OR_RETURN(const nlohmann::json answer,
+                      Ask(way.peers[0], absl::StrCat("stream ", flows, " ",
+                                                     static_cast<int>(duration_s * 1000))));
+  Throughput result;
+  result.machine_s = MachineCpuSeconds() - before_s;
+  result.gigabytes = answer.value("bytes", 0.0) / 1e9;
+  if (result.gigabytes <= 0) return absl::InternalError("nothing arrived");
+  result.gigabits_per_s = result.gigabytes * 8e6 / answer.value("us", 1.0);
+  result.resident_megabytes = way.ResidentMegabytes();
+  return result;
+}
+
 absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command) {
   IM_ASSIGN_OR_RETURN(const std::string line, peer.Ask(command));
   auto answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);

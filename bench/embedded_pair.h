@@ -13,6 +13,7 @@
 #include "base/status.h"
 #include "bench/process.h"
 #include "bench/scenario.h"
+#include "bench/throughput.h"
 #include "bench/tunnel_pair.h"
 
 namespace im::bench {
@@ -38,6 +39,9 @@ std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const RunOptio
 // `pair`: without a tunnel of its own.
 absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::string& program,
                                        std::unique_ptr<TunnelPair> pair);
+
+// So many flows at once from the near one to the far one.
+absl::StatusOr<Throughput> StreamEmbedded(Embedded& way, int flows, double duration_s);
 
 // A command and its answer (embedded_peer_main.cc); an error if it is one.
 absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command);

@@ -1,9 +1,6 @@
 #include "bench/ways.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -41,15 +38,6 @@ double Way::ResidentMegabytes() const {
   double most = 0;
   for (const pid_t pid : network_()) most = std::max(most, ResidentMegabytesOf(pid));
   return most;
-}
-
-double MachineCpuSeconds() {
-  // proc(5): user nice system idle iowait irq softirq steal, in ticks.
-  std::ifstream file("/proc/stat");
-  std::string name;
-  double user = 0, nice = 0, system = 0, idle = 0, waiting = 0, irq = 0, softirq = 0;
-  file >> name >> user >> nice >> system >> idle >> waiting >> irq >> softirq;
-  return (user + nice + system + irq + softirq) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options,

@@ -102,10 +102,6 @@ class Ways {
   std::vector<Process> servers_;
 };
 
-// Processor time of the whole machine so far, in seconds: programs, their
-// network and the kernel's own work. It counts what others do, too.
-double MachineCpuSeconds();
-
 }  // namespace im::bench
 
 #endif  // IM_BENCH_WAYS_H_

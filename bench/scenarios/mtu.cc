@@ -1,6 +1,6 @@
 // mtu: one TCP flow over im-tunnel, over other tunnels, and over a plain veth
 // pair, at MTUs from 1280 to 65,000; with the machine's processor time for a
-// gigabyte. Below, a veth pair carries each of the tunnel's datagrams whole.
+// gigabyte and the memory of who carries it. Below, a veth pair carries each of the tunnel's datagrams whole.
 
 #include "absl/strings/str_cat.h"
 #include "bench/iperf3.h"
@@ -39,13 +39,9 @@ absl::StatusOr<Way> Start(const std::string& name, const std::string& program, i
 
 absl::Status MeasureOnce(const Way& way, int mtu, double duration_s, Table& table) {
   IM_RETURN_IF_ERROR(way.pair->SetMtu(mtu));
-  const double cpu_before_s = MachineCpuSeconds();
   IM_ASSIGN_OR_RETURN(const Throughput throughput,
                       MeasureThroughput(*way.pair, duration_s, {"-P", "1"}));
-  const std::string what = absl::StrCat("MTU ", mtu);
-  table.Add(what, way.name, "Gb/s", throughput.gigabits_per_s);
-  table.Add(what + ", processor time", way.name, "s/GB",
-            (MachineCpuSeconds() - cpu_before_s) / throughput.gigabytes);
+  throughput.AddTo(table, absl::StrCat("MTU ", mtu), way.name);
   return absl::OkStatus();
 }
 

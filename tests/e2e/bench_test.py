@@ -121,6 +121,7 @@ class Bench(unittest.TestCase):
             self.assertLessEqual(result["min"], result["median"])
             self.assertLessEqual(result["median"], result["max"])
             self.assertIn(result["samples"], (1, 2))
+        self.expect_costs(results)
         for key in ("cpu", "cpus", "kernel", "versions"):
             self.assertTrue(written["machine"][key], key)
         for scenario in expected:
@@ -132,6 +133,17 @@ class Bench(unittest.TestCase):
         # A report is as good as itself.
         self.assertEqual(same.returncode, 0, same.stdout + same.stderr)
         self.assertIn("tcp_rr", same.stdout)
+
+    def expect_costs(self, results):
+        """Beside every throughput, what it takes: processor time, and the memory of the programs that carry it."""
+        figures = {(r["scenario"], r["way"], r["what"].replace(",", ""), r["unit"]) for r in results}
+        for scenario, way, what, unit in figures:
+            of_the_kernel = "veth" in way or "kernel WireGuard" in way or way.endswith("not encrypted")
+            if unit not in ("Gb/s", "Mb/s") or (scenario == "tunnel" and of_the_kernel):
+                continue
+            self.assertIn((scenario, way, what + " processor time", "s/GB"), figures)
+            if not of_the_kernel:
+                self.assertIn((scenario, way, what + " memory", "MB"), figures)
 
     def test_an_unknown_scenario_is_named(self):
         result = bench("run", "nonsense")
