@@ -6,7 +6,7 @@
 //     Reads one command a line, answers with one JSON object a line:
 //       stream FLOWS MILLISECONDS  bytes and us, to the last byte acknowledged;
 //                                  as fast as it can, to the peer's 7002
-//       ping COUNT                 p50_us, p99_us of the round trip of one byte
+//       ping COUNT                 trips_us: each round trip of one byte
 //       hold COUNT                 that many more quiet connections; us
 //       connect COUNT              that many, kAtOnce at a time, each closed by
 //                                  both ends once it is up; us
@@ -188,6 +188,15 @@ class Peer {
     return absl::StrCat("{\"ok\": false, \"error\": \"", text, "\"}");
   }
 
+  // Appends it to a list.
+  void AddTrip(Instant begin, std::string& trips_us) const {
+    absl::StrAppend(&trips_us, trips_us.empty() ? "" : ",",
+                    std::chrono::duration<double, std::micro>(clock_.Now() - begin).count());
+  }
+  static std::string TripsAnswer(const std::string& trips_us) {
+    return absl::StrCat("{\"ok\": true, \"trips_us\": [", trips_us, "]}");
+  }
+
   bool Dial(uint16_t port, int count, std::vector<std::unique_ptr<Flow>>& flows) {
     const size_t first = flows.size();
     for (int i = 0; i < count; ++i) {
@@ -233,18 +242,16 @@ class Peer {
     std::vector<std::unique_ptr<Flow>> flows;
     if (count < 1 || !Dial(kEchoPort, 1, flows)) return Error("connect");
     Flow& flow = *flows[0];
-    std::vector<double> trips;
+    std::string trips_us;
     for (int i = 0; i < count; ++i) {
       const auto begin = clock_.Now();
       const uint64_t before = flow.received;
       flow.connection->Write({buffer, 1});
       if (!Until([&] { return flow.received > before || flow.over; }) || flow.over)
         return Error("no answer");
-      trips.push_back(std::chrono::duration<double, std::micro>(clock_.Now() - begin).count());
+      AddTrip(begin, trips_us);
     }
-    std::sort(trips.begin(), trips.end());
-    return absl::StrCat("{\"ok\": true, \"p50_us\": ", trips[trips.size() / 2],
-                        ", \"p99_us\": ", trips[trips.size() * 99 / 100], "}");
+    return TripsAnswer(trips_us);
   }
 
   // In groups: a peer bounds those that are half open.

@@ -144,8 +144,8 @@ absl::Status Process::WriteLine(const std::string& line) {
 
 absl::StatusOr<std::string> Process::ReadLine(Duration timeout) {
   const Instant deadline = After(timeout);
-  for (;;) {
-    if (const size_t end = unread_.find('\n'); end != std::string::npos) {
+  for (size_t searched = 0;;) {
+    if (const size_t end = unread_.find('\n', searched); end != std::string::npos) {
       std::string line = unread_.substr(0, end);
       unread_.erase(0, end + 1);
       return line;
@@ -153,7 +153,8 @@ absl::StatusOr<std::string> Process::ReadLine(Duration timeout) {
     if (!AwaitEvents(output_.get(), POLLIN, deadline)) {
       return absl::DeadlineExceededError(absl::StrCat("child ", pid_, " gave no answer"));
     }
-    char buffer[4096];
+    searched = unread_.size();
+    char buffer[1 << 16];
     const ssize_t n = read(output_.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return absl::OutOfRangeError(absl::StrCat("child ", pid_, " ended"));

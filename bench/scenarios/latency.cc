@@ -8,13 +8,12 @@
 //   tcp_crr            connect, a byte there and back, close
 //   udp_rr             a datagram there and back
 //
-// Percentiles are of all trips of a repetition, exactly; nothing is put into
-// buckets.
+// Percentiles are of all trips of a repetition (latencies.h).
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "bench/latencies.h"
 #include "bench/scenario.h"
 #include "bench/ways.h"
 
@@ -30,17 +29,10 @@ int Trips(const RunOptions& options) {
   return std::max(100, static_cast<int>(options.duration_s * kTripsPerSecond));
 }
 
-absl::Status AddPercentiles(Process& driver, const std::string& command, const Way& way,
-                            Table& table) {
-  IM_ASSIGN_OR_RETURN(const std::string line, driver.Ask(command));
-  const auto answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!answer.is_object() || !answer.value("ok", false)) {
-    return absl::InternalError(absl::StrCat(command, ": ", line));
-  }
-  for (const auto& [key, name] : {std::pair("p50_us", "p50"), {"p99_us", "p99"},
-                                  {"p999_us", "p99.9"}}) {
-    table.Add(name, way.name(), "us", answer.value(key, 0.0));
-  }
+absl::Status AddPercentiles(Process& driver, const std::string& command, int count,
+                            const Way& way, Table& table) {
+  IM_ASSIGN_OR_RETURN(const Percentiles percentiles, AskTrips(driver, command, count));
+  percentiles.AddTo(table, "", way.name());
   return absl::OkStatus();
 }
 
@@ -71,8 +63,9 @@ Scenario TcpRr() {
   const auto run = [](const RunOptions& options) {
     return OverAllWays("tcp_rr", [&](Process& driver, const Way& way, Table& to) -> absl::Status {
       IM_RETURN_IF_ERROR(AskUntilOk(driver, ConnectTo(way, kConnection, kEchoPort)));
-      return AddPercentiles(
-          driver, absl::StrCat("trips ", kConnection, " 1 ", Trips(options), " 0"), way, to);
+      const int count = Trips(options);
+      return AddPercentiles(driver, absl::StrCat("trips ", kConnection, " 1 ", count, " 0"), count,
+                            way, to);
     })(options);
   };
   return {.name = "tcp_rr",
@@ -96,7 +89,8 @@ Scenario TcpRrUnderLoad() {
           const int count =
               std::max(100, static_cast<int>(options.duration_s * 1e6 / kIntervalUs));
           return AddPercentiles(
-              driver, absl::StrCat("trips ", kConnection, " 1 ", count, " ", kIntervalUs), way, to);
+              driver, absl::StrCat("trips ", kConnection, " 1 ", count, " ", kIntervalUs), count,
+              way, to);
         })(options);
   };
   return {.name = "tcp_rr_under_load",
@@ -112,9 +106,9 @@ Scenario TcpCrr() {
   constexpr int kShare = 4;  // of the trips: each is several
   const auto run = [](const RunOptions& options) {
     return OverAllWays("tcp_crr", [&](Process& driver, const Way& way, Table& to) -> absl::Status {
+      const int count = Trips(options) / kShare;
       return AddPercentiles(
-          driver, absl::StrCat("crr ", way.server(), " ", kEchoPort, " ", Trips(options) / kShare),
-          way, to);
+          driver, absl::StrCat("crr ", way.server(), " ", kEchoPort, " ", count), count, way, to);
     })(options);
   };
   return {.name = "tcp_crr",
@@ -131,8 +125,9 @@ Scenario UdpRr() {
     return OverAllWays(
         "udp_rr",
         [&](Process& driver, const Way& way, Table& to) -> absl::Status {
+          const int count = Trips(options);
           return AddPercentiles(
-              driver, absl::StrCat("udp-trips ", way.server(), " ", kUdpPort, " ", Trips(options)),
+              driver, absl::StrCat("udp-trips ", way.server(), " ", kUdpPort, " ", count), count,
               way, to);
         },
         /*needs_udp=*/true)(options);

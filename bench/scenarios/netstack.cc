@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "bench/embedded_pair.h"
 #include "bench/iperf3.h"
+#include "bench/latencies.h"
 #include "bench/scenario.h"
 #include "bench/tunnel_pair.h"
 
@@ -26,6 +27,11 @@ namespace {
 constexpr int kFlows[] = {1, 8, 128};
 constexpr int kQuietConnections[] = {1000, 10'000};
 constexpr int kChurn = 2000;  // connections of one measurement
+
+int Trips(const RunOptions& options) {
+  constexpr int kTripsPerSecond = 1000;  // of measurement
+  return std::max(1, static_cast<int>(options.duration_s * kTripsPerSecond));
+}
 
 // A throughput with what the programs at both ends, and those that carry it, took for it.
 void AddStream(Table& table, const std::string& what, const std::string& way,
@@ -52,11 +58,10 @@ absl::Status MeasureEmbedded(Embedded& way, const RunOptions& options, Table& ta
     if (quick && flows > 1) break;
     IM_RETURN_IF_ERROR(StreamOnce(way, absl::StrCat("TCP x", flows), flows, options, table));
   }
-  IM_ASSIGN_OR_RETURN(
-      const nlohmann::json trips,
-      Ask(near, absl::StrCat("ping ", static_cast<int>(options.duration_s * 1000))));
-  table.Add("round trip p50", way.name, "us", trips.value("p50_us", 0.0));
-  table.Add("round trip p99", way.name, "us", trips.value("p99_us", 0.0));
+  const int trips = Trips(options);
+  IM_ASSIGN_OR_RETURN(const Percentiles percentiles,
+                      AskTrips(near, absl::StrCat("ping ", trips), trips));
+  percentiles.AddTo(table, "round trip ", way.name);
   const int count = quick ? kChurn / 10 : kChurn;
   IM_ASSIGN_OR_RETURN(const nlohmann::json churn, Ask(near, absl::StrCat("connect ", count)));
   table.Add("connections", way.name, "1/s", count * 1e6 / churn.value("us", 1.0));
@@ -100,14 +105,10 @@ absl::Status MeasureKernel(const Kernel& way, const RunOptions& options, Table& 
   IM_ASSIGN_OR_RETURN(Process driver,
                       Process::Start({.argv = pair.AtNear({options.bin + "/im-peer", "drive"})}));
   IM_RETURN_IF_ERROR(AskUntilOk(driver, absl::StrCat("connect 1 ", pair.server(), " 7001")));
-  Samples trips;
-  const int count = static_cast<int>(options.duration_s * 1000);
-  for (int i = 0; i < count; ++i) {
-    IM_ASSIGN_OR_RETURN(const double us, AskNumber(driver, "ping 1 1", "us"));
-    trips.Add(us);
-  }
-  table.Add("round trip p50", name, "us", trips.Median());
-  table.Add("round trip p99", name, "us", trips.Percentile(99));
+  const int trips = Trips(options);
+  IM_ASSIGN_OR_RETURN(const Percentiles percentiles,
+                      AskTrips(driver, absl::StrCat("trips 1 1 ", trips, " 0"), trips));
+  percentiles.AddTo(table, "round trip ", name);
   const int connections = options.duration_s < 1 ? kChurn / 10 : kChurn;
   IM_ASSIGN_OR_RETURN(
       const double churn_us,

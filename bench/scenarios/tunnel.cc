@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "bench/iperf3.h"
+#include "bench/latencies.h"
 #include "bench/scenario.h"
 #include "bench/tunnel_pair.h"
 
@@ -20,6 +21,7 @@ namespace {
 constexpr int kFlows[] = {1, 8, 128};
 // UDP payload: an IP packet of 1400 bytes.
 constexpr char kDatagramBytes[] = "1372";
+constexpr int kTripsPerSecond = 1000;  // of measurement
 
 // One way, brought up.
 struct Way {
@@ -72,16 +74,10 @@ absl::Status RoundTrips(const Way& way, const std::string& what, const RunOption
                         Table& table) {
   IM_ASSIGN_OR_RETURN(Process driver, StartDriver(way, options));
   IM_RETURN_IF_ERROR(AskUntilOk(driver, absl::StrCat("connect 1 ", way.pair->server(), " 7001")));
-  Samples trips;
-  const int count = static_cast<int>(options.duration_s * 1000);
-  const RealClock clock;
-  const Instant deadline = clock.Now() + kAnswerTimeout;
-  for (int i = 0; i < count && clock.Now() < deadline; ++i) {
-    IM_ASSIGN_OR_RETURN(const double us, AskNumber(driver, "ping 1 64", "us"));
-    trips.Add(us);
-  }
-  table.Add(what + " p50", way.name, "us", trips.Median());
-  table.Add(what + " p99", way.name, "us", trips.Percentile(99));
+  const int count = std::max(1, static_cast<int>(options.duration_s * kTripsPerSecond));
+  IM_ASSIGN_OR_RETURN(const Percentiles percentiles,
+                      AskTrips(driver, absl::StrCat("trips 1 64 ", count, " 0"), count));
+  percentiles.AddTo(table, what + " ", way.name);
   return absl::OkStatus();
 }
 

@@ -122,6 +122,7 @@ class Bench(unittest.TestCase):
             self.assertLessEqual(result["median"], result["max"])
             self.assertIn(result["samples"], (1, 2))
         self.expect_costs(results)
+        self.expect_percentiles(results)
         for key in ("cpu", "cpus", "kernel", "versions"):
             self.assertTrue(written["machine"][key], key)
         for scenario in expected:
@@ -139,11 +140,24 @@ class Bench(unittest.TestCase):
         figures = {(r["scenario"], r["way"], r["what"].replace(",", ""), r["unit"]) for r in results}
         for scenario, way, what, unit in figures:
             of_the_kernel = "veth" in way or "kernel WireGuard" in way or way.endswith("not encrypted")
-            if unit not in ("Gb/s", "Mb/s") or (scenario == "tunnel" and of_the_kernel):
+            of_requests = unit == "1/s" and scenario.startswith("app_")
+            if not (of_requests or unit in ("Gb/s", "Mb/s")) or (scenario == "tunnel" and of_the_kernel):
                 continue
-            self.assertIn((scenario, way, what + " processor time", "s/GB"), figures)
+            self.assertIn((scenario, way, what + " processor time", "us" if of_requests else "s/GB"), figures)
             if not of_the_kernel:
                 self.assertIn((scenario, way, what + " memory", "MB"), figures)
+
+    def expect_percentiles(self, results):
+        """Where p50 of many trips is told, p99 and p99.9 are, too; and of all samples of a row."""
+        medians = {(r["scenario"], r["way"], r["what"]): r["median"] for r in results}
+        for (scenario, way, what), p50 in medians.items():
+            if what.endswith("p50"):
+                p99, p999 = (medians[scenario, way, what.removesuffix("p50") + p] for p in ("p99", "p99.9"))
+                self.assertLessEqual(p50, p99, what)
+                self.assertLessEqual(p99, p999, what)
+        for r in results:
+            self.assertLessEqual(r["p99"], r["p99.9"])
+            self.assertLessEqual(r["p99.9"], r["max"])
 
     def test_an_unknown_scenario_is_named(self):
         result = bench("run", "nonsense")

@@ -8,13 +8,13 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"sort"
 	"sync"
 	"time"
 
@@ -205,9 +205,8 @@ func (p *peer) ping(count int) (string, error) {
 		}
 		trips = append(trips, float64(time.Since(begin).Nanoseconds())/1e3)
 	}
-	sort.Float64s(trips)
-	return fmt.Sprintf(`{"ok": true, "p50_us": %g, "p99_us": %g}`, trips[len(trips)/2],
-		trips[len(trips)*99/100]), nil
+	list, err := json.Marshal(trips)
+	return fmt.Sprintf(`{"ok": true, "trips_us": %s}`, list), err
 }
 
 func (p *peer) hold(count int) (string, error) {
