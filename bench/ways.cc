@@ -41,7 +41,8 @@ double Way::ResidentMegabytes() const {
 }
 
 absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options,
-                                               const std::vector<Server>& servers) {
+                                               const std::vector<Server>& servers,
+                                               bool with_embedded) {
   std::unique_ptr<Ways> ways(new Ways(servers));
   const auto attempt = [&](const std::string& what, absl::Status status) {
     if (!status.ok()) options.skip(what, std::string(status.message()), /*failed=*/true);
@@ -50,6 +51,7 @@ absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options,
   attempt("im, MTU 1420", ways->AddCluster(options, ", mtu: 1420", ", MTU 1420", /*all=*/false));
   ways->AddTunnels(options);
   ways->AddUserNetworks(options);
+  if (with_embedded) ways->AddEmbedded(options);
   ways->AddVeth(options);
   if (ways->ways_.empty()) return absl::UnavailableError("no way works");
   return ways;
@@ -157,7 +159,34 @@ void Ways::AddUserNetworks(const RunOptions& options) {
 
 void Ways::AddVeth(const RunOptions& options) {
   AddPair(options, "veth, not encrypted",
-          TunnelPair::Up("", static_cast<int>(pairs_.size()), options.bin + "/im-peer"));
+          TunnelPair::Up("", static_cast<int>(pairs_.size() + embedded_.size()),
+                         options.bin + "/im-peer"));
+}
+
+void Ways::AddEmbedded(const RunOptions& options) {
+  const auto start = [&](const std::string& name,
+                         const std::string& program) -> absl::StatusOr<Embedded> {
+    IM_ASSIGN_OR_RETURN(auto pair,
+                        TunnelPair::Up("", static_cast<int>(pairs_.size() + embedded_.size()),
+                                       options.bin + "/im-peer"));
+    IM_ASSIGN_OR_RETURN(Embedded embedded, StartEmbedded(name, program, std::move(pair)));
+    IM_RETURN_IF_ERROR(Ask(embedded.peers[0], "ping 1").status());
+    return embedded;
+  };
+  for (const auto& [name, program] : EmbeddedPrograms(options)) {
+    auto started = start(name + ", MTU 1420", program);
+    if (!started.ok()) {
+      options.skip(name, std::string(started.status().message()), /*failed=*/true);
+      continue;
+    }
+    embedded_.push_back(std::make_unique<Embedded>(*std::move(started)));
+    Embedded* const embedded = embedded_.back().get();
+    Way way;
+    way.name_ = embedded->name;
+    way.embedded_ = &embedded->peers[0];
+    way.network_ = [embedded] { return embedded->Pids(); };
+    ways_.push_back(std::move(way));
+  }
 }
 
 absl::Status Ways::StartServers(const NamespacePair& pair, const std::string& peer) {

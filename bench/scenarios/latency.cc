@@ -1,4 +1,5 @@
-// The scenarios of latency, over every way:
+// The scenarios of latency, over every way, programs that embed the stack among them
+// (but for tcp_rr_under_load, as they do one thing at a time):
 //
 //   tcp_rr             a byte there and back over an open connection
 //   tcp_rr_under_load  the same, one due every two milliseconds, while a flow
@@ -39,13 +40,24 @@ absl::Status AddPercentiles(Process& driver, const std::string& command, int cou
 // Of one way, with a driver started for it.
 using Measurement = std::function<absl::Status(Process& driver, const Way&, Table&)>;
 
+struct Trip {
+  bool needs_udp = false;
+  // The same as a command of im-embedded-peer, without its count; empty: it has none.
+  std::string embedded;
+  int count = 0;  // of it
+};
+
 Scenario::Body OverAllWays(const std::string& scenario, const Measurement& measure,
-                           bool needs_udp = false) {
+                           const Trip& trip = {}) {
   return [=](const RunOptions& options) -> absl::StatusOr<std::vector<Row>> {
-    IM_ASSIGN_OR_RETURN(const auto ways, Ways::Up(options));
+    IM_ASSIGN_OR_RETURN(const auto ways, Ways::Up(options, {}, !trip.embedded.empty()));
     Table table(scenario);
     ways->Measure(options, table, [&](const Way& way, Table& to) -> absl::Status {
-      if (needs_udp && !way.has_udp()) return absl::OkStatus();
+      if (Process* const program = way.embedded()) {
+        return AddPercentiles(*program, absl::StrCat(trip.embedded, " ", trip.count), trip.count,
+                              way, to);
+      }
+      if (trip.needs_udp && !way.has_udp()) return absl::OkStatus();
       IM_ASSIGN_OR_RETURN(Process driver, way.Drive());
       return measure(driver, way, to);
     });
@@ -61,12 +73,15 @@ std::string ConnectTo(const Way& way, int connection, int port) {
 
 Scenario TcpRr() {
   const auto run = [](const RunOptions& options) {
-    return OverAllWays("tcp_rr", [&](Process& driver, const Way& way, Table& to) -> absl::Status {
-      IM_RETURN_IF_ERROR(AskUntilOk(driver, ConnectTo(way, kConnection, kEchoPort)));
-      const int count = Trips(options);
-      return AddPercentiles(driver, absl::StrCat("trips ", kConnection, " 1 ", count, " 0"), count,
-                            way, to);
-    })(options);
+    const int count = Trips(options);
+    return OverAllWays(
+        "tcp_rr",
+        [&](Process& driver, const Way& way, Table& to) -> absl::Status {
+          IM_RETURN_IF_ERROR(AskUntilOk(driver, ConnectTo(way, kConnection, kEchoPort)));
+          return AddPercentiles(driver, absl::StrCat("trips ", kConnection, " 1 ", count, " 0"),
+                                count, way, to);
+        },
+        {.embedded = "ping", .count = count})(options);
   };
   return {.name = "tcp_rr",
           .description = "a byte there and back over TCP",
@@ -105,11 +120,15 @@ Scenario TcpRrUnderLoad() {
 Scenario TcpCrr() {
   constexpr int kShare = 4;  // of the trips: each is several
   const auto run = [](const RunOptions& options) {
-    return OverAllWays("tcp_crr", [&](Process& driver, const Way& way, Table& to) -> absl::Status {
-      const int count = Trips(options) / kShare;
-      return AddPercentiles(
-          driver, absl::StrCat("crr ", way.server(), " ", kEchoPort, " ", count), count, way, to);
-    })(options);
+    const int count = Trips(options) / kShare;
+    return OverAllWays(
+        "tcp_crr",
+        [&](Process& driver, const Way& way, Table& to) -> absl::Status {
+          return AddPercentiles(driver,
+                                absl::StrCat("crr ", way.server(), " ", kEchoPort, " ", count),
+                                count, way, to);
+        },
+        {.embedded = "crr", .count = count})(options);
   };
   return {.name = "tcp_crr",
           .description = "connect, a byte there and back, close",
@@ -122,15 +141,15 @@ Scenario TcpCrr() {
 
 Scenario UdpRr() {
   const auto run = [](const RunOptions& options) {
+    const int count = Trips(options);
     return OverAllWays(
         "udp_rr",
         [&](Process& driver, const Way& way, Table& to) -> absl::Status {
-          const int count = Trips(options);
           return AddPercentiles(
               driver, absl::StrCat("udp-trips ", way.server(), " ", kUdpPort, " ", count), count,
               way, to);
         },
-        /*needs_udp=*/true)(options);
+        {.needs_udp = true, .embedded = "udp", .count = count})(options);
   };
   return {.name = "udp_rr",
           .description = "a datagram there and back",

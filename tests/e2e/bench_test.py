@@ -20,6 +20,8 @@ SCENARIOS = {"tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr
 OPTIONAL = {"app_http": ("nginx", "wrk"), "restore": ("redis-server",)}
 # Enough for a sanitizer to see all kinds of scenario; the others differ in what is sent.
 WITH_SANITIZERS = {"tcp_rr", "loss_rtt", "thaw", "timers", "starts", "tunnel", "peers", "handshakes", "netstack"}
+# Measured between programs that embed the stack, too.
+EMBEDDED = {"netstack", "loss_rtt", "mtu", "tcp_rr", "tcp_crr", "udp_rr"}
 # What may well be zero: nothing was lost, nothing failed, nothing was done.
 MAY_BE_ZERO = ("lost", "failures", "processor time", "a quiet connection")
 
@@ -123,6 +125,8 @@ class Bench(unittest.TestCase):
             self.assertIn(result["samples"], (1, 2))
         self.expect_costs(results)
         self.expect_percentiles(results)
+        for scenario in EMBEDDED & expected:
+            self.assertTrue(any(r["way"].startswith("embedded") for r in results if r["scenario"] == scenario), scenario)
         for key in ("cpu", "cpus", "kernel", "versions"):
             self.assertTrue(written["machine"][key], key)
         for scenario in expected:
