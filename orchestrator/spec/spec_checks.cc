@@ -252,28 +252,27 @@ void CheckNames(const std::vector<HostDraft>& drafts, DiagnosticSink& sink) {
   };
   const DraftIndex index(drafts);
   absl::flat_hash_map<absl::string_view, Owner> owners;
-  const auto claim = [&](absl::string_view name, absl::string_view service, SourcePosition at) {
-    Owner first{service, at};
-    if (const auto it = owners.find(name); it != owners.end()) {
-      first = it->second;
-    } else if (const HostDraft* draft = index.OfReplica(name)) {
-      first = {draft->spec.name, draft->spec.at};
-    } else {
-      owners[name] = first;
-    }
-    if (first.service == service) return;
+  const auto compare = [&](absl::string_view name, Owner first, Owner second) {
+    if (first.service == second.service) return;
     // The later of the two is the one to complain about.
-    Owner second{service, at};
     if (second.at < first.at) std::swap(first, second);
     sink.Error(second.at, absl::StrCat("host ", second.service, ": the name ", Quote(name),
                                        " is taken by host ", first.service, " in line ",
                                        first.at.line));
   };
-  for (const HostDraft& draft : drafts) claim(draft.spec.name, draft.spec.name, draft.spec.at);
+  const auto owner = [](const HostDraft& draft) { return Owner{draft.spec.name, draft.spec.at}; };
+  for (const HostDraft& draft : drafts) {
+    const std::string& name = draft.spec.name;
+    owners.try_emplace(name, owner(draft));
+    if (const HostDraft* other = index.OfReplica(name)) compare(name, owner(draft), owner(*other));
+  }
   // The replicas of a service may share an alias: it then stands for all.
   for (const HostDraft& draft : drafts) {
     for (const std::string& alias : draft.spec.aliases) {
-      claim(alias, draft.spec.name, draft.spec.at);
+      const HostDraft* const other = owners.contains(alias) ? nullptr : index.OfReplica(alias);
+      const Owner first = other != nullptr ? owner(*other)
+                                           : owners.try_emplace(alias, owner(draft)).first->second;
+      compare(alias, first, owner(draft));
     }
   }
 }
