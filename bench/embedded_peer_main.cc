@@ -142,11 +142,10 @@ class Peer {
       }));
       listeners_.push_back(std::move(listener));
     }
-    IM_ASSIGN_OR_RETURN(udp_echo_,
-                        stack_.BindUdp({options_.address, kUdpPort},
-                                       [this](const Endpoint& from, std::span<const uint8_t> payload) {
-                                         udp_echo_->SendTo(from, payload).IgnoreError();
-                                       }));
+    const auto send_back = [this](const Endpoint& from, std::span<const uint8_t> payload) {
+      udp_echo_->SendTo(from, payload).IgnoreError();
+    };
+    IM_ASSIGN_OR_RETURN(udp_echo_, stack_.BindUdp({options_.address, kUdpPort}, send_back));
     return absl::OkStatus();
   }
 
@@ -286,8 +285,8 @@ class Peer {
 
   std::string UdpPing(int count) {
     bool answered = false;
-    auto socket = stack_.BindUdp({options_.address, 0},
-                                 [&](const Endpoint&, std::span<const uint8_t>) { answered = true; });
+    const auto on_answer = [&](const Endpoint&, std::span<const uint8_t>) { answered = true; };
+    auto socket = stack_.BindUdp({options_.address, 0}, on_answer);
     if (!socket.ok()) return Error("socket");
     std::string trips_us;
     constexpr int kLostMax = 10;

@@ -367,7 +367,8 @@ TEST(ClusterSpecErrors, HostileDocumentsCostLittle) {
   std::string replicas = "hosts:\n";
   const std::string big(10'000, 'z');
   for (int i = 0; i < 100; ++i) {
-    replicas += "  h" + std::to_string(i) + ": {command: [" + big + "], replicas: 200, wake_with: h0-1}\n";
+    replicas += "  h" + std::to_string(i) + ": {command: [" + big +
+                "], replicas: 200, wake_with: h0-1}\n";
   }
   std::string references = "network: 10.0.0.0/8\nhosts:\n";
   references += "  a: {command: [a], replicas: 9000, wake_with: [b]}\n";

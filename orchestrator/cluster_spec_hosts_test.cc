@@ -110,7 +110,8 @@ TEST(HostListTest, AMillionReplicasAreAllowedAndOneMoreIsNot) {
   ClusterSpec spec = Parse(text(1'000'000));
   EXPECT_EQ(std::as_const(spec.hosts)[999'999].name, "a-1000000");
   EXPECT_EQ(std::as_const(spec.hosts)[999'999].address.ToString(), "10.79.66.65");
-  EXPECT_EQ(ParseClusterSpec(text(1'000'001), "c.yaml", "/base/shop", FakeSources()).errors.size(), 1u);
+  const auto more = ParseClusterSpec(text(1'000'001), "c.yaml", "/base/shop", FakeSources());
+  EXPECT_EQ(more.errors.size(), 1u);
 }
 
 }  // namespace

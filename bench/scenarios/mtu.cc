@@ -1,7 +1,7 @@
 // mtu: one TCP flow over im-tunnel, over other tunnels, over a plain veth pair, and
-// between programs that embed the stack, at MTUs from 1280 to 65,000; with the machine's processor time for a
-// gigabyte and the memory of who carries it. Below, a veth pair carries each of
-// the tunnel's datagrams whole.
+// between programs that embed the stack, at MTUs from 1280 to 65,000; with the
+// machine's processor time for a gigabyte and the memory of who carries it. Below, a
+// veth pair carries each of the tunnel's datagrams whole.
 
 #include "absl/strings/str_cat.h"
 #include "bench/embedded_pair.h"

@@ -215,7 +215,8 @@ void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
       return;
     }
     // Those of min_running are kept apart from the others.
-    text_bytes += TextBytes(draft.spec) * (NamesOthers(draft) ? count : std::min<int64_t>(count, 2));
+    const int64_t copies = NamesOthers(draft) ? count : std::min<int64_t>(count, 2);
+    text_bytes += TextBytes(draft.spec) * copies;
     if (text_bytes > kHostTextBytesMax) {
       sink.Error(at, "the hosts' commands and environments are too long altogether",
                  absl::StrCat("at most ", kHostTextBytesMax >> 20,
