@@ -17,6 +17,8 @@ constexpr char kPort[] = "51820";
 
 }  // namespace
 
+std::vector<pid_t> Embedded::Pids() const { return {peers[0].pid(), peers[1].pid()}; }
+
 double Embedded::CpuSeconds() const {
   return CpuSecondsOf(peers[0].pid()) + CpuSecondsOf(peers[1].pid());
 }
@@ -26,6 +28,11 @@ double Embedded::ResidentMegabytes() const {
 }
 
 std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const RunOptions& options) {
+  if (!IsInstalled("wg")) {
+    options.skip("embedded", "wg, which makes keys, is not installed (wireguard-tools)",
+                 /*failed=*/false);
+    return {};
+  }
   std::vector<std::pair<std::string, std::string>> programs = {
       {"embedded", options.bin + "/im-embedded-peer"}};
   if (const char* other = std::getenv("IM_BENCH_EMBEDDED_OTHER"))
@@ -44,7 +51,9 @@ std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const RunOptio
 }
 
 absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::string& program,
-                                       std::unique_ptr<TunnelPair> pair) {
+                                       std::unique_ptr<TunnelPair> pair,
+                                       std::optional<int> mtu) {
+  if (mtu) IM_RETURN_IF_ERROR(pair->SetMtu(*mtu + kTunnelBytes));
   Embedded way;
   way.name = name;
   way.pair = std::move(pair);
@@ -56,9 +65,9 @@ absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::strin
   }
   for (int end = 0; end < 2; ++end) {
     const int other = 1 - end;
-    const std::vector<std::string> argv = {program, keys[end], public_keys[other], kPort,
-                                           kOuterEndpoints[other], kAddresses[end],
-                                           kAddresses[other]};
+    std::vector<std::string> argv = {program, keys[end], public_keys[other], kPort,
+                                     kOuterEndpoints[other], kAddresses[end], kAddresses[other]};
+    if (mtu) argv.push_back(absl::StrCat(*mtu));
     if (end == 0) {
       IM_ASSIGN_OR_RETURN(Process process, Process::Start({.argv = way.pair->AtNear(argv)}));
       way.peers.push_back(std::move(process));
@@ -68,6 +77,20 @@ absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::strin
     }
   }
   return way;
+}
+
+absl::StatusOr<Throughput> StreamEmbedded(Embedded& way, int flows, double duration_s) {
+  const double before_s = MachineCpuSeconds();
+  IM_ASSIGN_OR_RETURN(const nlohmann::json answer,
+                      Ask(way.peers[0], absl::StrCat("stream ", flows, " ",
+                                                     static_cast<int>(duration_s * 1000))));
+  Throughput result;
+  result.machine_s = MachineCpuSeconds() - before_s;
+  result.gigabytes = answer.value("bytes", 0.0) / 1e9;
+  if (result.gigabytes <= 0) return absl::InternalError("nothing arrived");
+  result.gigabits_per_s = result.gigabytes * 8e6 / answer.value("us", 1.0);
+  result.resident_megabytes = way.ResidentMegabytes();
+  return result;
 }
 
 absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command) {

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/status.h"
 #include "bench/process.h"
 #include "bench/scenario.h"
+#include "bench/throughput.h"
 #include "bench/tunnel_pair.h"
 
 namespace im::bench {
@@ -22,6 +24,7 @@ struct Embedded {
   std::unique_ptr<TunnelPair> pair;
   std::vector<Process> peers;  // near, far
 
+  std::vector<pid_t> Pids() const;
   // Of both.
   double CpuSeconds() const;
   // The larger one's.
@@ -35,9 +38,14 @@ struct Embedded {
 // options.skip.
 std::vector<std::pair<std::string, std::string>> EmbeddedPrograms(const RunOptions& options);
 
-// `pair`: without a tunnel of its own.
+// `pair`: without a tunnel of its own. `mtu`: of the tunnel, in bytes, whose datagrams the
+// pair will carry whole; none: the program's own, 1420.
 absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::string& program,
-                                       std::unique_ptr<TunnelPair> pair);
+                                       std::unique_ptr<TunnelPair> pair,
+                                       std::optional<int> mtu = std::nullopt);
+
+// So many flows at once from the near one to the far one.
+absl::StatusOr<Throughput> StreamEmbedded(Embedded& way, int flows, double duration_s);
 
 // A command and its answer (embedded_peer_main.cc); an error if it is one.
 absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command);

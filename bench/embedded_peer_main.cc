@@ -1,12 +1,15 @@
 // im-embedded-peer: a program with im::netstack and im::tunnel linked in, as an
-// embedder would write it; the thing that the scenario `netstack` measures.
+// embedder would write it; what im-bench's ways "embedded" are.
 //
-//   im-embedded-peer PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS
-//     Serves on its private address: 7001 sends back what it gets, 7002 drops it.
+//   im-embedded-peer PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS [MTU]
+//     Serves on its private address: 7001 sends back what it gets, 7002 drops it;
+//     7003 sends back datagrams. MTU: of the interface, in bytes; 1420 if not given.
 //     Reads one command a line, answers with one JSON object a line:
 //       stream FLOWS MILLISECONDS  bytes and us, to the last byte acknowledged;
 //                                  as fast as it can, to the peer's 7002
-//       ping COUNT                 p50_us, p99_us of the round trip of one byte
+//       ping COUNT                 trips_us: each round trip of one byte
+//       crr COUNT                  trips_us: each connect, a byte there and back, close
+//       udp COUNT                  trips_us: each datagram there and back
 //       hold COUNT                 that many more quiet connections; us
 //       connect COUNT              that many, kAtOnce at a time, each closed by
 //                                  both ends once it is up; us
@@ -36,6 +39,7 @@ using netstack::TcpConnection;
 
 constexpr uint16_t kEchoPort = 7001;
 constexpr uint16_t kSinkPort = 7002;
+constexpr uint16_t kUdpPort = 7003;
 constexpr size_t kBufferBytes = 1 << 16;
 constexpr int kAtOnce = 16;  // by `connect`
 
@@ -110,6 +114,7 @@ class Peer {
     uint16_t port = 0;
     IpAddress address;
     IpAddress peer_address;
+    int mtu = netstack::InterfaceOptions().mtu;
   };
 
   explicit Peer(const Options& options)
@@ -124,7 +129,8 @@ class Peer {
     IM_RETURN_IF_ERROR(driver_->SetPeer(options_.peer));
     IM_ASSIGN_OR_RETURN(
         netstack::Interface * nic,
-        stack_.AddInterface({.address = options_.address, .prefix_length = 24}, *driver_));
+        stack_.AddInterface(
+            {.address = options_.address, .prefix_length = 24, .mtu = options_.mtu}, *driver_));
     inside_.nic = nic;
     driver_->SetBlockedCallback([nic](bool blocked) { nic->SetBlocked(blocked); });
     for (const uint16_t port : {kEchoPort, kSinkPort}) {
@@ -136,6 +142,10 @@ class Peer {
       }));
       listeners_.push_back(std::move(listener));
     }
+    const auto send_back = [this](const Endpoint& from, std::span<const uint8_t> payload) {
+      udp_echo_->SendTo(from, payload).IgnoreError();
+    };
+    IM_ASSIGN_OR_RETURN(udp_echo_, stack_.BindUdp({options_.address, kUdpPort}, send_back));
     return absl::OkStatus();
   }
 
@@ -162,10 +172,10 @@ class Peer {
     for (const uint64_t id : ended_) served_.erase(id);
     ended_.clear();
   }
-  // False after half a minute.
+  // False after `patience`.
   template <typename Condition>
-  bool Until(const Condition& condition) {
-    const Instant end = clock_.Now() + std::chrono::seconds(30);
+  bool Until(const Condition& condition, Duration patience = std::chrono::seconds(30)) {
+    const Instant end = clock_.Now() + patience;
     while (!condition()) {
       if (clock_.Now() > end) return false;
       Turn();
@@ -180,12 +190,23 @@ class Peer {
     in >> command >> count >> time_ms;
     if (command == "stream") return Stream(count, time_ms);
     if (command == "ping") return Ping(count);
+    if (command == "crr") return ConnectRequestClose(count);
+    if (command == "udp") return UdpPing(count);
     if (command == "hold") return Hold(count);
     if (command == "connect") return Connect(count);
     return Error("what?");
   }
   static std::string Error(const std::string& text) {
     return absl::StrCat("{\"ok\": false, \"error\": \"", text, "\"}");
+  }
+
+  // Appends it to a list.
+  void AddTrip(Instant begin, std::string& trips_us) const {
+    absl::StrAppend(&trips_us, trips_us.empty() ? "" : ",",
+                    std::chrono::duration<double, std::micro>(clock_.Now() - begin).count());
+  }
+  static std::string TripsAnswer(const std::string& trips_us) {
+    return absl::StrCat("{\"ok\": true, \"trips_us\": [", trips_us, "]}");
   }
 
   bool Dial(uint16_t port, int count, std::vector<std::unique_ptr<Flow>>& flows) {
@@ -233,18 +254,55 @@ class Peer {
     std::vector<std::unique_ptr<Flow>> flows;
     if (count < 1 || !Dial(kEchoPort, 1, flows)) return Error("connect");
     Flow& flow = *flows[0];
-    std::vector<double> trips;
+    std::string trips_us;
     for (int i = 0; i < count; ++i) {
       const auto begin = clock_.Now();
       const uint64_t before = flow.received;
       flow.connection->Write({buffer, 1});
       if (!Until([&] { return flow.received > before || flow.over; }) || flow.over)
         return Error("no answer");
-      trips.push_back(std::chrono::duration<double, std::micro>(clock_.Now() - begin).count());
+      AddTrip(begin, trips_us);
     }
-    std::sort(trips.begin(), trips.end());
-    return absl::StrCat("{\"ok\": true, \"p50_us\": ", trips[trips.size() / 2],
-                        ", \"p99_us\": ", trips[trips.size() * 99 / 100], "}");
+    return TripsAnswer(trips_us);
+  }
+
+  std::string ConnectRequestClose(int count) {
+    std::string trips_us;
+    for (int i = 0; i < count; ++i) {
+      std::vector<std::unique_ptr<Flow>> flows;
+      const Instant begin = clock_.Now();
+      if (!Dial(kEchoPort, 1, flows)) return Error("connect");
+      Flow& flow = *flows[0];
+      flow.connection->Write({buffer, 1});
+      if (!Until([&] { return flow.received > 0 || flow.over; }) || flow.received == 0)
+        return Error("no answer");
+      flow.connection->CloseWrite();
+      flows.clear();
+      AddTrip(begin, trips_us);
+    }
+    return TripsAnswer(trips_us);
+  }
+
+  std::string UdpPing(int count) {
+    bool answered = false;
+    const auto on_answer = [&](const Endpoint&, std::span<const uint8_t>) { answered = true; };
+    auto socket = stack_.BindUdp({options_.address, 0}, on_answer);
+    if (!socket.ok()) return Error("socket");
+    std::string trips_us;
+    constexpr int kLostMax = 10;
+    for (int done = 0, lost = 0; done < count;) {
+      const Instant begin = clock_.Now();
+      answered = false;
+      const bool sent = (*socket)->SendTo({options_.peer_address, kUdpPort}, {buffer, 5}).ok();
+      // One that is lost is no trip; many are a failure.
+      if (!sent || !Until([&] { return answered; }, std::chrono::seconds(1))) {
+        if (++lost == kLostMax) return Error("no answer");
+        continue;
+      }
+      AddTrip(begin, trips_us);
+      ++done;
+    }
+    return TripsAnswer(trips_us);
   }
 
   // In groups: a peer bounds those that are half open.
@@ -296,6 +354,7 @@ class Peer {
   std::unique_ptr<tunnel::Driver> driver_;
   netstack::Stack stack_;
   std::vector<std::unique_ptr<netstack::TcpListener>> listeners_;
+  std::unique_ptr<netstack::UdpEndpoint> udp_echo_;
   std::map<uint64_t, std::unique_ptr<Served>> served_;
   std::vector<uint64_t> ended_;
   std::vector<std::unique_ptr<Flow>> held_;
@@ -306,8 +365,9 @@ class Peer {
 };
 
 int Main(int argc, char** argv) {
-  if (argc != 7) {
-    std::fprintf(stderr, "usage: %s PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS\n",
+  if (argc != 7 && argc != 8) {
+    std::fprintf(stderr,
+                 "usage: %s PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS [MTU]\n",
                  argv[0]);
     return 2;
   }
@@ -325,6 +385,7 @@ int Main(int argc, char** argv) {
   options.port = static_cast<uint16_t>(std::atoi(argv[3]));
   options.address = *address;
   options.peer_address = *peer_address;
+  if (argc == 8) options.mtu = std::atoi(argv[7]);
   options.peer.public_key = *peer_key;
   options.peer.endpoint = *endpoint;
   options.peer.allowed_ips = {IpPrefix(*peer_address, peer_address->is_v4() ? 32 : 128)};

@@ -1,9 +1,11 @@
 #include "bench/iperf3.h"
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "bench/process_figures.h"
 
 namespace im::bench {
 
@@ -36,6 +38,9 @@ absl::StatusOr<Throughput> Parse(const std::string& text) {
     result.gigabytes += sum.value("bytes", 0.0) / 1e9;
     result.gigabits_per_s += sum.value("bits_per_second", 0.0) / 1e9;
     result.lost_percent = std::max(result.lost_percent, sum.value("lost_percent", 0.0));
+    const auto cpu = end.value("cpu_utilization_percent", nlohmann::json::object());
+    result.iperf3_s = (cpu.value("host_total", 0.0) + cpu.value("remote_total", 0.0)) / 100 *
+                      sum.value("seconds", 0.0);
   }
   if (result.gigabytes <= 0) {
     return absl::InternalError(
@@ -44,21 +49,32 @@ absl::StatusOr<Throughput> Parse(const std::string& text) {
   return result;
 }
 
+// `run`: of a command at the client's place; its output.
+absl::StatusOr<Throughput> Measure(const std::function<absl::StatusOr<std::string>()>& run,
+                                   const std::function<double()>& resident_megabytes) {
+  const double before_s = MachineCpuSeconds();
+  IM_ASSIGN_OR_RETURN(const std::string text, run());
+  const double machine_s = MachineCpuSeconds() - before_s;
+  IM_ASSIGN_OR_RETURN(Throughput result, Parse(text));
+  result.machine_s = machine_s;
+  result.resident_megabytes = resident_megabytes();
+  return result;
+}
+
 }  // namespace
 
 absl::StatusOr<Throughput> MeasureThroughput(const Way& way, double duration_s,
                                              const std::vector<std::string>& arguments) {
-  IM_ASSIGN_OR_RETURN(const std::string text, way.Run(Client(way.server(), duration_s, arguments),
-                                                      Timeout(duration_s)));
-  return Parse(text);
+  const auto client = Client(way.server(), duration_s, arguments);
+  return Measure([&] { return way.Run(client, Timeout(duration_s)); },
+                 [&] { return way.ResidentMegabytes(); });
 }
 
 absl::StatusOr<Throughput> MeasureThroughput(const NamespacePair& pair, double duration_s,
                                              const std::vector<std::string>& arguments) {
-  IM_ASSIGN_OR_RETURN(const std::string text,
-                      RunCommand(pair.AtNear(Client(pair.server(), duration_s, arguments)), {},
-                                 Timeout(duration_s)));
-  return Parse(text);
+  const auto client = pair.AtNear(Client(pair.server(), duration_s, arguments));
+  return Measure([&] { return RunCommand(client, {}, Timeout(duration_s)); },
+                 [&] { return pair.ResidentMegabytes(); });
 }
 
 }  // namespace im::bench

@@ -8,15 +8,10 @@
 
 #include "base/status.h"
 #include "bench/namespace_pair.h"
+#include "bench/throughput.h"
 #include "bench/ways.h"
 
 namespace im::bench {
-
-struct Throughput {
-  double gigabits_per_s = 0;  // that arrived, both directions together
-  double gigabytes = 0;
-  double lost_percent = 0;  // of datagrams
-};
 
 inline constexpr int kIperf3Port = 5201;  // its default
 

@@ -110,7 +110,8 @@ Process::Process(Process&& other) noexcept
       go_(std::move(other.go_)),
       input_(std::move(other.input_)),
       output_(std::move(other.output_)),
-      unread_(std::move(other.unread_)) {}
+      unread_(std::move(other.unread_)),
+      begin_(other.begin_) {}
 
 Process::~Process() {
   if (pid_ < 0) return;
@@ -144,16 +145,18 @@ absl::Status Process::WriteLine(const std::string& line) {
 
 absl::StatusOr<std::string> Process::ReadLine(Duration timeout) {
   const Instant deadline = After(timeout);
-  for (;;) {
-    if (const size_t end = unread_.find('\n'); end != std::string::npos) {
-      std::string line = unread_.substr(0, end);
-      unread_.erase(0, end + 1);
+  for (size_t searched = begin_;;) {
+    if (const size_t end = unread_.find('\n', searched); end != std::string::npos) {
+      std::string line = unread_.substr(begin_, end - begin_);
+      begin_ = end + 1;
       return line;
     }
+    unread_.erase(0, std::exchange(begin_, 0));
     if (!AwaitEvents(output_.get(), POLLIN, deadline)) {
       return absl::DeadlineExceededError(absl::StrCat("child ", pid_, " gave no answer"));
     }
-    char buffer[4096];
+    searched = unread_.size();
+    char buffer[1 << 16];
     const ssize_t n = read(output_.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return absl::OutOfRangeError(absl::StrCat("child ", pid_, " ended"));

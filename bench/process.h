@@ -56,6 +56,7 @@ class Process {
   FileDescriptor input_;
   FileDescriptor output_;
   std::string unread_;
+  size_t begin_ = 0;  // what is before was read
 };
 
 // Runs to the end; the standard output. DeadlineExceeded, and it is killed, if

@@ -53,6 +53,15 @@ double ResidentMegabytesOf(pid_t pid) {
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1e6;
 }
 
+double MachineCpuSeconds() {
+  // proc(5): user nice system idle iowait irq softirq steal, in ticks.
+  std::ifstream file("/proc/stat");
+  std::string name;
+  double user = 0, nice = 0, system = 0, idle = 0, waiting = 0, irq = 0, softirq = 0;
+  file >> name >> user >> nice >> system >> idle >> waiting >> irq >> softirq;
+  return (user + nice + system + irq + softirq) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
 absl::Status Await(const std::string& what, const std::function<bool()>& condition) {
   constexpr int kAttemptsMax = 10'000;
   for (int i = 0; i < kAttemptsMax; ++i) {

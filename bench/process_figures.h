@@ -1,4 +1,4 @@
-// What proc(5) says about a process, and waiting for what it does.
+// What proc(5) says about a process and the machine, and waiting for what a program does.
 
 #ifndef IM_BENCH_PROCESS_FIGURES_H_
 #define IM_BENCH_PROCESS_FIGURES_H_
@@ -16,6 +16,10 @@ namespace im::bench {
 // 0 if it is gone.
 double CpuSecondsOf(pid_t pid);
 double ResidentMegabytesOf(pid_t pid);
+
+// Processor time of the whole machine so far, in seconds: programs, their
+// network and the kernel's own work. It counts what others do, too.
+double MachineCpuSeconds();
 
 // What a program does that has just been started it does in a moment: looks
 // until then, for ten seconds at most.

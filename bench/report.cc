@@ -21,6 +21,7 @@ json ToJson(const Row& row) {
           {"max", row.samples.Max()},
           {"p90", row.samples.Percentile(90)},
           {"p99", row.samples.Percentile(99)},
+          {"p99.9", row.samples.Percentile(99.9)},
           {"values", row.samples.values()}};
 }
 

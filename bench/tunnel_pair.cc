@@ -130,8 +130,6 @@ absl::Status TunnelPair::SetPath(const Path& path) {
 }
 
 absl::Status TunnelPair::SetMtu(int mtu) {
-  // WireGuard over IPv4 adds 60 bytes, and pads to 16.
-  constexpr int kTunnelBytes = 80;
   const pid_t pids[] = {near_pid(), far_pid()};
   for (int end = 0; end < 2; ++end) {
     const bool tunnel = !inner_[end].empty();

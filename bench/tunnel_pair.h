@@ -19,6 +19,8 @@ namespace im::bench {
 // line, or kKernelWireguard.
 using TunnelProgram = std::pair<std::string, std::string>;
 inline constexpr char kKernelWireguard[] = "(kernel)";
+// What a tunnel adds to a packet at most: WireGuard over IPv4 60 bytes, and it pads to 16.
+inline constexpr int kTunnelBytes = 80;
 
 // im-tunnel, and what it is compared with: wireguard-go, boringtun, gotatun (in
 // $PATH, or where IM_BENCH_WIREGUARD_GO, IM_BENCH_BORINGTUN and IM_BENCH_GOTATUN

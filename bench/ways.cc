@@ -1,9 +1,6 @@
 #include "bench/ways.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -43,17 +40,9 @@ double Way::ResidentMegabytes() const {
   return most;
 }
 
-double MachineCpuSeconds() {
-  // proc(5): user nice system idle iowait irq softirq steal, in ticks.
-  std::ifstream file("/proc/stat");
-  std::string name;
-  double user = 0, nice = 0, system = 0, idle = 0, waiting = 0, irq = 0, softirq = 0;
-  file >> name >> user >> nice >> system >> idle >> waiting >> irq >> softirq;
-  return (user + nice + system + irq + softirq) / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
 absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options,
-                                               const std::vector<Server>& servers) {
+                                               const std::vector<Server>& servers,
+                                               bool with_embedded) {
   std::unique_ptr<Ways> ways(new Ways(servers));
   const auto attempt = [&](const std::string& what, absl::Status status) {
     if (!status.ok()) options.skip(what, std::string(status.message()), /*failed=*/true);
@@ -62,6 +51,7 @@ absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options,
   attempt("im, MTU 1420", ways->AddCluster(options, ", mtu: 1420", ", MTU 1420", /*all=*/false));
   ways->AddTunnels(options);
   ways->AddUserNetworks(options);
+  if (with_embedded) ways->AddEmbedded(options);
   ways->AddVeth(options);
   if (ways->ways_.empty()) return absl::UnavailableError("no way works");
   return ways;
@@ -169,7 +159,34 @@ void Ways::AddUserNetworks(const RunOptions& options) {
 
 void Ways::AddVeth(const RunOptions& options) {
   AddPair(options, "veth, not encrypted",
-          TunnelPair::Up("", static_cast<int>(pairs_.size()), options.bin + "/im-peer"));
+          TunnelPair::Up("", static_cast<int>(pairs_.size() + embedded_.size()),
+                         options.bin + "/im-peer"));
+}
+
+void Ways::AddEmbedded(const RunOptions& options) {
+  const auto start = [&](const std::string& name,
+                         const std::string& program) -> absl::StatusOr<Embedded> {
+    IM_ASSIGN_OR_RETURN(auto pair,
+                        TunnelPair::Up("", static_cast<int>(pairs_.size() + embedded_.size()),
+                                       options.bin + "/im-peer"));
+    IM_ASSIGN_OR_RETURN(Embedded embedded, StartEmbedded(name, program, std::move(pair)));
+    IM_RETURN_IF_ERROR(Ask(embedded.peers[0], "ping 1").status());
+    return embedded;
+  };
+  for (const auto& [name, program] : EmbeddedPrograms(options)) {
+    auto started = start(name + ", MTU 1420", program);
+    if (!started.ok()) {
+      options.skip(name, std::string(started.status().message()), /*failed=*/true);
+      continue;
+    }
+    embedded_.push_back(std::make_unique<Embedded>(*std::move(started)));
+    Embedded* const embedded = embedded_.back().get();
+    Way way;
+    way.name_ = embedded->name;
+    way.embedded_ = &embedded->peers[0];
+    way.network_ = [embedded] { return embedded->Pids(); };
+    ways_.push_back(std::move(way));
+  }
 }
 
 absl::Status Ways::StartServers(const NamespacePair& pair, const std::string& peer) {

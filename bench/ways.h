@@ -9,6 +9,9 @@
 //   im published port       a client outside, through imd (TCP only)
 //   wireguard-go, boringtun, gotatun, kernel WireGuard, MTU 1420
 //                           where they are installed
+//   embedded, wireguard-go netstack
+//                           programs with the stack and the tunnel linked in, MTU
+//                           1420; for scenarios that they have a command for
 //   slirp4netns, pasta      rootless containers' networks, where they are
 //                           installed: not encrypted, MTU 65,520
 //   veth, not encrypted     the ceiling of all between two namespaces
@@ -26,6 +29,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "bench/embedded_pair.h"
 #include "bench/namespace_pair.h"
 #include "bench/process.h"
 #include "bench/scenario.h"
@@ -43,6 +47,9 @@ class Way {
   // Where the server is, as the client sees it: a name or an address.
   const std::string& server() const { return server_; }
   bool has_udp() const { return has_udp_; }
+  // The program at the near end of an embedded way, which speaks a language of its own
+  // (embedded_peer_main.cc); of others null. There Run and Drive are not to be had.
+  Process* embedded() const { return embedded_; }
 
   // A command at the client's place; its standard output.
   absl::StatusOr<std::string> Run(const std::vector<std::string>& argv, Duration timeout) const;
@@ -57,6 +64,7 @@ class Way {
   std::string name_;
   std::string server_;
   bool has_udp_ = true;
+  Process* embedded_ = nullptr;
   std::string peer_;                      // im-peer
   std::vector<std::string> place_;        // goes before a command
   std::vector<std::string> environment_;  // of such a command
@@ -72,7 +80,8 @@ class Ways {
   };
   // Brings all up that can be; says to options.skip which cannot, and why.
   static absl::StatusOr<std::unique_ptr<Ways>> Up(const RunOptions& options,
-                                                  const std::vector<Server>& servers = {});
+                                                  const std::vector<Server>& servers = {},
+                                                  bool with_embedded = false);
 
   // Each measurement of each way in turn, options.repeat times. A way whose
   // measurement fails is left out from then on, and options.skip told.
@@ -88,6 +97,7 @@ class Ways {
   void AddTunnels(const RunOptions& options);
   void AddUserNetworks(const RunOptions& options);
   void AddVeth(const RunOptions& options);
+  void AddEmbedded(const RunOptions& options);
   // Starts the servers at the far end. What fails is said.
   void AddPair(const RunOptions& options, const std::string& name,
                absl::StatusOr<std::unique_ptr<NamespacePair>> made);
@@ -99,12 +109,9 @@ class Ways {
   std::vector<Way> ways_;
   std::vector<std::unique_ptr<TestCluster>> clusters_;
   std::vector<std::unique_ptr<NamespacePair>> pairs_;
+  std::vector<std::unique_ptr<Embedded>> embedded_;
   std::vector<Process> servers_;
 };
-
-// Processor time of the whole machine so far, in seconds: programs, their
-// network and the kernel's own work. It counts what others do, too.
-double MachineCpuSeconds();
 
 }  // namespace im::bench
 

@@ -121,11 +121,11 @@ class SpecParser {
     CheckAttachments(drafts, spec_.attach, sources_.auto_attach, sink_);
     CheckCheckpoints(drafts, spec_.groups, sources_.no_checkpoints, sink_);
     ExpandReplicas(drafts, spec_, sink_);
-    CheckNames(drafts, spec_, sink_);
+    CheckNames(drafts, sink_);
     if (network_is_good_) AssignAddresses(drafts, spec_, sink_);
     ResolveReferences(drafts, spec_, sink_);
     CheckGroups(spec_, sink_);
-    CheckPorts(spec_, sink_);
+    CheckPorts(drafts, sink_);
     spec_.data_directory = absl::StrCat(DataRoot(sources_.variable), "/", spec_.name);
     spec_.volumes_directory = absl::StrCat(spec_.data_directory, "/volumes");
     spec_.checkpoints_directory = absl::StrCat(spec_.data_directory, "/checkpoints");

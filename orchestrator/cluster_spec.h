@@ -31,8 +31,8 @@ namespace im::orchestrator {
 // not written by or for people.
 inline constexpr size_t kSpecBytesMax = 4 << 20;
 // Hosts after `replicas` is expanded: what is asked for of one cluster, and what imd keeps
-// in 64 MB.
-inline constexpr size_t kHostsMax = 100'000;
+// in 256 MB.
+inline constexpr size_t kHostsMax = 1'000'000;
 
 // 1-based; 0 where there is none (a file that could not be read).
 struct SourcePosition {
@@ -176,17 +176,18 @@ struct HostSpec {
 
 // HostList: the hosts, in the order of the file.
 //
-// Replicas differ in little. A list that was made compact keeps what they have in
-// common once, and 12 bytes for each; a host is then made when it is looked at. That
-// is why a const list gives hosts by value, and its iterators one after the other in
-// the same place: `const HostSpec& host = list[i]` and a loop over it are good for as
-// long as their scope, a pointer to a host is not. Changing the list makes it whole.
+// Replicas differ in little. A compact list, as the parser makes it, keeps what they
+// have in common once, and 12 bytes for each; a host is then made when it is looked at.
+// That is why a const list gives hosts by value, and its iterators one after the other
+// in the same place: `const HostSpec& host = list[i]` and a loop over it are good for as
+// long as their scope, a pointer to a host is not. Changing the list by [] or an iterator
+// makes it whole.
 class HostList {
  public:
   class const_iterator;
   using value_type = HostSpec;
 
-  size_t size() const { return compact() ? replicas_.size() : whole_.size(); }
+  size_t size() const { return compact() ? places_.size() : whole_.size(); }
   bool empty() const { return size() == 0; }
   HostSpec operator[](size_t i) const;
   const_iterator begin() const;
@@ -195,25 +196,35 @@ class HostList {
   HostSpec& operator[](size_t i) { return Whole()[i]; }
   std::vector<HostSpec>::iterator begin() { return Whole().begin(); }
   std::vector<HostSpec>::iterator end() { return Whole().end(); }
-  void push_back(HostSpec host) { Whole().push_back(std::move(host)); }
+  // These keep a compact list compact.
+  void push_back(HostSpec host);
+  // service-NUMBER, as the last host that was pushed back in all else; it has no address
+  // yet. Preconditions: there is such a host, and number > 0.
+  void AddReplica(uint32_t number);
+  // Preconditions: address.is_v4().
+  void SetAddress(size_t i, const IpAddress& address);
+  // The host, to be changed without the others that it has fields in common with. Good
+  // until the next call.
+  HostSpec& Apart(size_t i);
 
   // Loses nothing, whatever the hosts are.
   void Compact();
-  bool compact() const { return !replicas_.empty(); }
+  bool compact() const { return whole_.empty(); }
 
  private:
-  struct Replica {
+  struct Place {
     uint32_t base = 0;    // whose other fields it has
     uint32_t number = 0;  // of service-NUMBER; 0: the base itself
     uint32_t address = 0;
   };
   std::vector<HostSpec>& Whole();
   // Preconditions: `host` is a copy of the base.
-  void Fill(const Replica& replica, HostSpec& host) const;
+  void Fill(const Place& place, HostSpec& host) const;
 
   std::vector<HostSpec> whole_;  // unless compact
   std::vector<HostSpec> bases_;
-  std::vector<Replica> replicas_;
+  std::vector<Place> places_;
+  bool may_shrink_ = false;  // bases may be equal
 };
 
 class HostList::const_iterator {

@@ -54,7 +54,7 @@ std::vector<BadFile> BadFiles() {
        "hosts:\n  web:\n    command: {a: b}\n    replicas: many\n    environment: {A: [1]}\n"
        "    idle: [1]\n    ports: 80\n    volumes: x\n    start_timeout: [5s]\n",
        {"c.yaml:3:14: expected a command line or a list, found a mapping",
-        "c.yaml:4:15: expected a whole number from 1 to 100000, found \"many\"",
+        "c.yaml:4:15: expected a whole number from 1 to 1000000, found \"many\"",
         "c.yaml:5:22: expected text, found a list",
         "c.yaml:6:11: idle: expected a mapping of fields, found a list",
         "c.yaml:7:12: ports: expected a list, found text",
@@ -71,6 +71,19 @@ std::vector<BadFile> BadFiles() {
       {"AnAliasTakesAHostsName",
        "hosts:\n  a: {command: [a], aliases: b}\n  b: {command: [b]}\n",
        {"c.yaml:3:3: host b: the name \"b\" is taken by host a in line 2"}},
+      {"AnAliasTakesAReplicasName",
+       "hosts:\n  zk: {command: [b], replicas: 3}\n  a: {command: [a], aliases: zk-3}\n",
+       {"c.yaml:3:3: host a: the name \"zk-3\" is taken by host zk in line 2"}},
+      {"ReplicasThatAreNotThere",
+       "hosts:\n  zk: {command: [b], replicas: 3}\n"
+       "  a: {command: [a], wake_with: [zk-3, zk-4, zk-03]}\n",
+       {"c.yaml:3:39: wake_with: there is no host \"zk-4\"",
+        "c.yaml:3:45: wake_with: there is no host \"zk-03\""}},
+      {"TooManyReplicasThatNameOthers",
+       "network: 10.64.0.0/12\nhosts:\n  zk: {command: [b], replicas: 1000000, wake_with: a}\n"
+       "  a: {command: [a]}\n",
+       {"c.yaml:3:32: the hosts' commands and environments are too long altogether "
+        "(at most 160 MB, every replica with wake_with or depends_on counted)"}},
       {"BadHostNames", "hosts:\n  Web: {command: [a]}\n  -x: {command: [a]}\n  a.b: {command: [a]}\n",
        {"c.yaml:2:3: \"Web\" cannot be a host's name (write web)",
         "c.yaml:3:3: \"-x\" cannot be a host's name (names are of lower-case letters, digits, - "
@@ -356,7 +369,8 @@ TEST(ClusterSpecErrors, HostileDocumentsCostLittle) {
   std::string replicas = "hosts:\n";
   const std::string big(10'000, 'z');
   for (int i = 0; i < 100; ++i) {
-    replicas += "  h" + std::to_string(i) + ": {command: [" + big + "], replicas: 200}\n";
+    replicas += "  h" + std::to_string(i) + ": {command: [" + big +
+                "], replicas: 200, wake_with: h0-1}\n";
   }
   std::string references = "network: 10.0.0.0/8\nhosts:\n";
   references += "  a: {command: [a], replicas: 9000, wake_with: [b]}\n";

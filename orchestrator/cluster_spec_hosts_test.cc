@@ -58,16 +58,60 @@ TEST(HostListTest, AChangeMakesItWholeAgain) {
   EXPECT_EQ(std::as_const(spec.hosts)[4], before[4]);
 }
 
-TEST(HostListTest, OneHundredThousandReplicasAreAllowedAndOneMoreIsNot) {
+TEST(HostListTest, ReplicasThatAreSetApartBecomeOneAgainWhereTheyAreEqual) {
+  ClusterSpec spec = Parse(kMixed);
+  ASSERT_TRUE(spec.hosts.compact()) << "as the parser makes it";
+  const std::vector<HostSpec> before = Copy(spec.hosts);
+  const HostList& hosts = spec.hosts;
+  for (size_t i : {3u, 2u, 4u, 0u}) spec.hosts.Apart(i).user = "10";
+  for (size_t i = 0; i < before.size(); ++i) {
+    HostSpec expected = before[i];
+    if (i == 0 || (i >= 2 && i <= 4)) expected.user = "10";
+    EXPECT_EQ(hosts[i], expected) << i;
+  }
+  const std::vector<HostSpec> changed = Copy(hosts);
+  spec.hosts.Compact();
+  EXPECT_EQ(Copy(hosts), changed);
+  EXPECT_TRUE(hosts.compact());
+}
+
+TEST(HostListTest, AReplicaThatIsAddedIsAsTheLastHostButForNameAndAddress) {
+  HostList list;
+  HostSpec host;
+  host.name = host.hostname = "a-1";
+  host.service = "a";
+  host.user = "10";
+  list.push_back(host);
+  list.AddReplica(2);
+  list.SetAddress(0, *IpAddress::Parse("10.0.0.2"));
+  list.SetAddress(1, *IpAddress::Parse("10.0.0.9"));
+  const HostSpec second = std::as_const(list)[1];
+  EXPECT_EQ(second.name, "a-2");
+  EXPECT_EQ(second.hostname, "a-2");
+  EXPECT_EQ(second.user, "10");
+  EXPECT_EQ(second.address.ToString(), "10.0.0.9");
+  EXPECT_EQ(std::as_const(list)[0].address.ToString(), "10.0.0.2");
+}
+
+TEST(HostListTest, NamesThatOnlyLookLikeReplicasAreFree) {
+  const ClusterSpec spec = Parse(
+      "hosts:\n  zk: {command: [b], replicas: 3, aliases: [zk-x-1]}\n  zk-0: {command: [a]}\n"
+      "  zk-4: {command: [a], wake_with: zk-2}\n  zk-02: {command: [a]}\n"
+      "  zk-1-1: {command: [a]}\n  one: {command: [a]}\n  one-1: {command: [a]}\n");
+  EXPECT_EQ(spec.hosts.size(), 9u);
+  EXPECT_THAT(spec.FindHost("zk-4")->wake_with, testing::ElementsAre("zk-2"));
+}
+
+TEST(HostListTest, AMillionReplicasAreAllowedAndOneMoreIsNot) {
   const auto text = [](int replicas) {
     return "network: 10.64.0.0/12\nhosts: {a: {command: [a], replicas: " + std::to_string(replicas) +
            "}}\n";
   };
-  ClusterSpec spec = Parse(text(100'000));
-  spec.hosts.Compact();
-  EXPECT_EQ(std::as_const(spec.hosts)[99'999].name, "a-100000");
-  EXPECT_EQ(std::as_const(spec.hosts)[99'999].address.ToString(), "10.65.134.161");
-  EXPECT_EQ(ParseClusterSpec(text(100'001), "c.yaml", "/base/shop", FakeSources()).errors.size(), 1u);
+  ClusterSpec spec = Parse(text(1'000'000));
+  EXPECT_EQ(std::as_const(spec.hosts)[999'999].name, "a-1000000");
+  EXPECT_EQ(std::as_const(spec.hosts)[999'999].address.ToString(), "10.79.66.65");
+  const auto more = ParseClusterSpec(text(1'000'001), "c.yaml", "/base/shop", FakeSources());
+  EXPECT_EQ(more.errors.size(), 1u);
 }
 
 }  // namespace

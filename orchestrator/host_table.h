@@ -78,9 +78,8 @@ class HostTable {
     Cause::Kind kind;  // kWakeWith or kDependsOn
   };
 
-  // At most so many hosts, guests included: the ids that one gateway's peer
-  // table and address plan (a /15) make sense for.
-  static constexpr size_t kHostsMax = 131'072;
+  // At most so many hosts, guests included: what a network of /12 has addresses for.
+  static constexpr size_t kHostsMax = 1 << 20;
 
   HostTable() = default;
   HostTable(const HostTable&) = delete;

@@ -72,7 +72,7 @@ ULIMIT = either(integer(-1), {"const": "unlimited"}, mapping({
     which: either(integer(-1), {"const": "unlimited"}) for which in ("soft", "hard")}))
 LOG_FILES = integer(1, 100)
 LIMITS = mapping({"cpus": text(number=True), "memory": SIZE, "pids": {}})
-DEPLOY = mapping({"replicas": integer(1, 100000),
+DEPLOY = mapping({"replicas": integer(1, 1000000),
                   "resources": mapping({"limits": LIMITS, "reservations": {}}),
                   **{field: {} for field in ("mode", "endpoint_mode", "placement", "update_config", "rollback_config",
                                              "restart_policy", "labels")}})
@@ -107,7 +107,7 @@ HOST_FORMS = {
                         "options": {"type": "object", "properties": {"max-size": SIZE, "max-file": LOG_FILES}}}),
     "deploy": DEPLOY,
     "address": ADDRESS, "ipv4_address": ADDRESS, "aliases": TEXTS, "hostname": NAME, "ports": list_of(PORT),
-    "replicas": integer(1, 100000), "scale": integer(1, 100000),
+    "replicas": integer(1, 1000000), "scale": integer(1, 1000000),
     "idle.after": DURATION, "idle.release_after": either({"const": "never"}, DURATION),
     "idle.policy": one_of("quiet", "no_connections", "never"), "idle.cpu_below": SHARE, "idle.busy_file": text("^/"),
     "idle.timers": one_of("auto", "honor", "ignore"), "idle.timer_horizon": DURATION, "idle.tick_max": DURATION,
@@ -116,7 +116,7 @@ HOST_FORMS = {
     "idle.below_bytes_per_s": SIZE, "idle.reclaim": BOOL,
     "start_timeout": DURATION, "healthcheck": HEALTHCHECK, "stop_signal": text(r"^(SIG)?[A-Z0-9]+$", number=True), "stop_grace_period": DURATION,
     "restart": either(one_of("no", "always", "unless-stopped", "on-failure", False), text(r"^on-failure:\d+$")),
-    "min_running": integer(0, 100000),
+    "min_running": integer(0, 1000000),
     "depends_on": either(TEXTS, {"type": "object", "additionalProperties": CONDITION}),
     "wake_with": TEXTS, "group": ANY_TEXT, "on_release": one_of("terminate", "checkpoint"), "max_lifetime": DURATION,
 }

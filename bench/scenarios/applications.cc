@@ -10,10 +10,12 @@
 #include <fstream>
 #include <sstream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "bench/latencies.h"
 #include "bench/process_figures.h"
 #include "bench/scenario.h"
 #include "bench/ways.h"
@@ -42,7 +44,38 @@ Duration Timeout(const RunOptions& options) {
          kAnswerTimeout;
 }
 
+// What a benchmark says that it was served.
+struct Served {
+  double requests = 0;
+  double per_second = 0;
+  Percentiles latency;
+};
+
+// Rows of what `argv` measures at the client's place: requests a second, the machine's
+// processor time for one, the memory of who carries them, and percentiles.
+absl::Status Measure(const std::vector<std::string>& argv, const RunOptions& options,
+                     absl::StatusOr<Served> (*read)(const std::string& text),
+                     const std::string& what, const Way& way, Table& table) {
+  const double before_s = MachineCpuSeconds();
+  IM_ASSIGN_OR_RETURN(const std::string text, way.Run(argv, Timeout(options)));
+  const double machine_s = MachineCpuSeconds() - before_s;
+  IM_ASSIGN_OR_RETURN(const Served served, read(text));
+  if (served.requests <= 0 || served.per_second <= 0 || served.latency.p50_us <= 0 ||
+      served.latency.p99_us <= 0 || served.latency.p999_us <= 0) {
+    return absl::InternalError(absl::StrCat(argv[0], ": ", text.substr(0, 400)));
+  }
+  table.Add(what, way.name(), "1/s", served.per_second);
+  table.Add(what + ", processor time", way.name(), "us", machine_s * 1e6 / served.requests);
+  if (const double memory = way.ResidentMegabytes(); memory > 0) {
+    table.Add(what + ", memory", way.name(), "MB", memory);
+  }
+  served.latency.AddTo(table, what + ", ", way.name());
+  return absl::OkStatus();
+}
+
 // ---- redis -------------------------------------------------------------------
+
+constexpr const char* kCommands[] = {"GET", "SET"};
 
 struct Pipeline {
   const char* name;
@@ -51,27 +84,36 @@ struct Pipeline {
 };
 constexpr Pipeline kPipelines[] = {{"", "1", 15'000}, {", pipelines of 16", "16", 150'000}};
 
-// One line of --csv: the test's name, requests a second, and, in milliseconds,
-// average, least, p50, p95, p99 and most.
-absl::Status AddRedis(const std::string& csv, const std::string& suffix, const Way& way,
-                      Table& table) {
-  int found = 0;
-  for (const auto& line : absl::StrSplit(csv, '\n')) {
-    const std::vector<std::string> fields =
-        absl::StrSplit(absl::StrReplaceAll(line, {{"\"", ""}}), ',');
-    double per_second = 0, p50_ms = 0, p99_ms = 0;
-    if (fields.size() < 8 || !absl::SimpleAtod(fields[1], &per_second) ||
-        !absl::SimpleAtod(fields[4], &p50_ms) || !absl::SimpleAtod(fields[6], &p99_ms)) {
-      continue;
+// redis-benchmark lists percentiles of its own histogram, finer and finer towards the
+// end: "99.902% <= 1.207 milliseconds (cumulative count 4096)". p99.9 is the first that
+// is no smaller. Its summary has the others.
+double RedisP999Us(absl::string_view text) {
+  text = text.substr(std::min(text.find("Latency by percentile"), text.size()));
+  for (const auto& line : absl::StrSplit(text, '\n')) {
+    std::vector<absl::string_view> words = absl::StrSplit(line, ' ');
+    double share = 0, ms = 0;
+    if (words.size() < 3 || words[1] != "<=" || !absl::ConsumeSuffix(&words[0], "%")) continue;
+    if (absl::SimpleAtod(words[0], &share) && share >= 99.9 && absl::SimpleAtod(words[2], &ms)) {
+      return ms * 1e3;
     }
-    ++found;
-    const std::string what = fields[0] + suffix;
-    table.Add(what, way.name(), "1/s", per_second);
-    table.Add(what + ", p50", way.name(), "us", p50_ms * 1e3);
-    table.Add(what + ", p99", way.name(), "us", p99_ms * 1e3);
   }
-  if (found != 2) return absl::InternalError("redis-benchmark: " + csv.substr(0, 200));
-  return absl::OkStatus();
+  return 0;
+}
+
+absl::StatusOr<Served> ReadRedis(const std::string& text) {
+  Served served;
+  served.latency.p999_us = RedisP999Us(text);
+  std::istringstream words(text);
+  for (std::string word, before; words >> word; before = word) {
+    if (word == "requests" && served.requests == 0) absl::SimpleAtod(before, &served.requests);
+    if (word == "summary:" && before == "throughput") words >> served.per_second;
+    if (word != "max" || before != "p99") continue;
+    double average = 0, least = 0, p50_ms = 0, p95_ms = 0, p99_ms = 0;
+    words >> average >> least >> p50_ms >> p95_ms >> p99_ms;
+    served.latency.p50_us = p50_ms * 1e3;
+    served.latency.p99_us = p99_ms * 1e3;
+  }
+  return served;
 }
 
 absl::StatusOr<std::vector<Row>> RunRedis(const RunOptions& options) {
@@ -85,13 +127,13 @@ absl::StatusOr<std::vector<Row>> RunRedis(const RunOptions& options) {
     for (const Pipeline& pipeline : kPipelines) {
       const int requests =
           std::max(1000, static_cast<int>(options.duration_s * pipeline.requests_per_second));
-      IM_ASSIGN_OR_RETURN(
-          const std::string csv,
-          way.Run({"redis-benchmark", "-h", way.server(), "-p", absl::StrCat(kRedisPort), "-t",
-                   "get,set", "-n", absl::StrCat(requests), "-c", absl::StrCat(kConnections), "-P",
-                   pipeline.length, "--csv"},
-                  Timeout(options)));
-      IM_RETURN_IF_ERROR(AddRedis(csv, pipeline.name, way, to));
+      for (const std::string command : kCommands) {
+        IM_RETURN_IF_ERROR(Measure({"redis-benchmark", "-h", way.server(), "-p",
+                                    absl::StrCat(kRedisPort), "-t", absl::AsciiStrToLower(command),
+                                    "-n", absl::StrCat(requests), "-c", absl::StrCat(kConnections),
+                                    "-P", pipeline.length},
+                                   options, ReadRedis, command + pipeline.name, way, to));
+      }
     }
     return absl::OkStatus();
   });
@@ -100,8 +142,18 @@ absl::StatusOr<std::vector<Row>> RunRedis(const RunOptions& options) {
 
 // ---- HTTP --------------------------------------------------------------------
 
-// nginx's configuration: one process, and all that it writes in `folder`.
-absl::Status WriteConfig(const std::filesystem::path& folder) {
+// What wrk does at its end: it prints p99 at the most by itself. One line: requests, how
+// long they took, p50, p99 and p99.9, all in microseconds, and what failed.
+constexpr char kWrkScript[] =
+    "done = function(summary, latency)\n"
+    "  local e = summary.errors\n"
+    "  print('result', summary.requests, summary.duration, latency:percentile(50),\n"
+    "        latency:percentile(99), latency:percentile(99.9),\n"
+    "        e.connect + e.read + e.write + e.status + e.timeout)\n"
+    "end\n";
+
+// nginx's configuration: one process, and all that it writes in `folder`; wrk's script.
+absl::Status WriteFiles(const std::filesystem::path& folder) {
   const std::string body(kHttpBodyBytes, 'x');
   std::ofstream file(folder / "nginx.conf");
   file << "daemon off; master_process off; error_log stderr crit; pid " << folder.string()
@@ -112,47 +164,31 @@ absl::Status WriteConfig(const std::filesystem::path& folder) {
   }
   file << "  server { listen " << kHttpPort << "; location / { return 200 \"" << body
        << "\"; } }\n}\n";
-  if (!file.flush()) return absl::InternalError("cannot write " + folder.string());
+  std::ofstream script(folder / "percentiles.lua");
+  script << kWrkScript;
+  if (!file.flush() || !script.flush()) {
+    return absl::InternalError("cannot write " + folder.string());
+  }
   return absl::OkStatus();
 }
 
-// wrk's times: "870.00us", "1.23ms", "1.02s".
-bool ParseTime(const std::string& text, double& us) {
-  for (const auto& [unit, factor] : {std::pair("us", 1.0), {"ms", 1e3}, {"s", 1e6}}) {
-    const size_t end = text.rfind(unit);
-    if (end == std::string::npos) continue;
-    if (!absl::SimpleAtod(text.substr(0, end), &us)) return false;
-    us *= factor;
-    return true;
-  }
-  return false;
-}
-
-absl::Status AddHttp(const std::string& text, const Way& way, Table& table) {
-  const auto bad = [&] { return absl::InternalError("wrk: " + text.substr(0, 400)); };
-  if (text.find("Socket errors") != std::string::npos ||
-      text.find("Non-2xx") != std::string::npos) {
-    return bad();
-  }
-  double per_second = 0, p50_us = 0, p99_us = 0;
-  std::istringstream words(text);
-  for (std::string word, value; words >> word;) {
-    if (word == "Requests/sec:") words >> per_second;
-    if (word == "50%" && words >> value && !ParseTime(value, p50_us)) return bad();
-    if (word == "99%" && words >> value && !ParseTime(value, p99_us)) return bad();
-  }
-  if (per_second <= 0 || p50_us <= 0 || p99_us <= 0) return bad();
-  table.Add("GET of 1 KB", way.name(), "1/s", per_second);
-  table.Add("GET of 1 KB, p50", way.name(), "us", p50_us);
-  table.Add("GET of 1 KB, p99", way.name(), "us", p99_us);
-  return absl::OkStatus();
+absl::StatusOr<Served> ReadWrk(const std::string& text) {
+  Served served;
+  double took_us = 0, failed = 1;
+  std::istringstream words(text.substr(std::min(text.find("result"), text.size())));
+  std::string name;
+  words >> name >> served.requests >> took_us >> served.latency.p50_us >> served.latency.p99_us >>
+      served.latency.p999_us >> failed;
+  if (failed > 0 || took_us <= 0) return absl::InternalError("wrk: " + text.substr(0, 400));
+  served.per_second = served.requests * 1e6 / took_us;
+  return served;
 }
 
 absl::StatusOr<std::vector<Row>> RunHttp(const RunOptions& options) {
   if (!AllInstalled(options, {"nginx", "wrk"})) return std::vector<Row>();
   std::string folder = std::filesystem::temp_directory_path() / "im-bench-XXXXXX";
   if (mkdtemp(folder.data()) == nullptr) return ErrnoStatus("a directory " + folder);
-  IM_RETURN_IF_ERROR(WriteConfig(folder));
+  IM_RETURN_IF_ERROR(WriteFiles(folder));
   Table table("app_http");
   {
     IM_ASSIGN_OR_RETURN(
@@ -161,13 +197,10 @@ absl::StatusOr<std::vector<Row>> RunHttp(const RunOptions& options) {
     // It knows whole seconds only.
     const int seconds = std::max(1, static_cast<int>(options.duration_s));
     ways->Measure(options, table, [&](const Way& way, Table& to) -> absl::Status {
-      IM_ASSIGN_OR_RETURN(
-          const std::string text,
-          way.Run({"wrk", "--latency", "-t", "1", "-c", absl::StrCat(kConnections), "-d",
-                   absl::StrCat(seconds, "s"),
-                   absl::StrCat("http://", way.server(), ":", kHttpPort, "/")},
-                  Timeout(options)));
-      return AddHttp(text, way, to);
+      return Measure({"wrk", "-t", "1", "-c", absl::StrCat(kConnections), "-d",
+                      absl::StrCat(seconds, "s"), "-s", folder + "/percentiles.lua",
+                      absl::StrCat("http://", way.server(), ":", kHttpPort, "/")},
+                     options, ReadWrk, "GET of 1 KB", way, to);
     });
   }
   std::error_code ignored;

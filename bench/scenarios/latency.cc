@@ -1,4 +1,5 @@
-// The scenarios of latency, over every way:
+// The scenarios of latency, over every way, programs that embed the stack among them
+// (but for tcp_rr_under_load, as they do one thing at a time):
 //
 //   tcp_rr             a byte there and back over an open connection
 //   tcp_rr_under_load  the same, one due every two milliseconds, while a flow
@@ -8,13 +9,12 @@
 //   tcp_crr            connect, a byte there and back, close
 //   udp_rr             a datagram there and back
 //
-// Percentiles are of all trips of a repetition, exactly; nothing is put into
-// buckets.
+// Percentiles are of all trips of a repetition (latencies.h).
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "bench/latencies.h"
 #include "bench/scenario.h"
 #include "bench/ways.h"
 
@@ -30,30 +30,34 @@ int Trips(const RunOptions& options) {
   return std::max(100, static_cast<int>(options.duration_s * kTripsPerSecond));
 }
 
-absl::Status AddPercentiles(Process& driver, const std::string& command, const Way& way,
-                            Table& table) {
-  IM_ASSIGN_OR_RETURN(const std::string line, driver.Ask(command));
-  const auto answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!answer.is_object() || !answer.value("ok", false)) {
-    return absl::InternalError(absl::StrCat(command, ": ", line));
-  }
-  for (const auto& [key, name] : {std::pair("p50_us", "p50"), {"p99_us", "p99"},
-                                  {"p999_us", "p99.9"}}) {
-    table.Add(name, way.name(), "us", answer.value(key, 0.0));
-  }
+absl::Status AddPercentiles(Process& driver, const std::string& command, int count,
+                            const Way& way, Table& table) {
+  IM_ASSIGN_OR_RETURN(const Percentiles percentiles, AskTrips(driver, command, count));
+  percentiles.AddTo(table, "", way.name());
   return absl::OkStatus();
 }
 
 // Of one way, with a driver started for it.
 using Measurement = std::function<absl::Status(Process& driver, const Way&, Table&)>;
 
+struct Trip {
+  bool needs_udp = false;
+  // The same as a command of im-embedded-peer, without its count; empty: it has none.
+  std::string embedded;
+  int count = 0;  // of it
+};
+
 Scenario::Body OverAllWays(const std::string& scenario, const Measurement& measure,
-                           bool needs_udp = false) {
+                           const Trip& trip = {}) {
   return [=](const RunOptions& options) -> absl::StatusOr<std::vector<Row>> {
-    IM_ASSIGN_OR_RETURN(const auto ways, Ways::Up(options));
+    IM_ASSIGN_OR_RETURN(const auto ways, Ways::Up(options, {}, !trip.embedded.empty()));
     Table table(scenario);
     ways->Measure(options, table, [&](const Way& way, Table& to) -> absl::Status {
-      if (needs_udp && !way.has_udp()) return absl::OkStatus();
+      if (Process* const program = way.embedded()) {
+        return AddPercentiles(*program, absl::StrCat(trip.embedded, " ", trip.count), trip.count,
+                              way, to);
+      }
+      if (trip.needs_udp && !way.has_udp()) return absl::OkStatus();
       IM_ASSIGN_OR_RETURN(Process driver, way.Drive());
       return measure(driver, way, to);
     });
@@ -69,11 +73,15 @@ std::string ConnectTo(const Way& way, int connection, int port) {
 
 Scenario TcpRr() {
   const auto run = [](const RunOptions& options) {
-    return OverAllWays("tcp_rr", [&](Process& driver, const Way& way, Table& to) -> absl::Status {
-      IM_RETURN_IF_ERROR(AskUntilOk(driver, ConnectTo(way, kConnection, kEchoPort)));
-      return AddPercentiles(
-          driver, absl::StrCat("trips ", kConnection, " 1 ", Trips(options), " 0"), way, to);
-    })(options);
+    const int count = Trips(options);
+    return OverAllWays(
+        "tcp_rr",
+        [&](Process& driver, const Way& way, Table& to) -> absl::Status {
+          IM_RETURN_IF_ERROR(AskUntilOk(driver, ConnectTo(way, kConnection, kEchoPort)));
+          return AddPercentiles(driver, absl::StrCat("trips ", kConnection, " 1 ", count, " 0"),
+                                count, way, to);
+        },
+        {.embedded = "ping", .count = count})(options);
   };
   return {.name = "tcp_rr",
           .description = "a byte there and back over TCP",
@@ -96,7 +104,8 @@ Scenario TcpRrUnderLoad() {
           const int count =
               std::max(100, static_cast<int>(options.duration_s * 1e6 / kIntervalUs));
           return AddPercentiles(
-              driver, absl::StrCat("trips ", kConnection, " 1 ", count, " ", kIntervalUs), way, to);
+              driver, absl::StrCat("trips ", kConnection, " 1 ", count, " ", kIntervalUs), count,
+              way, to);
         })(options);
   };
   return {.name = "tcp_rr_under_load",
@@ -111,11 +120,15 @@ Scenario TcpRrUnderLoad() {
 Scenario TcpCrr() {
   constexpr int kShare = 4;  // of the trips: each is several
   const auto run = [](const RunOptions& options) {
-    return OverAllWays("tcp_crr", [&](Process& driver, const Way& way, Table& to) -> absl::Status {
-      return AddPercentiles(
-          driver, absl::StrCat("crr ", way.server(), " ", kEchoPort, " ", Trips(options) / kShare),
-          way, to);
-    })(options);
+    const int count = Trips(options) / kShare;
+    return OverAllWays(
+        "tcp_crr",
+        [&](Process& driver, const Way& way, Table& to) -> absl::Status {
+          return AddPercentiles(driver,
+                                absl::StrCat("crr ", way.server(), " ", kEchoPort, " ", count),
+                                count, way, to);
+        },
+        {.embedded = "crr", .count = count})(options);
   };
   return {.name = "tcp_crr",
           .description = "connect, a byte there and back, close",
@@ -128,14 +141,15 @@ Scenario TcpCrr() {
 
 Scenario UdpRr() {
   const auto run = [](const RunOptions& options) {
+    const int count = Trips(options);
     return OverAllWays(
         "udp_rr",
         [&](Process& driver, const Way& way, Table& to) -> absl::Status {
           return AddPercentiles(
-              driver, absl::StrCat("udp-trips ", way.server(), " ", kUdpPort, " ", Trips(options)),
+              driver, absl::StrCat("udp-trips ", way.server(), " ", kUdpPort, " ", count), count,
               way, to);
         },
-        /*needs_udp=*/true)(options);
+        {.needs_udp = true, .embedded = "udp", .count = count})(options);
   };
   return {.name = "udp_rr",
           .description = "a datagram there and back",

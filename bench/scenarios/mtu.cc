@@ -1,8 +1,10 @@
-// mtu: one TCP flow over im-tunnel, over other tunnels, and over a plain veth
-// pair, at MTUs from 1280 to 65,000; with the machine's processor time for a
-// gigabyte. Below, a veth pair carries each of the tunnel's datagrams whole.
+// mtu: one TCP flow over im-tunnel, over other tunnels, over a plain veth pair, and
+// between programs that embed the stack, at MTUs from 1280 to 65,000; with the
+// machine's processor time for a gigabyte and the memory of who carries it. Below, a
+// veth pair carries each of the tunnel's datagrams whole.
 
 #include "absl/strings/str_cat.h"
+#include "bench/embedded_pair.h"
 #include "bench/iperf3.h"
 #include "bench/scenario.h"
 #include "bench/tunnel_pair.h"
@@ -19,8 +21,12 @@ struct Way {
   std::string name;
   std::unique_ptr<TunnelPair> pair;
   std::vector<Process> servers;
+  // Instead of all that: programs whose MTU does not change.
+  std::unique_ptr<Embedded> embedded;
+  int embedded_mtu = 0;
 
   bool Carries(int mtu) const {
+    if (embedded != nullptr) return mtu == embedded_mtu;
     const bool some = name == "boringtun" || name == "gotatun";
     return !some || mtu <= kMtuOfSome;
   }
@@ -37,15 +43,27 @@ absl::StatusOr<Way> Start(const std::string& name, const std::string& program, i
   return way;
 }
 
+absl::StatusOr<Way> StartPrograms(const std::string& name, const std::string& program, int mtu,
+                                  int number, const std::string& peer) {
+  Way way;
+  way.name = name;
+  way.embedded_mtu = mtu;
+  IM_ASSIGN_OR_RETURN(auto pair, TunnelPair::Up("", number, peer));
+  IM_ASSIGN_OR_RETURN(Embedded embedded, StartEmbedded(name, program, std::move(pair), mtu));
+  way.embedded = std::make_unique<Embedded>(std::move(embedded));
+  return way;
+}
+
 absl::Status MeasureOnce(const Way& way, int mtu, double duration_s, Table& table) {
+  if (way.embedded != nullptr) {
+    IM_ASSIGN_OR_RETURN(const Throughput throughput, StreamEmbedded(*way.embedded, 1, duration_s));
+    throughput.AddTo(table, absl::StrCat("MTU ", mtu), way.name);
+    return absl::OkStatus();
+  }
   IM_RETURN_IF_ERROR(way.pair->SetMtu(mtu));
-  const double cpu_before_s = MachineCpuSeconds();
   IM_ASSIGN_OR_RETURN(const Throughput throughput,
                       MeasureThroughput(*way.pair, duration_s, {"-P", "1"}));
-  const std::string what = absl::StrCat("MTU ", mtu);
-  table.Add(what, way.name, "Gb/s", throughput.gigabits_per_s);
-  table.Add(what + ", processor time", way.name, "s/GB",
-            (MachineCpuSeconds() - cpu_before_s) / throughput.gigabytes);
+  throughput.AddTo(table, absl::StrCat("MTU ", mtu), way.name);
   return absl::OkStatus();
 }
 
@@ -57,12 +75,19 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const auto failed = [&](const std::string& name, const absl::Status& status) {
     options.skip(name, std::string(status.message()), /*failed=*/true);
   };
-  for (const auto& [name, program] : programs) {
-    auto way = Start(name, program, number++, options.bin + "/im-peer");
+  const auto add = [&](const std::string& name, absl::StatusOr<Way> way) {
     if (way.ok()) {
       ways.push_back(*std::move(way));
     } else {
       failed(name, way.status());
+    }
+  };
+  const std::string peer = options.bin + "/im-peer";
+  for (const auto& [name, program] : programs) add(name, Start(name, program, number++, peer));
+  for (const auto& [name, program] : EmbeddedPrograms(options)) {
+    for (const int mtu : kMtus) {
+      if (options.quick && mtu != kMtuWhenQuick) continue;
+      add(name, StartPrograms(name, program, mtu, number++, peer));
     }
   }
   Table table("mtu");
@@ -85,7 +110,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
 }  // namespace
 
 Scenario Mtu() {
-  constexpr int kWays = 3, kSteps = 6;
+  constexpr int kWays = 4, kSteps = 6;
   return {.name = "mtu",
           .description = "one flow over tunnels of MTU 1280 to 65,000",
           .default_repeat = 5,

@@ -12,11 +12,12 @@
 // a comparison within one run).
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "bench/embedded_pair.h"
+#include "bench/iperf3.h"
+#include "bench/latencies.h"
 #include "bench/scenario.h"
 #include "bench/tunnel_pair.h"
 
@@ -27,47 +28,43 @@ constexpr int kFlows[] = {1, 8, 128};
 constexpr int kQuietConnections[] = {1000, 10'000};
 constexpr int kChurn = 2000;  // connections of one measurement
 
-class Table {
- public:
-  void Add(const std::string& way, const std::string& what, const std::string& unit,
-           double value) {
-    const std::string name = absl::StrCat(what, ", ", way);
-    const auto [found, is_new] = places_.emplace(name, rows_.size());
-    if (is_new) rows_.push_back({"netstack", what, way, unit, {}});
-    rows_[found->second].samples.Add(value);
-  }
-  std::vector<Row> Take() { return std::move(rows_); }
+int Trips(const RunOptions& options) {
+  constexpr int kTripsPerSecond = 1000;  // of measurement
+  return std::max(1, static_cast<int>(options.duration_s * kTripsPerSecond));
+}
 
- private:
-  std::map<std::string, size_t> places_;
-  std::vector<Row> rows_;
-};
+// A throughput with what the programs at both ends, and those that carry it, took for it.
+void AddStream(Table& table, const std::string& what, const std::string& way,
+               const Throughput& throughput, double programs_s) {
+  table.Add(what, way, "Gb/s", throughput.gigabits_per_s);
+  table.Add(what + " processor time", way, "s/GB", programs_s / throughput.gigabytes);
+  if (throughput.resident_megabytes > 0) {
+    table.Add(what + " memory", way, "MB", throughput.resident_megabytes);
+  }
+}
+
+absl::Status StreamOnce(Embedded& way, const std::string& what, int flows,
+                        const RunOptions& options, Table& table) {
+  const double cpu_before_s = way.CpuSeconds();
+  IM_ASSIGN_OR_RETURN(const Throughput throughput, StreamEmbedded(way, flows, options.duration_s));
+  AddStream(table, what, way.name, throughput, way.CpuSeconds() - cpu_before_s);
+  return absl::OkStatus();
+}
 
 absl::Status MeasureEmbedded(Embedded& way, const RunOptions& options, Table& table) {
   const bool quick = options.duration_s < 1;
   Process& near = way.peers[0];
   for (const int flows : kFlows) {
     if (quick && flows > 1) break;
-    const double cpu_before_s = way.CpuSeconds();
-    IM_ASSIGN_OR_RETURN(const nlohmann::json answer,
-                        Ask(near, absl::StrCat("stream ", flows, " ",
-                                               static_cast<int>(options.duration_s * 1000))));
-    const double gigabytes = answer.value("bytes", 0.0) / 1e9;
-    if (gigabytes <= 0) return absl::InternalError("nothing was sent");
-    const std::string what = absl::StrCat("TCP x", flows);
-    table.Add(way.name, what, "Gb/s", gigabytes * 8e6 / answer.value("us", 1.0));
-    table.Add(way.name, what + " processor time", "s/GB",
-              (way.CpuSeconds() - cpu_before_s) / gigabytes);
-    table.Add(way.name, what + " memory", "MB", way.ResidentMegabytes());
+    IM_RETURN_IF_ERROR(StreamOnce(way, absl::StrCat("TCP x", flows), flows, options, table));
   }
-  IM_ASSIGN_OR_RETURN(
-      const nlohmann::json trips,
-      Ask(near, absl::StrCat("ping ", static_cast<int>(options.duration_s * 1000))));
-  table.Add(way.name, "round trip p50", "us", trips.value("p50_us", 0.0));
-  table.Add(way.name, "round trip p99", "us", trips.value("p99_us", 0.0));
+  const int trips = Trips(options);
+  IM_ASSIGN_OR_RETURN(const Percentiles percentiles,
+                      AskTrips(near, absl::StrCat("ping ", trips), trips));
+  percentiles.AddTo(table, "round trip ", way.name);
   const int count = quick ? kChurn / 10 : kChurn;
   IM_ASSIGN_OR_RETURN(const nlohmann::json churn, Ask(near, absl::StrCat("connect ", count)));
-  table.Add(way.name, "connections", "1/s", count * 1e6 / churn.value("us", 1.0));
+  table.Add("connections", way.name, "1/s", count * 1e6 / churn.value("us", 1.0));
   return absl::OkStatus();
 }
 
@@ -89,7 +86,6 @@ absl::StatusOr<Kernel> StartKernel(const std::string& name, const std::string& p
     IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(argv));
     way.servers.push_back(std::move(process));
   }
-  constexpr int kIperf3Port = 5201;  // its default
   IM_RETURN_IF_ERROR(way.pair->AwaitListener(kIperf3Port));
   return way;
 }
@@ -101,40 +97,23 @@ absl::Status MeasureKernel(const Kernel& way, const RunOptions& options, Table& 
     if (options.duration_s < 1 && flows > 1) break;
     const double cpu_before_s = pair.CpuSeconds();
     IM_ASSIGN_OR_RETURN(
-        const std::string text,
-        RunCommand(pair.AtNear({"iperf3", "-J", "-c", pair.server(), "-P", absl::StrCat(flows), "-t",
-                                absl::StrCat(std::max(1, static_cast<int>(options.duration_s)))})));
-    const auto report = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    const auto end = report.value("end", nlohmann::json::object());
-    const auto sum = end.value("sum_received", nlohmann::json::object());
-    const auto cpu = end.value("cpu_utilization_percent", nlohmann::json::object());
-    const double gigabytes = sum.value("bytes", 0.0) / 1e9;
-    const double seconds = sum.value("seconds", 1.0);
-    if (gigabytes <= 0) return absl::InternalError(absl::StrCat("iperf3: ", text.substr(0, 200)));
-    const double programs_s =
-        (cpu.value("host_total", 0.0) + cpu.value("remote_total", 0.0)) / 100 * seconds;
-    const std::string what = absl::StrCat("TCP x", flows);
-    table.Add(name, what, "Gb/s", gigabytes * 8 / seconds);
-    table.Add(name, what + " processor time", "s/GB",
-              (pair.CpuSeconds() - cpu_before_s + programs_s) / gigabytes);
-    table.Add(name, what + " memory", "MB", pair.ResidentMegabytes());
+        const Throughput throughput,
+        MeasureThroughput(pair, options.duration_s, {"-P", absl::StrCat(flows)}));
+    AddStream(table, absl::StrCat("TCP x", flows), name, throughput,
+              pair.CpuSeconds() - cpu_before_s + throughput.iperf3_s);
   }
   IM_ASSIGN_OR_RETURN(Process driver,
                       Process::Start({.argv = pair.AtNear({options.bin + "/im-peer", "drive"})}));
   IM_RETURN_IF_ERROR(AskUntilOk(driver, absl::StrCat("connect 1 ", pair.server(), " 7001")));
-  Samples trips;
-  const int count = static_cast<int>(options.duration_s * 1000);
-  for (int i = 0; i < count; ++i) {
-    IM_ASSIGN_OR_RETURN(const double us, AskNumber(driver, "ping 1 1", "us"));
-    trips.Add(us);
-  }
-  table.Add(name, "round trip p50", "us", trips.Median());
-  table.Add(name, "round trip p99", "us", trips.Percentile(99));
+  const int trips = Trips(options);
+  IM_ASSIGN_OR_RETURN(const Percentiles percentiles,
+                      AskTrips(driver, absl::StrCat("trips 1 1 ", trips, " 0"), trips));
+  percentiles.AddTo(table, "round trip ", name);
   const int connections = options.duration_s < 1 ? kChurn / 10 : kChurn;
   IM_ASSIGN_OR_RETURN(
       const double churn_us,
       AskNumber(driver, absl::StrCat("churn ", connections, " ", pair.server(), " 7002"), "us"));
-  table.Add(name, "connections", "1/s", connections * 1e6 / churn_us);
+  table.Add("connections", name, "1/s", connections * 1e6 / churn_us);
   return absl::OkStatus();
 }
 
@@ -142,28 +121,24 @@ absl::Status MeasureKernel(const Kernel& way, const RunOptions& options, Table& 
 absl::Status MeasureCrowd(Embedded& way, const RunOptions& options, Table& table) {
   IM_RETURN_IF_ERROR(Ask(way.peers[0], "ping 1").status());
   const double memory_before = way.ResidentMegabytes();
-  table.Add(way.name, "memory at start", "MB", memory_before);
+  table.Add("memory at start", way.name, "MB", memory_before);
   int held = 0;
   for (const int quiet : kQuietConnections) {
     if (options.duration_s < 1 && held > 0) break;
     IM_RETURN_IF_ERROR(Ask(way.peers[0], absl::StrCat("hold ", quiet - held)).status());
     held = quiet;
     if (quiet == kQuietConnections[0])
-      table.Add(way.name, "a quiet connection's memory", "KB",
+      table.Add("a quiet connection's memory", way.name, "KB",
                 std::max(0.0, way.ResidentMegabytes() - memory_before) * 1e3 / quiet);
-    IM_ASSIGN_OR_RETURN(
-        const nlohmann::json answer,
-        Ask(way.peers[0],
-            absl::StrCat("stream 1 ", static_cast<int>(options.duration_s * 1000))));
-    table.Add(way.name, absl::StrCat("TCP x1 beside ", quiet, " quiet"), "Gb/s",
-              answer.value("bytes", 0.0) * 8e-3 / answer.value("us", 1.0));
+    IM_RETURN_IF_ERROR(
+        StreamOnce(way, absl::StrCat("TCP x1 beside ", quiet, " quiet"), 1, options, table));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   const std::string peer = options.bin + "/im-peer";
-  Table table;
+  Table table("netstack");
   std::vector<Embedded> ways;
   const std::vector<std::pair<std::string, std::string>> programs = EmbeddedPrograms(options);
   int number = 0;

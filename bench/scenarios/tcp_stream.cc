@@ -29,15 +29,9 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   ways->Measure(options, table, [&](const Way& way, Table& to) -> absl::Status {
     for (const Load& load : Loads()) {
       if (options.quick && &load != &Loads().front()) break;
-      const double cpu_before_s = MachineCpuSeconds();
       IM_ASSIGN_OR_RETURN(const Throughput throughput,
                           MeasureThroughput(way, options.duration_s, load.arguments));
-      to.Add(load.name, way.name(), "Gb/s", throughput.gigabits_per_s);
-      to.Add(load.name + ", processor time", way.name(), "s/GB",
-             (MachineCpuSeconds() - cpu_before_s) / throughput.gigabytes);
-      if (const double memory = way.ResidentMegabytes(); memory > 0) {
-        to.Add(load.name + ", memory", way.name(), "MB", memory);
-      }
+      throughput.AddTo(to, load.name, way.name());
     }
     return absl::OkStatus();
   });

@@ -8,9 +8,10 @@
 
 #include <algorithm>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "bench/iperf3.h"
+#include "bench/latencies.h"
 #include "bench/scenario.h"
 #include "bench/tunnel_pair.h"
 
@@ -20,6 +21,7 @@ namespace {
 constexpr int kFlows[] = {1, 8, 128};
 // UDP payload: an IP packet of 1400 bytes.
 constexpr char kDatagramBytes[] = "1372";
+constexpr int kTripsPerSecond = 1000;  // of measurement
 
 // One way, brought up.
 struct Way {
@@ -38,14 +40,8 @@ absl::StatusOr<Way> Start(const std::string& name, const std::string& program, i
     IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(server));
     way.servers.push_back(std::move(process));
   }
-  constexpr int kIperf3Port = 5201;  // its default
   IM_RETURN_IF_ERROR(way.pair->AwaitListener(kIperf3Port));
   return way;
-}
-
-// iperf3 knows whole seconds only.
-std::string Seconds(const RunOptions& options) {
-  return absl::StrCat(std::max(1, static_cast<int>(options.duration_s)));
 }
 
 std::string ReceiveBufferBytes() {
@@ -55,25 +51,17 @@ std::string ReceiveBufferBytes() {
   return absl::StrCat(std::min(kWanted, allowed));
 }
 
-// Bytes that arrived, and how fast; with the tunnels' processor time for them.
-absl::Status Bulk(const Way& way, const std::string& what, std::vector<std::string> more,
+// How fast it goes; with the tunnels' processor time for a gigabyte, and their memory.
+absl::Status Bulk(const Way& way, const std::string& what, const std::vector<std::string>& more,
                   const RunOptions& options, Table& table) {
-  std::vector<std::string> argv = {"iperf3", "-J", "-c", way.pair->server(), "-t",
-                                   Seconds(options)};
-  argv.insert(argv.end(), more.begin(), more.end());
   const double cpu_before_s = way.pair->CpuSeconds();
-  const auto timeout = std::chrono::duration_cast<Duration>(
-      std::chrono::duration<double>(options.duration_s) + kAnswerTimeout);
-  IM_ASSIGN_OR_RETURN(const std::string text, RunCommand(way.pair->AtNear(argv), {}, timeout));
-  const auto report = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  const auto end = report.value("end", nlohmann::json::object());
-  const auto sum = end.value("sum_received", nlohmann::json::object());
-  const double gigabytes = sum.value("bytes", 0.0) / 1e9;
-  if (gigabytes <= 0) return absl::InternalError(absl::StrCat("iperf3: ", text.substr(0, 200)));
-  table.Add(what, way.name, "Gb/s", gigabytes * 8 / sum.value("seconds", 1.0));
+  IM_ASSIGN_OR_RETURN(const Throughput throughput,
+                      MeasureThroughput(*way.pair, options.duration_s, more));
+  table.Add(what, way.name, "Gb/s", throughput.gigabits_per_s);
   if (way.pair->has_carriers()) {
     table.Add(what + " processor time", way.name, "s/GB",
-              (way.pair->CpuSeconds() - cpu_before_s) / gigabytes);
+              (way.pair->CpuSeconds() - cpu_before_s) / throughput.gigabytes);
+    table.Add(what + " memory", way.name, "MB", throughput.resident_megabytes);
   }
   return absl::OkStatus();
 }
@@ -86,16 +74,10 @@ absl::Status RoundTrips(const Way& way, const std::string& what, const RunOption
                         Table& table) {
   IM_ASSIGN_OR_RETURN(Process driver, StartDriver(way, options));
   IM_RETURN_IF_ERROR(AskUntilOk(driver, absl::StrCat("connect 1 ", way.pair->server(), " 7001")));
-  Samples trips;
-  const int count = static_cast<int>(options.duration_s * 1000);
-  const RealClock clock;
-  const Instant deadline = clock.Now() + kAnswerTimeout;
-  for (int i = 0; i < count && clock.Now() < deadline; ++i) {
-    IM_ASSIGN_OR_RETURN(const double us, AskNumber(driver, "ping 1 64", "us"));
-    trips.Add(us);
-  }
-  table.Add(what + " p50", way.name, "us", trips.Median());
-  table.Add(what + " p99", way.name, "us", trips.Percentile(99));
+  const int count = std::max(1, static_cast<int>(options.duration_s * kTripsPerSecond));
+  IM_ASSIGN_OR_RETURN(const Percentiles percentiles,
+                      AskTrips(driver, absl::StrCat("trips 1 64 ", count, " 0"), count));
+  percentiles.AddTo(table, what + " ", way.name);
   return absl::OkStatus();
 }
 
@@ -106,8 +88,6 @@ absl::Status MeasureOnce(const Way& way, const RunOptions& options, Table& table
     IM_RETURN_IF_ERROR(
         Bulk(way, absl::StrCat("TCP x", flows), {"-P", absl::StrCat(flows)}, options, table));
   }
-  if (way.pair->has_carriers())
-    table.Add("memory under load", way.name, "MB", way.pair->ResidentMegabytes());
   IM_RETURN_IF_ERROR(RoundTrips(way, "round trip", options, table));
   if (quick) return absl::OkStatus();
   IM_RETURN_IF_ERROR(Bulk(way, "UDP", {"-u", "-b", "0", "-l", kDatagramBytes, "-w", ReceiveBufferBytes()}, options, table));

@@ -1,6 +1,7 @@
 // udp_stream: datagrams at growing rates over every way that carries UDP: how
 // many arrive, and what share is lost; of 1400-byte packets, and of tiny ones as
-// fast as the sender can. The receiver's buffer is as large as the kernel allows
+// fast as the sender can; with the machine's processor time for a gigabyte that
+// arrives and the memory of who carries it. The receiver's buffer is as large as the kernel allows
 // (4 MB at most), since with the usual one it is the bottleneck of all ways.
 
 #include <algorithm>
@@ -49,7 +50,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
           MeasureThroughput(way, options.duration_s,
                             {"-u", "-b", step.rate, "-l", step.payload_bytes, "-w",
                              ReceiveBufferBytes()}));
-      to.Add(step.name, way.name(), "Gb/s", throughput.gigabits_per_s);
+      throughput.AddTo(to, step.name, way.name());
       to.Add(step.name + ", lost", way.name(), "%", throughput.lost_percent);
     }
     return absl::OkStatus();

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "orchestrator/address_pool.h"
@@ -14,11 +16,52 @@ namespace {
 
 int64_t ReplicaCount(const HostDraft& draft) { return draft.replicas.value_or(1); }
 
+bool NamesOthers(const HostDraft& draft) {
+  return !draft.wake_with.empty() || !draft.depends_on.empty();
+}
+
 std::vector<absl::string_view> ServiceNames(const std::vector<HostDraft>& drafts) {
   std::vector<absl::string_view> names;
   for (const HostDraft& draft : drafts) names.push_back(draft.spec.name);
   return names;
 }
+
+// The name of one of its hosts; the first has number 1.
+std::string HostName(const HostDraft& draft, int64_t number) {
+  return draft.replicas ? absl::StrCat(draft.spec.name, "-", number) : draft.spec.name;
+}
+
+// Drafts by the names of their services and hosts. There is no list of replicas: a name
+// tells by itself whose it can be.
+class DraftIndex {
+ public:
+  explicit DraftIndex(const std::vector<HostDraft>& drafts) {
+    for (const HostDraft& draft : drafts) by_name_[draft.spec.name] = &draft;
+  }
+
+  // Null: there is none.
+  const HostDraft* Find(absl::string_view service) const {
+    const auto it = by_name_.find(service);
+    return it == by_name_.end() ? nullptr : it->second;
+  }
+
+  // Whose replica the host of this name is; null: it is none.
+  const HostDraft* OfReplica(absl::string_view host) const {
+    const size_t dash = host.rfind('-');
+    if (dash == host.npos) return nullptr;
+    const HostDraft* draft = Find(host.substr(0, dash));
+    int64_t number = 0;
+    if (draft == nullptr || !draft->replicas ||
+        !absl::SimpleAtoi(host.substr(dash + 1), &number) || number < 1 ||
+        number > *draft->replicas || HostName(*draft, number) != host) {
+      return nullptr;
+    }
+    return draft;
+  }
+
+ private:
+  absl::flat_hash_map<absl::string_view, const HostDraft*> by_name_;
+};
 
 // Depth-first over depends_on; each cycle is reported where it closes.
 class CycleFinder {
@@ -209,10 +252,13 @@ void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
       sink.Error(at, absl::StrCat("more than ", kHostsMax, " hosts"));
       return;
     }
-    text_bytes += TextBytes(draft.spec) * count;
+    // Those of min_running are kept apart from the others.
+    const int64_t copies = NamesOthers(draft) ? count : std::min<int64_t>(count, 2);
+    text_bytes += TextBytes(draft.spec) * copies;
     if (text_bytes > kHostTextBytesMax) {
       sink.Error(at, "the hosts' commands and environments are too long altogether",
-                 absl::StrCat("at most ", kHostTextBytesMax >> 20, " MB, every replica counted"));
+                 absl::StrCat("at most ", kHostTextBytesMax >> 20,
+                              " MB, every replica with wake_with or depends_on counted"));
       return;
     }
     if (draft.min_running > count) {
@@ -224,8 +270,12 @@ void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
                  "leave hostname out: each is called by its own name");
     }
     for (int64_t i = 0; i < count; ++i) {
+      if (i > 0 && i != draft.min_running) {
+        cluster.hosts.AddReplica(static_cast<uint32_t>(i + 1));
+        continue;
+      }
       HostSpec host = draft.spec;
-      if (draft.replicas) absl::StrAppend(&host.name, "-", i + 1);
+      host.name = HostName(draft, i + 1);
       if (host.hostname.empty()) host.hostname = host.name;
       host.min_running = i < draft.min_running;
       if (draft.group) host.group = draft.group->name;
@@ -234,30 +284,34 @@ void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
   }
 }
 
-void CheckNames(const std::vector<HostDraft>& drafts, const ClusterSpec& cluster,
-                DiagnosticSink& sink) {
+void CheckNames(const std::vector<HostDraft>& drafts, DiagnosticSink& sink) {
   struct Owner {
     absl::string_view service;
     SourcePosition at;
   };
+  const DraftIndex index(drafts);
   absl::flat_hash_map<absl::string_view, Owner> owners;
-  const auto claim = [&](absl::string_view name, absl::string_view service, SourcePosition at) {
-    const auto [it, is_new] = owners.try_emplace(name, Owner{service, at});
-    if (is_new || it->second.service == service) return;
+  const auto compare = [&](absl::string_view name, Owner first, Owner second) {
+    if (first.service == second.service) return;
     // The later of the two is the one to complain about.
-    Owner first = it->second;
-    Owner second{service, at};
     if (second.at < first.at) std::swap(first, second);
     sink.Error(second.at, absl::StrCat("host ", second.service, ": the name ", Quote(name),
                                        " is taken by host ", first.service, " in line ",
                                        first.at.line));
   };
-  for (const HostDraft& draft : drafts) claim(draft.spec.name, draft.spec.name, draft.spec.at);
-  for (const HostSpec& host : cluster.hosts) claim(host.name, host.service, host.at);
+  const auto owner = [](const HostDraft& draft) { return Owner{draft.spec.name, draft.spec.at}; };
+  for (const HostDraft& draft : drafts) {
+    const std::string& name = draft.spec.name;
+    owners.try_emplace(name, owner(draft));
+    if (const HostDraft* other = index.OfReplica(name)) compare(name, owner(draft), owner(*other));
+  }
   // The replicas of a service may share an alias: it then stands for all.
   for (const HostDraft& draft : drafts) {
     for (const std::string& alias : draft.spec.aliases) {
-      claim(alias, draft.spec.name, draft.spec.at);
+      const HostDraft* const other = owners.contains(alias) ? nullptr : index.OfReplica(alias);
+      const Owner first = other != nullptr ? owner(*other)
+                                           : owners.try_emplace(alias, owner(draft)).first->second;
+      compare(alias, first, owner(draft));
     }
   }
 }
@@ -265,7 +319,7 @@ void CheckNames(const std::vector<HostDraft>& drafts, const ClusterSpec& cluster
 void AssignAddresses(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
                      DiagnosticSink& sink) {
   AddressPool pool(cluster.network);
-  absl::flat_hash_map<absl::string_view, const HostDraft*> explicit_of;  // service -> draft
+  absl::flat_hash_set<const HostDraft*> reserved;
   std::map<IpAddress, const HostDraft*> owners;
   for (const HostDraft& draft : drafts) {
     if (!draft.address) continue;
@@ -298,39 +352,34 @@ void AssignAddresses(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
                                                 owner.address_at.line));
     } else {
       owners[*draft.address] = &draft;
-      explicit_of[draft.spec.name] = &draft;
+      reserved.insert(&draft);
     }
   }
-  for (HostSpec& host : cluster.hosts) {
-    if (const auto it = explicit_of.find(host.service); it != explicit_of.end()) {
-      host.address = *it->second->address;
-      continue;
+  size_t next = 0;
+  for (const HostDraft& draft : drafts) {
+    // Of too many, which was said, not all are there.
+    for (int64_t i = 1; i <= ReplicaCount(draft) && next < cluster.hosts.size(); ++i) {
+      const auto address = reserved.contains(&draft) ? draft.address : pool.Take();
+      if (!address) {
+        sink.Error(draft.spec.at,
+                   absl::StrCat("host ", HostName(draft, i), ": the network ",
+                                cluster.network.ToString(), " has no address left (", pool.size(),
+                                " in all)"),
+                   "choose a larger network");
+        return;
+      }
+      cluster.hosts.SetAddress(next++, *address);
     }
-    const auto address = pool.Take();
-    if (!address) {
-      sink.Error(host.at,
-                 absl::StrCat("host ", host.name, ": the network ", cluster.network.ToString(),
-                              " has no address left (", pool.size(), " in all)"),
-                 "choose a larger network");
-      return;
-    }
-    host.address = *address;
   }
 }
 
 void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
                        DiagnosticSink& sink) {
-  absl::flat_hash_map<std::string, std::vector<std::string>> hosts_of;  // name -> hosts
-  absl::flat_hash_map<absl::string_view, const HostDraft*> draft_of;
-  for (const HostSpec& host : cluster.hosts) {
-    hosts_of[host.service].push_back(host.name);
-    if (host.name != host.service) hosts_of[host.name] = {host.name};
-  }
-  for (const HostDraft& draft : drafts) draft_of[draft.spec.name] = &draft;
+  const DraftIndex index(drafts);
   const std::vector<absl::string_view> names = ServiceNames(drafts);
   const auto check = [&](const auto& references, absl::string_view field) {
     for (const Reference& reference : references) {
-      if (hosts_of.contains(reference.name)) continue;
+      if (index.Find(reference.name) || index.OfReplica(reference.name)) continue;
       const absl::string_view nearest = Nearest(reference.name, names);
       sink.Error(reference.at, absl::StrCat(field, ": there is no host ", Quote(reference.name)),
                  nearest.empty() ? "" : absl::StrCat("did you mean \"", nearest, "\"?"));
@@ -355,32 +404,44 @@ void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluste
   CycleFinder(drafts, sink).Run();
 
   size_t total = 0;
-  for (HostSpec& host : cluster.hosts) {
-    const HostDraft& draft = *draft_of[host.service];
-    const auto resolve = [&](const auto& references, const auto& add) {
-      for (const auto& reference : references) {
-        const auto it = hosts_of.find(reference.name);
-        if (it == hosts_of.end()) continue;
-        total += it->second.size();
-        if (total > kReferencesMax) return;
-        for (const std::string& name : it->second) {
-          if (name != host.name) add(name, reference);
-        }
+  const auto resolve = [&](const auto& references, const std::string& self, const auto& add) {
+    for (const auto& reference : references) {
+      const HostDraft* const service = index.Find(reference.name);
+      const bool known = service != nullptr || index.OfReplica(reference.name) != nullptr;
+      const int64_t count = service != nullptr ? ReplicaCount(*service) : known ? 1 : 0;
+      total += static_cast<size_t>(count);
+      if (total > kReferencesMax) return;
+      for (int64_t i = 1; i <= count; ++i) {
+        std::string name = service != nullptr ? HostName(*service, i) : reference.name;
+        if (name != self) add(std::move(name), reference);
       }
-    };
-    resolve(draft.wake_with, [&](const std::string& name, const Reference&) {
-      host.wake_with.push_back(name);
-    });
-    resolve(draft.depends_on, [&](const std::string& name, const Dependency& dependency) {
-      host.depends_on.push_back({name, dependency.condition});
-    });
-    if (total > kReferencesMax) {
-      sink.Error(host.at, absl::StrCat("wake_with and depends_on name more than ", kReferencesMax,
-                                       " hosts, every replica counted"));
-      return;
     }
-    const auto group = group_index.find(host.group);
-    if (group != group_index.end()) cluster.groups[group->second].hosts.push_back(host.name);
+  };
+  size_t next = 0;
+  for (const HostDraft& draft : drafts) {
+    const auto group = draft.group ? group_index.find(draft.group->name) : group_index.end();
+    if (group == group_index.end() && !NamesOthers(draft)) {
+      next += static_cast<size_t>(ReplicaCount(draft));
+      continue;
+    }
+    // Of too many, which was said, not all are there.
+    for (int64_t i = 1; i <= ReplicaCount(draft) && next < cluster.hosts.size(); ++i, ++next) {
+      if (group != group_index.end())
+        cluster.groups[group->second].hosts.push_back(HostName(draft, i));
+      if (!NamesOthers(draft)) continue;
+      HostSpec& host = cluster.hosts.Apart(next);
+      resolve(draft.wake_with, host.name, [&](std::string name, const Reference&) {
+        host.wake_with.push_back(std::move(name));
+      });
+      resolve(draft.depends_on, host.name, [&](std::string name, const Dependency& dependency) {
+        host.depends_on.push_back({std::move(name), dependency.condition});
+      });
+      if (total > kReferencesMax) {
+        sink.Error(draft.spec.at, absl::StrCat("wake_with and depends_on name more than ",
+                                               kReferencesMax, " hosts, every replica counted"));
+        return;
+      }
+    }
   }
 }
 
@@ -394,6 +455,7 @@ void CheckGroups(const ClusterSpec& cluster, DiagnosticSink& sink) {
                                         kTogetherMax, " hosts; it has ", group.hosts.size()));
     }
   }
+  if (together.empty()) return;
   for (const HostSpec& host : cluster.hosts) {
     const bool awake = host.min_running || host.idle.mode == IdleMode::kNever;
     if (!awake || !together.contains(host.group)) continue;
@@ -402,29 +464,35 @@ void CheckGroups(const ClusterSpec& cluster, DiagnosticSink& sink) {
   }
 }
 
-void CheckPorts(const ClusterSpec& cluster, DiagnosticSink& sink) {
+void CheckPorts(const std::vector<HostDraft>& drafts, DiagnosticSink& sink) {
   struct Owner {
-    const HostSpec* host;
+    const HostDraft* draft;
+    int64_t number;
     const PublishedPort* port;
   };
   absl::flat_hash_map<uint16_t, std::vector<Owner>> owners;
-  for (const HostSpec& host : cluster.hosts) {
-    for (const PublishedPort& port : host.ports) {
-      std::vector<Owner>& others = owners[port.listen.port];
-      for (const Owner& other : others) {
-        const IpAddress& a = port.listen.address;
-        const IpAddress& b = other.port->listen.address;
-        if (a != b && !a.is_unspecified() && !b.is_unspecified()) continue;
-        sink.Error(port.at,
-                   absl::StrCat("port ", port.listen.ToString(), " is published by host ",
-                                other.host->name, " too, in line ", other.port->at.line),
-                   host.service == other.host->service
-                       ? "a port leads to one host: give replicas names of their own, or put a "
-                         "proxy before them"
-                       : "");
-        break;
-      }
-      others.push_back({&host, &port});
+  const auto claim = [&](const HostDraft& draft, int64_t number, const PublishedPort& port) {
+    std::vector<Owner>& others = owners[port.listen.port];
+    for (const Owner& other : others) {
+      const IpAddress& a = port.listen.address;
+      const IpAddress& b = other.port->listen.address;
+      if (a != b && !a.is_unspecified() && !b.is_unspecified()) continue;
+      sink.Error(port.at,
+                 absl::StrCat("port ", port.listen.ToString(), " is published by host ",
+                              HostName(*other.draft, other.number), " too, in line ",
+                              other.port->at.line),
+                 &draft == other.draft
+                     ? "a port leads to one host: give replicas names of their own, or put a "
+                       "proxy before them"
+                     : "");
+      break;
+    }
+    others.push_back({&draft, number, &port});
+  };
+  for (const HostDraft& draft : drafts) {
+    // Of a third replica the same would be said.
+    for (int64_t i = 1; i <= std::min<int64_t>(ReplicaCount(draft), 2); ++i) {
+      for (const PublishedPort& port : draft.spec.ports) claim(draft, i, port);
     }
   }
 }

@@ -15,8 +15,8 @@
 
 namespace im::orchestrator {
 
-// Text of all hosts together, copied for every replica while the file is read: 100,000 of
-// 1.6 KB each.
+// Text of all hosts together: 100,000 of 1.6 KB each. Replicas have theirs in common, unless
+// they name others (wake_with, depends_on): then each has its own.
 inline constexpr size_t kHostTextBytesMax = 160 << 20;
 // Entries of wake_with and depends_on, once each service stands for all of its
 // replicas.
@@ -41,8 +41,7 @@ void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
                     DiagnosticSink& sink);
 
 // Every name of a host, a service and an alias stands for one thing.
-void CheckNames(const std::vector<HostDraft>& drafts, const ClusterSpec& cluster,
-                DiagnosticSink& sink);
+void CheckNames(const std::vector<HostDraft>& drafts, DiagnosticSink& sink);
 
 // Explicit addresses first, then the others in the order of the file.
 // Preconditions: cluster.network is valid.
@@ -58,7 +57,7 @@ void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluste
 void CheckGroups(const ClusterSpec& cluster, DiagnosticSink& sink);
 
 // Two hosts that publish the same port of this machine.
-void CheckPorts(const ClusterSpec& cluster, DiagnosticSink& sink);
+void CheckPorts(const std::vector<HostDraft>& drafts, DiagnosticSink& sink);
 
 }  // namespace im::orchestrator
 

@@ -20,6 +20,8 @@ SCENARIOS = {"tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr
 OPTIONAL = {"app_http": ("nginx", "wrk"), "restore": ("redis-server",)}
 # Enough for a sanitizer to see all kinds of scenario; the others differ in what is sent.
 WITH_SANITIZERS = {"tcp_rr", "loss_rtt", "thaw", "timers", "starts", "tunnel", "peers", "handshakes", "netstack"}
+# Measured between programs that embed the stack, too.
+EMBEDDED = {"netstack", "loss_rtt", "mtu", "tcp_rr", "tcp_crr", "udp_rr"}
 # What may well be zero: nothing was lost, nothing failed, nothing was done.
 MAY_BE_ZERO = ("lost", "failures", "processor time", "a quiet connection")
 
@@ -121,6 +123,10 @@ class Bench(unittest.TestCase):
             self.assertLessEqual(result["min"], result["median"])
             self.assertLessEqual(result["median"], result["max"])
             self.assertIn(result["samples"], (1, 2))
+        self.expect_costs(results)
+        self.expect_percentiles(results)
+        for scenario in EMBEDDED & expected:
+            self.assertTrue(any(r["way"].startswith("embedded") for r in results if r["scenario"] == scenario), scenario)
         for key in ("cpu", "cpus", "kernel", "versions"):
             self.assertTrue(written["machine"][key], key)
         for scenario in expected:
@@ -132,6 +138,30 @@ class Bench(unittest.TestCase):
         # A report is as good as itself.
         self.assertEqual(same.returncode, 0, same.stdout + same.stderr)
         self.assertIn("tcp_rr", same.stdout)
+
+    def expect_costs(self, results):
+        """Beside every throughput, what it takes: processor time, and the memory of the programs that carry it."""
+        figures = {(r["scenario"], r["way"], r["what"].replace(",", ""), r["unit"]) for r in results}
+        for scenario, way, what, unit in figures:
+            of_the_kernel = "veth" in way or "kernel WireGuard" in way or way.endswith("not encrypted")
+            of_requests = unit == "1/s" and scenario.startswith("app_")
+            if not (of_requests or unit in ("Gb/s", "Mb/s")) or (scenario == "tunnel" and of_the_kernel):
+                continue
+            self.assertIn((scenario, way, what + " processor time", "us" if of_requests else "s/GB"), figures)
+            if not of_the_kernel:
+                self.assertIn((scenario, way, what + " memory", "MB"), figures)
+
+    def expect_percentiles(self, results):
+        """Where p50 of many trips is told, p99 and p99.9 are, too; and of all samples of a row."""
+        medians = {(r["scenario"], r["way"], r["what"]): r["median"] for r in results}
+        for (scenario, way, what), p50 in medians.items():
+            if what.endswith("p50"):
+                p99, p999 = (medians[scenario, way, what.removesuffix("p50") + p] for p in ("p99", "p99.9"))
+                self.assertLessEqual(p50, p99, what)
+                self.assertLessEqual(p99, p999, what)
+        for r in results:
+            self.assertLessEqual(r["p99"], r["p99.9"])
+            self.assertLessEqual(r["p99.9"], r["max"])
 
     def test_an_unknown_scenario_is_named(self):
         result = bench("run", "nonsense")

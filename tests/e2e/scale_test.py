@@ -1,4 +1,4 @@
-"""A cluster of as many hosts as there may be."""
+"""A cluster of many hosts (a million are tried by im-bench run hosts)."""
 
 import pathlib
 import unittest

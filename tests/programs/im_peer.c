@@ -17,8 +17,8 @@
 //       storm NAME COUNT PORT      connects to NAME-1 … NAME-COUNT at once, a byte
 //         to each and back: first_us, last_us, failed
 //       trips ID BYTES COUNT INTERVAL_US, udp-trips HOST PORT COUNT,
-//       crr HOST PORT COUNT        p50_us, p99_us, p999_us, max_us of so many
-//         round trips; of connect, a byte there and back, close. With an
+//       crr HOST PORT COUNT        trips_us: each of so many round trips, in their
+//         order; of connect, a byte there and back, close. With an
 //         interval one trip is due each, and takes from when it was due: what
 //         waits for a slow one is as late as its user would see it.
 //       resolve HOST           address, us

@@ -1,20 +1,21 @@
 // netstack-go: wireguard-go's own netstack mode (gVisor's TCP in the program,
 // no TUN device), with the command line and the commands of im-embedded-peer
-// (bench/embedded_peer_main.cc says what they are), so that the scenario
-// `netstack` measures both alike.
+// (bench/embedded_peer_main.cc says what they are), so that im-bench measures
+// both alike.
 package main
 
 import (
 	"bufio"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"sort"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,7 +27,8 @@ import (
 const (
 	echoPort    = 7001
 	sinkPort    = 7002
-	mtu         = 1420
+	udpPort     = 7003
+	usualMtu    = 1420
 	bufferBytes = 1 << 16
 	atOnce      = 16 // by `connect`
 	patience    = 30 * time.Second
@@ -62,6 +64,12 @@ func start(args []string) (*peer, error) {
 	other, err := netip.ParseAddr(args[5])
 	if err != nil {
 		return nil, err
+	}
+	mtu := usualMtu
+	if len(args) > 6 {
+		if mtu, err = strconv.Atoi(args[6]); err != nil {
+			return nil, err
+		}
 	}
 	tun, network, err := netstack.CreateNetTUN([]netip.Addr{address}, nil, mtu)
 	if err != nil {
@@ -112,6 +120,24 @@ func copyAll(to io.Writer, from net.Conn) {
 			return
 		}
 	}
+}
+
+func (p *peer) echoDatagrams() error {
+	socket, err := p.network.ListenUDP(&net.UDPAddr{Port: udpPort})
+	if err != nil {
+		return err
+	}
+	go func() {
+		buffer := make([]byte, bufferBytes)
+		for {
+			n, from, err := socket.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			socket.WriteTo(buffer[:n], from)
+		}
+	}()
+	return nil
 }
 
 func (p *peer) dial(port, count int) ([]net.Conn, error) {
@@ -193,21 +219,71 @@ func (p *peer) ping(count int) (string, error) {
 	connection := connections[0]
 	defer connection.Close()
 	var trips []float64
-	buffer := make([]byte, 1)
 	for i := 0; i < count; i++ {
 		begin := time.Now()
-		if _, err := connection.Write(buffer); err != nil {
+		if err := trip(connection, 1, patience); err != nil {
 			return "", err
 		}
-		connection.SetReadDeadline(begin.Add(patience))
-		if _, err := connection.Read(buffer); err != nil {
-			return "", err
-		}
-		trips = append(trips, float64(time.Since(begin).Nanoseconds())/1e3)
+		trips = append(trips, microseconds(begin))
 	}
-	sort.Float64s(trips)
-	return fmt.Sprintf(`{"ok": true, "p50_us": %g, "p99_us": %g}`, trips[len(trips)/2],
-		trips[len(trips)*99/100]), nil
+	return tripsAnswer(trips)
+}
+
+func trip(connection net.Conn, size int, patience time.Duration) error {
+	buffer := make([]byte, size)
+	if _, err := connection.Write(buffer); err != nil {
+		return err
+	}
+	connection.SetReadDeadline(time.Now().Add(patience))
+	_, err := connection.Read(buffer)
+	return err
+}
+
+func microseconds(since time.Time) float64 {
+	return float64(time.Since(since).Nanoseconds()) / 1e3
+}
+
+func tripsAnswer(trips []float64) (string, error) {
+	list, err := json.Marshal(trips)
+	return fmt.Sprintf(`{"ok": true, "trips_us": %s}`, list), err
+}
+
+func (p *peer) connectRequestClose(count int) (string, error) {
+	var trips []float64
+	for i := 0; i < count; i++ {
+		begin := time.Now()
+		connections, err := p.dial(echoPort, 1)
+		if err != nil {
+			return "", err
+		}
+		if err := trip(connections[0], 1, patience); err != nil {
+			return "", err
+		}
+		connections[0].Close()
+		trips = append(trips, microseconds(begin))
+	}
+	return tripsAnswer(trips)
+}
+
+func (p *peer) udpPing(count int) (string, error) {
+	socket, err := p.network.DialUDPAddrPort(netip.AddrPort{}, netip.AddrPortFrom(p.other, udpPort))
+	if err != nil {
+		return "", err
+	}
+	defer socket.Close()
+	var trips []float64
+	for lost := 0; len(trips) < count; {
+		begin := time.Now()
+		// One that is lost is no trip; many are a failure.
+		if err := trip(socket, 5, time.Second); err != nil {
+			if lost++; lost == 10 {
+				return "", err
+			}
+			continue
+		}
+		trips = append(trips, microseconds(begin))
+	}
+	return tripsAnswer(trips)
 }
 
 func (p *peer) hold(count int) (string, error) {
@@ -260,6 +336,10 @@ func (p *peer) answer(line string) (string, error) {
 		return p.stream(count, milliseconds)
 	case "ping":
 		return p.ping(count)
+	case "crr":
+		return p.connectRequestClose(count)
+	case "udp":
+		return p.udpPing(count)
 	case "hold":
 		return p.hold(count)
 	case "connect":
@@ -269,9 +349,9 @@ func (p *peer) answer(line string) (string, error) {
 }
 
 func main() {
-	if len(os.Args) != 7 {
+	if len(os.Args) != 7 && len(os.Args) != 8 {
 		fmt.Fprintf(os.Stderr,
-			"usage: %s PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS\n", os.Args[0])
+			"usage: %s PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS [MTU]\n", os.Args[0])
 		os.Exit(2)
 	}
 	p, err := start(os.Args[1:])
@@ -280,6 +360,9 @@ func main() {
 	}
 	if err == nil {
 		err = p.serve(sinkPort, sink)
+	}
+	if err == nil {
+		err = p.echoDatagrams()
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
