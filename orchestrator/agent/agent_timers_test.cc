@@ -130,7 +130,7 @@ TEST_F(AgentTimersTest, ANearTimerPreventsThePause) {
   agent->request.mutable_idle()->set_cpu_below_permille(1000);  // a sanitizer's build is busier
   agent->Start();
   ASSERT_TRUE(agent->Await([](const auto& s) { return s.busy().find("timer of ") == 0; }))
-      << agent->status().busy();
+      << "state " << agent->status().state() << ", busy: " << agent->status().busy();
   ASSERT_TRUE(gateway_->RunUntil([&] { return LateMicros(*agent).size() >= 4; }));
   EXPECT_EQ(agent->status().thaws(), 0u);
   EXPECT_EQ(agent->status().state(), State::RUNNING);

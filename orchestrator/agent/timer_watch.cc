@@ -22,7 +22,7 @@ bool TimerWatch::Same(const Source& source, const TimerSeen& seen, Instant now) 
 void TimerWatch::Begin(Source& source, const TimerSeen& seen, Instant now) const {
   source.period = seen.period;
   source.pending = seen.kind == TaskWait::Kind::kRelative ||
-                   (seen.kind == TaskWait::Kind::kAbsolute && seen.length > Duration(0));
+                   (seen.kind == TaskWait::Kind::kAbsolute && seen.length > -kLateMax);
   if (!source.pending) return;
   source.latest = now + seen.length;
   if (seen.kind == TaskWait::Kind::kRelative) {
@@ -30,7 +30,7 @@ void TimerWatch::Begin(Source& source, const TimerSeen& seen, Instant now) const
     source.length = seen.length;
   } else {
     source.earliest = source.latest;
-    source.length = source.latest - looked_at_;
+    source.length = std::max(source.latest - looked_at_, Duration(1));
   }
   if (source.period > Duration(0)) source.length = std::min(source.length, seen.length);
 }
@@ -98,8 +98,8 @@ bool TimerWatch::Honoured(const Source& source) const {
 std::optional<TimerWatch::Timer> TimerWatch::Next(Instant now, Duration longer_than) const {
   const Source* first = nullptr;
   for (const auto& [key, source] : sources_) {
-    // What is past would have come back by now: we were told wrong.
-    if (!Honoured(source) || source.length <= longer_than || source.latest < now) continue;
+    if (!Honoured(source) || source.length <= longer_than || source.latest + kLateMax < now)
+      continue;
     if (first == nullptr || source.earliest < first->earliest) first = &source;
   }
   if (first == nullptr) return std::nullopt;

@@ -74,6 +74,9 @@ class TimerWatch {
   // A timer is due for a wake so long before: less than this and the thaw's own
   // time would show.
   static constexpr Duration kLead = std::chrono::milliseconds(2);
+  // On a machine with other work a task is still asleep so long after its deadline. It is
+  // near until then, or it would be paused, and never wake. Later what was read is wrong.
+  static constexpr Duration kLateMax = std::chrono::seconds(1);
 
   enum class Mode { kAuto, kHonor, kIgnore };
   struct Policy {

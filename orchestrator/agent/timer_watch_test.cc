@@ -214,7 +214,17 @@ TEST_F(TimerWatchTest, WokenTooEarlyItStaysNearUpToTheLatest) {
   Look(60.1, {Continued(1, 7)});
   EXPECT_DOUBLE_EQ(Near(60.1), 60.1);
   EXPECT_DOUBLE_EQ(Near(69.9), 69.9);
-  EXPECT_DOUBLE_EQ(Near(70.1), -1) << "it should have come back: what was read was wrong";
+  EXPECT_DOUBLE_EQ(Near(71.1), -1) << "it should have come back: what was read was wrong";
+}
+
+TEST_F(TimerWatchTest, WhatIsDueAndHasNotRunYetIsNear) {
+  Look(1, {Until(1, 5, seconds(2))});
+  EXPECT_DOUBLE_EQ(Near(3.9), 3.9);
+  EXPECT_DOUBLE_EQ(Near(4.1), -1);
+  Look(10, {Until(2, 5, milliseconds(-100))});
+  EXPECT_DOUBLE_EQ(Near(10), 10);
+  Look(12, {Until(3, 5, milliseconds(-1100))});
+  EXPECT_DOUBLE_EQ(Near(12), -1);
 }
 
 TEST_F(TimerWatchTest, FruitlessTimersAreGivenUp) {
