@@ -7,6 +7,7 @@ native.py CLUSTER.JSON (what `im validate --json` says), as root in fresh networ
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -26,7 +27,8 @@ class Host:
     def __init__(self, name, address, command):
         # It waits for a line, which comes when its network is there.
         self.process = subprocess.Popen(["unshare", "-n", "sh", "-c", 'read go; exec "$@" < /dev/null', "sh", *command],
-                                        stdin=subprocess.PIPE, stdout=LOG, stderr=LOG, env=ENVIRONMENT)
+                                        stdin=subprocess.PIPE, stdout=LOG, stderr=LOG, env=ENVIRONMENT,
+                                        start_new_session=True)
         self.enter = ["nsenter", "-t", str(self.process.pid), "-n"]
         own = os.readlink("/proc/self/ns/net")
         while os.readlink(f"/proc/{self.process.pid}/ns/net") == own:
@@ -38,6 +40,10 @@ class Host:
 
     def begin(self):
         self.process.stdin.close()
+
+    def end(self):
+        os.killpg(self.process.pid, signal.SIGKILL)  # nginx has a worker
+        self.process.wait()
 
     def listens(self):
         if self.process.poll() is not None:
@@ -67,8 +73,7 @@ def main():
             print(json.dumps(load.wrk(kind, connections, seconds, client.enter)), flush=True)
     finally:
         for host in [*running, client]:
-            host.process.kill()
-            host.process.wait()
+            host.end()
 
 
 if __name__ == "__main__":
