@@ -298,7 +298,8 @@ void Controller::OnStatus(const IpAddress& address, const proto::InstanceStatus&
   report.suspended = report.state == Activator::Report::State::kPaused &&
                      std::exchange(instance.suspend_asked, false);
   if (!was_reachable) {
-    dirty_ = true;  // the endpoint
+    dirty_ = true;
+    if (endpoint) NoteEndpoint(instance, *endpoint);
     if (instance.goal_deferred) SendDesired(instance);
   }
   Touch();

@@ -1,7 +1,9 @@
 // What is saved, and how instances are taken back.
 
+#include <fstream>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "orchestrator/controller.h"
 
@@ -11,6 +13,17 @@ namespace {
 std::optional<IpAddress> ParseAddress(const std::string& bytes) {
   if (bytes.size() != 4 && bytes.size() != 16) return std::nullopt;
   return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+}
+
+// In the directory of a host's instances. "INCARNATION ENDPOINT".
+constexpr char kNotedEndpoint[] = "/endpoint";
+
+std::optional<Endpoint> NotedEndpoint(const std::string& directory, uint64_t incarnation) {
+  std::ifstream file(directory + kNotedEndpoint);
+  uint64_t its = 0;
+  std::string text;
+  file >> its >> text;
+  return its == incarnation ? Endpoint::Parse(text) : std::nullopt;
 }
 
 }  // namespace
@@ -69,6 +82,8 @@ void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {
   peer.allowed_ips = {IpPrefix::Host(hosts_[host].address)};
   peer.probe_mtu = true;
   peer.endpoint = Endpoint::Parse(saved.endpoint());
+  if (!peer.endpoint)
+    peer.endpoint = NotedEndpoint(requests_.DirectoryOf(saved.host()), saved.incarnation());
   if (absl::Status status = tunnel_.SetPeer(peer); !status.ok()) {
     IM_LOG(kError, "instance of ", saved.host(), " is not taken back: ", status.message());
     return KillStray(saved);
@@ -83,11 +98,20 @@ void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {
   instance.provided = true;
   provider_->Adopt(instance.id, instance.handle, instance.directory);
   if (!peer.endpoint.has_value()) return;  // it will come to us
-  if (!saved.not_ready()) introductions_.SetEndpoint(instance.address, *peer.endpoint, now());
+  // Where nothing is saved of its endpoint, nothing is of its readiness either.
+  if (!saved.endpoint().empty() && !saved.not_ready())
+    introductions_.SetEndpoint(instance.address, *peer.endpoint, now());
   instance.reachable = true;
   tunnel_.Connect(*key);
   // Its answer is a status.
   SendDesired(instance);
+}
+
+// At once, as the whole state may be saved much later (kSaveQuiet): a paused agent says
+// nothing by itself, so the next orchestrator could not find it.
+void Controller::NoteEndpoint(const Instance& instance, const Endpoint& endpoint) {
+  std::ofstream file(instance.directory + kNotedEndpoint);
+  file << absl::StrCat(instance.id.incarnation, " ", endpoint.ToString(), "\n");
 }
 
 void Controller::KillStray(const proto::SavedInstance& saved) {

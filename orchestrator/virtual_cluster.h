@@ -129,6 +129,7 @@ class VirtualCluster {
   void SendFromStack(const std::vector<uint8_t>& packet);
   std::vector<std::vector<uint8_t>> stack_inbox;
   const proto::SavedState& saved() const { return saved_; }
+  bool saves = true;  // false: it has no time for it
 
   // ---- instances ----
   // nullptr: none lives.

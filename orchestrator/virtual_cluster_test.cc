@@ -173,7 +173,9 @@ void VirtualCluster::StartImd() {
   provider_ = std::make_unique<FakeProvider>(*this);
   stack_ = std::make_unique<StackSink>(*this);
   controller_->SetProvider(provider_.get());
-  controller_->SetSave([this](const proto::SavedState& state) { saved_ = state; });
+  controller_->SetSave([this](const proto::SavedState& state) {
+    if (saves) saved_ = state;
+  });
   controller_->gateway().SetStack(stack_.get());
   controller_->Restore(saved_);
   controller_->Save();

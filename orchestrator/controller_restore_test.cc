@@ -1,0 +1,69 @@
+// An imd that died before it had saved what it knew: see virtual_cluster.h.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "orchestrator/virtual_cluster.h"
+
+namespace im::orchestrator {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr char kYaml[] = R"(
+name: test
+network: {cidr: 10.77.0.0/16}
+hosts:
+  a: {command: [a]}
+)";
+
+class ControllerRestoreTest : public testing::Test {
+ protected:
+  // `a` is up, and paused; imd has saved nothing since it began to start it.
+  void Begin() {
+    cluster_.behaviour["a"].start = milliseconds(50);
+    ASSERT_TRUE(cluster_.Wake("a").ok());
+    cluster_.RunFor(milliseconds(10));
+    ASSERT_EQ(cluster_.saved().instances_size(), 1);
+    cluster_.saves = false;
+    ASSERT_TRUE(Become(HostState::kRunning));
+    cluster_.Find("a")->Pause();
+    ASSERT_TRUE(Become(HostState::kPaused));
+    ASSERT_EQ(cluster_.saved().instances(0).endpoint(), "");
+  }
+  bool Become(HostState state) {
+    return cluster_.RunUntil([&] { return cluster_.StateOf("a") == state; }, seconds(7));
+  }
+
+  VirtualCluster cluster_{kYaml};
+};
+
+TEST_F(ControllerRestoreTest, a_paused_host_is_found_though_nothing_was_saved_since_its_start) {
+  Begin();
+  cluster_.KillImd();
+  cluster_.saves = true;
+  cluster_.StartImd();
+  EXPECT_TRUE(Become(HostState::kPaused));
+  EXPECT_EQ(cluster_.starts, 1);
+  EXPECT_NE(cluster_.saved().instances(0).endpoint(), "");
+}
+
+TEST_F(ControllerRestoreTest, what_was_noted_of_an_earlier_instance_does_not_count) {
+  Begin();
+  cluster_.saves = true;
+  cluster_.KillInstance("a");
+  ASSERT_TRUE(Become(HostState::kImaginary));
+  ASSERT_TRUE(cluster_.Wake("a").ok());
+  cluster_.loss = 1;
+  ASSERT_TRUE(cluster_.RunUntil([&] { return cluster_.Find("a") != nullptr; }));
+  cluster_.KillImd();
+  cluster_.loss = 0;
+  cluster_.StartImd();
+  EXPECT_TRUE(Become(HostState::kRunning));
+  EXPECT_EQ(cluster_.starts, 2);
+}
+
+}  // namespace
+}  // namespace im::orchestrator
