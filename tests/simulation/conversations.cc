@@ -1,6 +1,7 @@
 // Connections that outlive what is said on them: their callers say something now
 // and then, also when the host has been released meanwhile.
 
+#include <algorithm>
 #include <iterator>
 #include <map>
 #include <utility>
@@ -172,11 +173,14 @@ void ClusterSimulation::OnDataToProgram(SimAgent& agent, const IpView& view,
 
 // ---- to disk, and back ------------------------------------------------------
 
-SimAgent::DiskFate ClusterSimulation::FateOnDisk(HostId, bool restore) {
+SimAgent::DiskFate ClusterSimulation::FateOnDisk(HostId host, bool restore) {
   SimAgent::DiskFate fate;
+  // Where nobody dies all calls are answered, so nobody may wait for a dump to the last.
+  const Duration slow = deaths_ ? seconds(20)
+                                : std::min<Duration>(seconds(2), spec_.hosts[host].start_timeout / 2);
   fate.takes = world_.Delay();
   const bool may_fail = deaths_ || !restore;
-  if (world_.Chance(5) && may_fail) fate.takes = world_.UpTo(seconds(deaths_ ? 20 : 2));
+  if (world_.Chance(5) && may_fail) fate.takes = world_.UpTo(slow);
   if (!restore) fate.fails = disk_full_;
   fate.fails |= may_fail && world_.Chance(disk_failures_);
   fate.lost = deaths_ && world_.Chance(disk_failures_ / 4);
