@@ -53,7 +53,9 @@ void SimAgent::BeginCheckpoint() {
 void SimAgent::BeginMove() {
   if (ended_ || stopping_ || dumping_) return;
   // A command of `im exec` runs.
-  if (world_.Chance(10) || !PauseNow()) {
+  dumping_ = !world_.Chance(10);  // no status tells that it sleeps, and no more
+  if (!dumping_ || !PauseNow()) {
+    dumping_ = false;
     refused_release_ = true;
     return;
   }
