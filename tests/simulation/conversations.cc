@@ -84,14 +84,14 @@ void ClusterSimulation::RepeatSaying(uint32_t number, uint32_t sequence) {
 
 // Of the host alone, which is on disk: it is not woken for it.
 void ClusterSimulation::SendKeepalive(uint32_t number) {
-  const Conversation& conversation = conversations_.at(number);
-  Trace(absl::StrCat("keepalive on ", number, " to h", conversation.to));
+  const Conversation before = conversations_.at(number);  // it may be reset at once
+  Trace(absl::StrCat("keepalive on ", number, " to h", before.to));
   keepalive_ = number;
-  SendFrom(kImd, ConversationPacket(number, conversation.next - 1, {}));
+  SendFrom(kImd, ConversationPacket(number, before.next - 1, {}));
   if (std::exchange(keepalive_, 0) == 0) {
     ++reached_.keepalives;
-  } else if (conversation.lasts) {
-    Fail(absl::StrCat("the keepalive on ", number, " to h", conversation.to, " is not answered"));
+  } else if (before.lasts) {
+    Fail(absl::StrCat("the keepalive on ", number, " to h", before.to, " is not answered"));
   }
 }
 
