@@ -111,7 +111,7 @@ hosts:
 
     def test_nothing_is_lost_and_nobody_dies_over_rounds_on_disk(self):
         c, call = self.start()
-        rounds = ROUNDS or (20 if LONG else 4)
+        rounds = ROUNDS or (8 if LONG else 4 if SLOW_FACTOR == 1 else 2)
         for round in range(rounds):
             self.all_on_disk(c)
             self.stay_away()
@@ -280,7 +280,7 @@ class ZooKeeper(groups_test.GroupTest):
         elections = lambda: (logs().count("LOOKING"), logs().count("LEADING"))
         before = elections()
         self.assertGreater(before[0], 0)
-        for round in range(ROUNDS or (6 if LONG else 2)):
+        for round in range(ROUNDS or (3 if LONG else 2 if SLOW_FACTOR == 1 else 1)):
             self.wait_all(c, servers, "checkpointed", 5 * DEADLINE_S)
             away = time.monotonic()
             wait_until(lambda: time.monotonic() - away > self.AWAY_S, "the limit passes")
