@@ -15,6 +15,14 @@ constexpr char kAddresses[2][12] = {"10.98.0.1", "10.98.0.2"};
 constexpr char kOuterEndpoints[2][18] = {"192.0.2.1:51820", "192.0.2.2:51820"};
 constexpr char kPort[] = "51820";
 
+absl::StatusOr<nlohmann::json> ReadAnswer(Process& peer, const std::string& command) {
+  IM_ASSIGN_OR_RETURN(const std::string line, peer.ReadLine());
+  auto answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!answer.is_object() || !answer.value("ok", false))
+    return absl::InternalError(absl::StrCat(command, ": ", line));
+  return answer;
+}
+
 }  // namespace
 
 std::vector<pid_t> Embedded::Pids() const { return {peers[0].pid(), peers[1].pid()}; }
@@ -68,37 +76,63 @@ absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::strin
     std::vector<std::string> argv = {program, keys[end], public_keys[other], kPort,
                                      kOuterEndpoints[other], kAddresses[end], kAddresses[other]};
     if (mtu) argv.push_back(absl::StrCat(*mtu));
-    if (end == 0) {
-      IM_ASSIGN_OR_RETURN(Process process, Process::Start({.argv = way.pair->AtNear(argv)}));
-      way.peers.push_back(std::move(process));
-    } else {
-      IM_ASSIGN_OR_RETURN(Process process, way.pair->StartFar(argv));
-      way.peers.push_back(std::move(process));
-    }
+    IM_ASSIGN_OR_RETURN(
+        Process process,
+        Process::Start({.argv = end == 0 ? way.pair->AtNear(argv) : way.pair->AtFar(argv)}));
+    way.peers.push_back(std::move(process));
   }
   return way;
 }
 
-absl::StatusOr<Throughput> StreamEmbedded(Embedded& way, int flows, double duration_s) {
+absl::StatusOr<Throughput> StreamEmbedded(Embedded& way, int flows, double duration_s,
+                                          Direction direction) {
+  std::vector<Process*> senders;
+  if (direction != Direction::kDown) senders.push_back(&way.peers[0]);
+  if (direction != Direction::kUp) senders.push_back(&way.peers[1]);
+  const std::string command =
+      absl::StrCat("stream ", flows, " ", static_cast<int>(duration_s * 1000));
   const double before_s = MachineCpuSeconds();
-  IM_ASSIGN_OR_RETURN(const nlohmann::json answer,
-                      Ask(way.peers[0], absl::StrCat("stream ", flows, " ",
-                                                     static_cast<int>(duration_s * 1000))));
+  for (Process* const sender : senders) IM_RETURN_IF_ERROR(sender->WriteLine(command));
+  Throughput result;
+  for (Process* const sender : senders) {
+    IM_ASSIGN_OR_RETURN(const nlohmann::json answer, ReadAnswer(*sender, command));
+    const double gigabytes = answer.value("bytes", 0.0) / 1e9;
+    if (gigabytes <= 0) return absl::InternalError("nothing arrived");
+    result.gigabytes += gigabytes;
+    result.gigabits_per_s += gigabytes * 8e6 / answer.value("us", 1.0);
+  }
+  result.machine_s = MachineCpuSeconds() - before_s;
+  result.resident_megabytes = way.ResidentMegabytes();
+  return result;
+}
+
+absl::StatusOr<Throughput> SendEmbeddedDatagrams(Embedded& way, int payload_bytes,
+                                                 int megabits_per_s, double duration_s) {
+  Process& near = way.peers[0];
+  Process& far = way.peers[1];
+  IM_RETURN_IF_ERROR(Ask(far, "arrived").status());  // those of before
+  const double before_s = MachineCpuSeconds();
+  IM_ASSIGN_OR_RETURN(
+      const nlohmann::json answer,
+      Ask(near, absl::StrCat("datagrams ", payload_bytes, " ", megabits_per_s, " ",
+                             static_cast<int>(duration_s * 1000))));
+  // What is on its way comes before the answer of this.
+  IM_RETURN_IF_ERROR(Ask(near, "ping 1").status());
+  IM_ASSIGN_OR_RETURN(const nlohmann::json far_answer, Ask(far, "arrived"));
+  const double sent = answer.value("sent", 0.0), arrived = far_answer.value("datagrams", 0.0);
+  if (arrived <= 0) return absl::InternalError("nothing arrived");
   Throughput result;
   result.machine_s = MachineCpuSeconds() - before_s;
-  result.gigabytes = answer.value("bytes", 0.0) / 1e9;
-  if (result.gigabytes <= 0) return absl::InternalError("nothing arrived");
-  result.gigabits_per_s = result.gigabytes * 8e6 / answer.value("us", 1.0);
+  result.gigabytes = arrived * payload_bytes / 1e9;
+  result.gigabits_per_s = result.gigabytes * 8 / duration_s;
+  result.lost_percent = std::max(0.0, 100 * (1 - arrived / sent));
   result.resident_megabytes = way.ResidentMegabytes();
   return result;
 }
 
 absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command) {
-  IM_ASSIGN_OR_RETURN(const std::string line, peer.Ask(command));
-  auto answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!answer.is_object() || !answer.value("ok", false))
-    return absl::InternalError(absl::StrCat(command, ": ", line));
-  return answer;
+  IM_RETURN_IF_ERROR(peer.WriteLine(command));
+  return ReadAnswer(peer, command);
 }
 
 }  // namespace im::bench

@@ -44,8 +44,20 @@ absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::strin
                                        std::unique_ptr<TunnelPair> pair,
                                        std::optional<int> mtu = std::nullopt);
 
-// So many flows at once from the near one to the far one.
-absl::StatusOr<Throughput> StreamEmbedded(Embedded& way, int flows, double duration_s);
+enum class Direction {
+  kUp,  // from the near one to the far one
+  kDown,
+  kBoth,  // at once; the throughput is of both together
+};
+
+// So many flows at once in each direction.
+absl::StatusOr<Throughput> StreamEmbedded(Embedded& way, int flows, double duration_s,
+                                          Direction direction = Direction::kUp);
+
+// Datagrams of `payload_bytes` from the near one to the far one, `megabits_per_s` of
+// payload; 0: as fast as the near one can.
+absl::StatusOr<Throughput> SendEmbeddedDatagrams(Embedded& way, int payload_bytes,
+                                                 int megabits_per_s, double duration_s);
 
 // A command and its answer (embedded_peer_main.cc); an error if it is one.
 absl::StatusOr<nlohmann::json> Ask(Process& peer, const std::string& command);

@@ -3,13 +3,20 @@
 //
 //   im-embedded-peer PRIVATE_KEY PEER_KEY PORT PEER_ENDPOINT ADDRESS PEER_ADDRESS [MTU]
 //     Serves on its private address: 7001 sends back what it gets, 7002 drops it;
-//     7003 sends back datagrams. MTU: of the interface, in bytes; 1420 if not given.
+//     7003 sends back datagrams, 7004 counts them. MTU: of the interface, in bytes; 1420
+//     if not given.
 //     Reads one command a line, answers with one JSON object a line:
 //       stream FLOWS MILLISECONDS  bytes and us, to the last byte acknowledged;
 //                                  as fast as it can, to the peer's 7002
 //       ping COUNT                 trips_us: each round trip of one byte
+//       loaded COUNT INTERVAL_US   the same beside a flow to the peer's 7002; each from
+//                                  when it was due (open loop)
 //       crr COUNT                  trips_us: each connect, a byte there and back, close
 //       udp COUNT                  trips_us: each datagram there and back
+//       datagrams BYTES MBITS MILLISECONDS
+//                                  sent: of BYTES of payload, to the peer's 7004, MBITS of
+//                                  payload a second; 0: as fast as it can
+//       arrived                    datagrams: how many came to 7004 since the last time
 //       hold COUNT                 that many more quiet connections; us
 //       connect COUNT              that many, kAtOnce at a time, each closed by
 //                                  both ends once it is up; us
@@ -40,6 +47,7 @@ using netstack::TcpConnection;
 constexpr uint16_t kEchoPort = 7001;
 constexpr uint16_t kSinkPort = 7002;
 constexpr uint16_t kUdpPort = 7003;
+constexpr uint16_t kUdpSinkPort = 7004;
 constexpr size_t kBufferBytes = 1 << 16;
 constexpr int kAtOnce = 16;  // by `connect`
 
@@ -132,7 +140,10 @@ class Peer {
         stack_.AddInterface(
             {.address = options_.address, .prefix_length = 24, .mtu = options_.mtu}, *driver_));
     inside_.nic = nic;
-    driver_->SetBlockedCallback([nic](bool blocked) { nic->SetBlocked(blocked); });
+    driver_->SetBlockedCallback([this, nic](bool blocked) {
+      blocked_ = blocked;
+      nic->SetBlocked(blocked);
+    });
     for (const uint16_t port : {kEchoPort, kSinkPort}) {
       IM_ASSIGN_OR_RETURN(auto listener, stack_.Listen({options_.address, port}, [=, this](
                                                            std::unique_ptr<TcpConnection> c) {
@@ -146,6 +157,8 @@ class Peer {
       udp_echo_->SendTo(from, payload).IgnoreError();
     };
     IM_ASSIGN_OR_RETURN(udp_echo_, stack_.BindUdp({options_.address, kUdpPort}, send_back));
+    const auto count = [this](const Endpoint&, std::span<const uint8_t>) { ++arrived_; };
+    IM_ASSIGN_OR_RETURN(udp_sink_, stack_.BindUdp({options_.address, kUdpSinkPort}, count));
     return absl::OkStatus();
   }
 
@@ -186,12 +199,16 @@ class Peer {
   std::string Answer(const std::string& line) {
     std::istringstream in(line);
     std::string command;
-    int count = 1, time_ms = 0;
-    in >> command >> count >> time_ms;
-    if (command == "stream") return Stream(count, time_ms);
+    int count = 1, number = 0, time_ms = 0;
+    in >> command >> count >> number >> time_ms;
+    if (command == "stream") return Stream(count, number);
     if (command == "ping") return Ping(count);
+    if (command == "loaded") return PingUnderLoad(count, std::chrono::microseconds(number));
     if (command == "crr") return ConnectRequestClose(count);
     if (command == "udp") return UdpPing(count);
+    if (command == "datagrams") return Datagrams(count, number, time_ms);
+    if (command == "arrived")
+      return absl::StrCat("{\"ok\": true, \"datagrams\": ", std::exchange(arrived_, 0), "}");
     if (command == "hold") return Hold(count);
     if (command == "connect") return Connect(count);
     return Error("what?");
@@ -266,6 +283,28 @@ class Peer {
     return TripsAnswer(trips_us);
   }
 
+  std::string PingUnderLoad(int count, Duration interval) {
+    std::vector<std::unique_ptr<Flow>> flows;
+    if (count < 1 || !Dial(kSinkPort, 1, flows) || !Dial(kEchoPort, 1, flows))
+      return Error("connect");
+    flows[0]->streaming = true;
+    flows[0]->Fill();
+    Flow& flow = *flows[1];
+    std::string trips_us;
+    Instant due = clock_.Now();
+    for (int i = 0; i < count; ++i, due += interval) {
+      for (Instant now = clock_.Now(); now < due; now = clock_.Now()) Turn(due - now);
+      const uint64_t before = flow.received;
+      flow.connection->Write({buffer, 1});
+      if (!Until([&] { return flow.received > before || flow.over; }) || flow.over)
+        return Error("no answer");
+      AddTrip(due, trips_us);
+    }
+    if (flows[0]->over) return Error("the flow ended");
+    flows[0]->streaming = false;
+    return TripsAnswer(trips_us);
+  }
+
   std::string ConnectRequestClose(int count) {
     std::string trips_us;
     for (int i = 0; i < count; ++i) {
@@ -303,6 +342,31 @@ class Peer {
       ++done;
     }
     return TripsAnswer(trips_us);
+  }
+
+  std::string Datagrams(int bytes, int megabits_per_s, int time_ms) {
+    constexpr int kAtOnceMax = 64;  // before what arrives is looked at
+    auto socket = stack_.BindUdp({options_.address, 0}, [](auto&&...) {});
+    if (!socket.ok() || bytes < 1 || bytes > static_cast<int>(kBufferBytes) || megabits_per_s < 0)
+      return Error("bytes, megabits");
+    const Instant begin = clock_.Now();
+    const Instant end = begin + std::chrono::milliseconds(time_ms);
+    uint64_t sent = 0;
+    for (Instant now = begin; now < end; now = clock_.Now()) {
+      const std::chrono::duration<double, std::micro> passed = now - begin;
+      // A megabit a second is a bit in a microsecond.
+      const uint64_t due = megabits_per_s == 0
+                               ? sent + kAtOnceMax
+                               : static_cast<uint64_t>(passed.count() * megabits_per_s / 8 / bytes);
+      int at_once = 0;
+      for (; sent < due && at_once < kAtOnceMax && !blocked_; ++at_once, ++sent) {
+        if (!(*socket)->SendTo({options_.peer_address, kUdpSinkPort},
+                               {buffer, static_cast<size_t>(bytes)}).ok())
+          return Error("send");
+      }
+      Turn(at_once > 0 ? Duration(0) : std::chrono::milliseconds(1));
+    }
+    return absl::StrCat("{\"ok\": true, \"sent\": ", sent, "}");
   }
 
   // In groups: a peer bounds those that are half open.
@@ -355,6 +419,9 @@ class Peer {
   netstack::Stack stack_;
   std::vector<std::unique_ptr<netstack::TcpListener>> listeners_;
   std::unique_ptr<netstack::UdpEndpoint> udp_echo_;
+  std::unique_ptr<netstack::UdpEndpoint> udp_sink_;
+  uint64_t arrived_ = 0;  // there, since it was asked
+  bool blocked_ = false;  // the tunnel takes nothing for now
   std::map<uint64_t, std::unique_ptr<Served>> served_;
   std::vector<uint64_t> ended_;
   std::vector<std::unique_ptr<Flow>> held_;

@@ -41,8 +41,7 @@ double Way::ResidentMegabytes() const {
 }
 
 absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options,
-                                               const std::vector<Server>& servers,
-                                               bool with_embedded) {
+                                               const std::vector<Server>& servers) {
   std::unique_ptr<Ways> ways(new Ways(servers));
   const auto attempt = [&](const std::string& what, absl::Status status) {
     if (!status.ok()) options.skip(what, std::string(status.message()), /*failed=*/true);
@@ -51,7 +50,7 @@ absl::StatusOr<std::unique_ptr<Ways>> Ways::Up(const RunOptions& options,
   attempt("im, MTU 1420", ways->AddCluster(options, ", mtu: 1420", ", MTU 1420", /*all=*/false));
   ways->AddTunnels(options);
   ways->AddUserNetworks(options);
-  if (with_embedded) ways->AddEmbedded(options);
+  if (servers.empty()) ways->AddEmbedded(options);
   ways->AddVeth(options);
   if (ways->ways_.empty()) return absl::UnavailableError("no way works");
   return ways;
@@ -183,7 +182,7 @@ void Ways::AddEmbedded(const RunOptions& options) {
     Embedded* const embedded = embedded_.back().get();
     Way way;
     way.name_ = embedded->name;
-    way.embedded_ = &embedded->peers[0];
+    way.embedded_ = embedded;
     way.network_ = [embedded] { return embedded->Pids(); };
     ways_.push_back(std::move(way));
   }

@@ -11,7 +11,7 @@
 //                           where they are installed
 //   embedded, wireguard-go netstack
 //                           programs with the stack and the tunnel linked in, MTU
-//                           1420; for scenarios that they have a command for
+//                           1420; they are the client and the server as well
 //   slirp4netns, pasta      rootless containers' networks, where they are
 //                           installed: not encrypted, MTU 65,520
 //   veth, not encrypted     the ceiling of all between two namespaces
@@ -47,9 +47,9 @@ class Way {
   // Where the server is, as the client sees it: a name or an address.
   const std::string& server() const { return server_; }
   bool has_udp() const { return has_udp_; }
-  // The program at the near end of an embedded way, which speaks a language of its own
+  // The programs of an embedded way, which speak a language of their own
   // (embedded_peer_main.cc); of others null. There Run and Drive are not to be had.
-  Process* embedded() const { return embedded_; }
+  Embedded* embedded() const { return embedded_; }
 
   // A command at the client's place; its standard output.
   absl::StatusOr<std::string> Run(const std::vector<std::string>& argv, Duration timeout) const;
@@ -64,7 +64,7 @@ class Way {
   std::string name_;
   std::string server_;
   bool has_udp_ = true;
-  Process* embedded_ = nullptr;
+  Embedded* embedded_ = nullptr;
   std::string peer_;                      // im-peer
   std::vector<std::string> place_;        // goes before a command
   std::vector<std::string> environment_;  // of such a command
@@ -78,10 +78,10 @@ class Ways {
     std::string command;  // for sh, without double quotes
     int port;             // TCP
   };
-  // Brings all up that can be; says to options.skip which cannot, and why.
+  // Brings all up that can be; says to options.skip which cannot, and why. With
+  // further servers there are no embedded ways, as no other program runs there.
   static absl::StatusOr<std::unique_ptr<Ways>> Up(const RunOptions& options,
-                                                  const std::vector<Server>& servers = {},
-                                                  bool with_embedded = false);
+                                                  const std::vector<Server>& servers = {});
 
   // Each measurement of each way in turn, options.repeat times. A way whose
   // measurement fails is left out from then on, and options.skip told.

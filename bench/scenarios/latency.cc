@@ -1,5 +1,4 @@
-// The scenarios of latency, over every way, programs that embed the stack among them
-// (but for tcp_rr_under_load, as they do one thing at a time):
+// The scenarios of latency, over every way, programs that embed the stack among them:
 //
 //   tcp_rr             a byte there and back over an open connection
 //   tcp_rr_under_load  the same, one due every two milliseconds, while a flow
@@ -42,21 +41,18 @@ using Measurement = std::function<absl::Status(Process& driver, const Way&, Tabl
 
 struct Trip {
   bool needs_udp = false;
-  // The same as a command of im-embedded-peer, without its count; empty: it has none.
-  std::string embedded;
-  int count = 0;  // of it
+  std::string embedded;  // the same as a command of im-embedded-peer
+  int count = 0;         // of it
 };
 
 Scenario::Body OverAllWays(const std::string& scenario, const Measurement& measure,
-                           const Trip& trip = {}) {
+                           const Trip& trip) {
   return [=](const RunOptions& options) -> absl::StatusOr<std::vector<Row>> {
-    IM_ASSIGN_OR_RETURN(const auto ways, Ways::Up(options, {}, !trip.embedded.empty()));
+    IM_ASSIGN_OR_RETURN(const auto ways, Ways::Up(options));
     Table table(scenario);
     ways->Measure(options, table, [&](const Way& way, Table& to) -> absl::Status {
-      if (Process* const program = way.embedded()) {
-        return AddPercentiles(*program, absl::StrCat(trip.embedded, " ", trip.count), trip.count,
-                              way, to);
-      }
+      if (Embedded* const programs = way.embedded())
+        return AddPercentiles(programs->peers[0], trip.embedded, trip.count, way, to);
       if (trip.needs_udp && !way.has_udp()) return absl::OkStatus();
       IM_ASSIGN_OR_RETURN(Process driver, way.Drive());
       return measure(driver, way, to);
@@ -81,7 +77,7 @@ Scenario TcpRr() {
           return AddPercentiles(driver, absl::StrCat("trips ", kConnection, " 1 ", count, " 0"),
                                 count, way, to);
         },
-        {.embedded = "ping", .count = count})(options);
+        {.embedded = absl::StrCat("ping ", count), .count = count})(options);
   };
   return {.name = "tcp_rr",
           .description = "a byte there and back over TCP",
@@ -94,19 +90,20 @@ Scenario TcpRr() {
 
 Scenario TcpRrUnderLoad() {
   const auto run = [](const RunOptions& options) {
+    const int count = std::max(100, static_cast<int>(options.duration_s * 1e6 / kIntervalUs));
     return OverAllWays(
-        "tcp_rr_under_load", [&](Process& driver, const Way& way, Table& to) -> absl::Status {
+        "tcp_rr_under_load",
+        [&](Process& driver, const Way& way, Table& to) -> absl::Status {
           // The flow ends with its process.
           IM_ASSIGN_OR_RETURN(Process beside, way.Drive());
           IM_RETURN_IF_ERROR(AskUntilOk(beside, ConnectTo(way, kBulkConnection, kSinkPort)));
           IM_RETURN_IF_ERROR(beside.WriteLine(absl::StrCat("stream ", kBulkConnection, " 3600000")));
           IM_RETURN_IF_ERROR(AskUntilOk(driver, ConnectTo(way, kConnection, kEchoPort)));
-          const int count =
-              std::max(100, static_cast<int>(options.duration_s * 1e6 / kIntervalUs));
           return AddPercentiles(
               driver, absl::StrCat("trips ", kConnection, " 1 ", count, " ", kIntervalUs), count,
               way, to);
-        })(options);
+        },
+        {.embedded = absl::StrCat("loaded ", count, " ", kIntervalUs), .count = count})(options);
   };
   return {.name = "tcp_rr_under_load",
           .description = "the same beside a bulk flow, open loop",
@@ -128,7 +125,7 @@ Scenario TcpCrr() {
                                 absl::StrCat("crr ", way.server(), " ", kEchoPort, " ", count),
                                 count, way, to);
         },
-        {.embedded = "crr", .count = count})(options);
+        {.embedded = absl::StrCat("crr ", count), .count = count})(options);
   };
   return {.name = "tcp_crr",
           .description = "connect, a byte there and back, close",
@@ -149,7 +146,7 @@ Scenario UdpRr() {
               driver, absl::StrCat("udp-trips ", way.server(), " ", kUdpPort, " ", count), count,
               way, to);
         },
-        {.needs_udp = true, .embedded = "udp", .count = count})(options);
+        {.needs_udp = true, .embedded = absl::StrCat("udp ", count), .count = count})(options);
   };
   return {.name = "udp_rr",
           .description = "a datagram there and back",

@@ -12,15 +12,26 @@ namespace {
 
 struct Load {
   std::string name;
-  std::vector<std::string> arguments;
+  std::vector<std::string> arguments;  // of iperf3
+  int flows;
+  Direction direction;
 };
 
 const std::vector<Load>& Loads() {
   static const auto* const loads = new std::vector<Load>{
-      {"1 flow up", {"-P", "1"}},     {"8 flows up", {"-P", "8"}}, {"128 flows up", {"-P", "128"}},
-      {"1 flow down", {"-P", "1", "-R"}}, {"1 flow both ways", {"-P", "1", "--bidir"}},
+      {"1 flow up", {"-P", "1"}, 1, Direction::kUp},
+      {"8 flows up", {"-P", "8"}, 8, Direction::kUp},
+      {"128 flows up", {"-P", "128"}, 128, Direction::kUp},
+      {"1 flow down", {"-P", "1", "-R"}, 1, Direction::kDown},
+      {"1 flow both ways", {"-P", "1", "--bidir"}, 1, Direction::kBoth},
   };
   return *loads;
+}
+
+absl::StatusOr<Throughput> Measure(const Way& way, const Load& load, double duration_s) {
+  if (Embedded* const programs = way.embedded())
+    return StreamEmbedded(*programs, load.flows, duration_s, load.direction);
+  return MeasureThroughput(way, duration_s, load.arguments);
 }
 
 absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
@@ -30,7 +41,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
     for (const Load& load : Loads()) {
       if (options.quick && &load != &Loads().front()) break;
       IM_ASSIGN_OR_RETURN(const Throughput throughput,
-                          MeasureThroughput(way, options.duration_s, load.arguments));
+                          Measure(way, load, options.duration_s));
       throughput.AddTo(to, load.name, way.name());
     }
     return absl::OkStatus();
@@ -41,7 +52,7 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
 }  // namespace
 
 Scenario TcpStream() {
-  constexpr int kWays = 7;
+  constexpr int kWays = 9;
   return {.name = "tcp_stream",
           .description = "throughput of TCP: 1, 8, 128 flows, up, down, both ways",
           .default_repeat = 5,

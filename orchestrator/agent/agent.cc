@@ -75,8 +75,10 @@ proto::ExitReport Agent::Run() {
   capture_server_.reset();
   attachment_.reset();  // while all is there that its last packets pass through
   cgroup_->Remove();
-  if (absl::Status status = WriteExitReport(request_.instance_dir(), report_); !status.ok())
-    IM_LOG(kError, std::string(status.message()));
+  const absl::Status written = WriteExitReport(request_.instance_dir(), report_);
+  // Without its directory (its guest's `im run` was killed) nobody waits for it.
+  if (!written.ok() && !absl::IsNotFound(written))
+    IM_LOG(kError, std::string(written.message()));
   return report_;
 }
 

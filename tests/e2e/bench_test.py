@@ -21,7 +21,7 @@ OPTIONAL = {"app_http": ("nginx", "wrk"), "restore": ("redis-server",)}
 # Enough for a sanitizer to see all kinds of scenario; the others differ in what is sent.
 WITH_SANITIZERS = {"tcp_rr", "loss_rtt", "thaw", "timers", "starts", "tunnel", "peers", "handshakes", "netstack"}
 # Measured between programs that embed the stack, too.
-EMBEDDED = {"netstack", "loss_rtt", "mtu", "tcp_rr", "tcp_crr", "udp_rr"}
+EMBEDDED = {"netstack", "loss_rtt", "mtu", "tcp_stream", "udp_stream", "tcp_rr", "tcp_rr_under_load", "tcp_crr", "udp_rr"}
 # What may well be zero: nothing was lost, nothing failed, nothing was done.
 MAY_BE_ZERO = ("lost", "failures", "processor time", "a quiet connection")
 

@@ -17,6 +17,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
@@ -28,6 +29,7 @@ const (
 	echoPort    = 7001
 	sinkPort    = 7002
 	udpPort     = 7003
+	udpSinkPort = 7004
 	usualMtu    = 1420
 	bufferBytes = 1 << 16
 	atOnce      = 16 // by `connect`
@@ -38,6 +40,7 @@ type peer struct {
 	network *netstack.Net
 	other   netip.Addr
 	held    []net.Conn
+	arrived atomic.Uint64 // datagrams at udpSinkPort, since it was asked
 }
 
 func hexKey(base64Key string) (string, error) {
@@ -122,8 +125,8 @@ func copyAll(to io.Writer, from net.Conn) {
 	}
 }
 
-func (p *peer) echoDatagrams() error {
-	socket, err := p.network.ListenUDP(&net.UDPAddr{Port: udpPort})
+func (p *peer) serveDatagrams(port int, handle func(net.PacketConn, []byte, net.Addr)) error {
+	socket, err := p.network.ListenUDP(&net.UDPAddr{Port: port})
 	if err != nil {
 		return err
 	}
@@ -134,10 +137,45 @@ func (p *peer) echoDatagrams() error {
 			if err != nil {
 				return
 			}
-			socket.WriteTo(buffer[:n], from)
+			handle(socket, buffer[:n], from)
 		}
 	}()
 	return nil
+}
+
+func echoDatagram(socket net.PacketConn, payload []byte, from net.Addr) {
+	socket.WriteTo(payload, from)
+}
+
+func (p *peer) countDatagram(net.PacketConn, []byte, net.Addr) { p.arrived.Add(1) }
+
+func (p *peer) datagrams(bytes, megabits, milliseconds int) (string, error) {
+	if bytes < 1 || bytes > bufferBytes || megabits < 0 {
+		return "", errors.New("bytes, megabits")
+	}
+	to := netip.AddrPortFrom(p.other, udpSinkPort)
+	socket, err := p.network.DialUDPAddrPort(netip.AddrPort{}, to)
+	if err != nil {
+		return "", err
+	}
+	defer socket.Close()
+	payload := make([]byte, bytes)
+	begin := time.Now()
+	end := begin.Add(time.Duration(milliseconds) * time.Millisecond)
+	var sent uint64
+	for now := begin; now.Before(end); now = time.Now() {
+		// A megabit a second is a bit in a microsecond.
+		due := uint64(microseconds(begin) * float64(megabits) / 8 / float64(bytes))
+		if megabits > 0 && sent >= due {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		if _, err := socket.Write(payload); err != nil {
+			return "", err
+		}
+		sent++
+	}
+	return fmt.Sprintf(`{"ok": true, "sent": %d}`, sent), nil
 }
 
 func (p *peer) dial(port, count int) ([]net.Conn, error) {
@@ -227,6 +265,50 @@ func (p *peer) ping(count int) (string, error) {
 		trips = append(trips, microseconds(begin))
 	}
 	return tripsAnswer(trips)
+}
+
+func (p *peer) pingUnderLoad(count, intervalUs int) (string, error) {
+	if count < 1 {
+		return "", errors.New("no count")
+	}
+	bulk, err := p.dial(sinkPort, 1)
+	if err != nil {
+		return "", err
+	}
+	defer bulk[0].Close()
+	connections, err := p.dial(echoPort, 1)
+	if err != nil {
+		return "", err
+	}
+	defer connections[0].Close()
+	ended := make(chan error, 1)
+	go func() { ended <- copyZeros(bulk[0]) }()
+	var trips []float64
+	due := time.Now()
+	for i := 0; i < count; i++ {
+		time.Sleep(time.Until(due))
+		if err := trip(connections[0], 1, patience); err != nil {
+			return "", err
+		}
+		trips = append(trips, microseconds(due))
+		due = due.Add(time.Duration(intervalUs) * time.Microsecond)
+	}
+	select {
+	case err := <-ended:
+		return "", fmt.Errorf("the flow ended: %v", err)
+	default:
+		return tripsAnswer(trips)
+	}
+}
+
+// Until the connection is closed.
+func copyZeros(to net.Conn) error {
+	buffer := make([]byte, bufferBytes)
+	for {
+		if _, err := to.Write(buffer); err != nil {
+			return err
+		}
+	}
 }
 
 func trip(connection net.Conn, size int, patience time.Duration) error {
@@ -329,17 +411,23 @@ func (p *peer) connect(count int) (string, error) {
 
 func (p *peer) answer(line string) (string, error) {
 	var command string
-	count, milliseconds := 1, 0
-	fmt.Sscan(line, &command, &count, &milliseconds)
+	count, number, milliseconds := 1, 0, 0
+	fmt.Sscan(line, &command, &count, &number, &milliseconds)
 	switch command {
 	case "stream":
-		return p.stream(count, milliseconds)
+		return p.stream(count, number)
 	case "ping":
 		return p.ping(count)
+	case "loaded":
+		return p.pingUnderLoad(count, number)
 	case "crr":
 		return p.connectRequestClose(count)
 	case "udp":
 		return p.udpPing(count)
+	case "datagrams":
+		return p.datagrams(count, number, milliseconds)
+	case "arrived":
+		return fmt.Sprintf(`{"ok": true, "datagrams": %d}`, p.arrived.Swap(0)), nil
 	case "hold":
 		return p.hold(count)
 	case "connect":
@@ -362,7 +450,10 @@ func main() {
 		err = p.serve(sinkPort, sink)
 	}
 	if err == nil {
-		err = p.echoDatagrams()
+		err = p.serveDatagrams(udpPort, echoDatagram)
+	}
+	if err == nil {
+		err = p.serveDatagrams(udpSinkPort, p.countDatagram)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
