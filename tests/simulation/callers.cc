@@ -40,14 +40,15 @@ void ClusterSimulation::SendFrom(Node from, const std::vector<uint8_t>& bytes) {
   });
 }
 
-void ClusterSimulation::SendCall(HostId to, Node from) {
+void ClusterSimulation::SendCall(HostId to, Node from, bool must_be_answered) {
   const uint32_t number = ++packet_number_;
   Call& call = calls_[number];
   call.to = to;
   call.from = from;
-  call.bound = world_.Now() + (disk_ ? kAnswerBoundOfDisk : kAnswerBound);
-  call.must_be_answered = calm_ && from == kImd && controller_ != nullptr;
-  Trace(absl::StrCat("call ", number, " of h", to, " by node ", from));
+  call.bound = BoundIn(disk_ ? kAnswerBoundOfDisk : kAnswerBound);
+  call.must_be_answered =
+      must_be_answered || (calm_ && from == kImd && controller_ != nullptr);
+  Trace("call ", number, " of h", to, " by node ", from);
   RepeatCall(number);
 }
 
@@ -132,7 +133,7 @@ void ClusterSimulation::OnSynAck(uint32_t number) {
   if (it == calls_.end()) return;
   BeginConversation(number, it->second);
   calls_.erase(it);
-  Trace(absl::StrCat("call ", number, " is answered"));
+  Trace("call ", number, " is answered");
   ++reached_.answered;
 }
 
@@ -140,7 +141,7 @@ void ClusterSimulation::OnRefusal(uint32_t number) {
   OnReset(number);
   const auto it = calls_.find(number);
   if (it == calls_.end()) return;
-  Trace(absl::StrCat("call ", number, " is refused"));
+  Trace("call ", number, " is refused");
   if (it->second.must_be_answered)
     Fail(absl::StrCat("call ", number, " of h", it->second.to, " was refused"));
   ++reached_.refused;
@@ -164,9 +165,8 @@ void ClusterSimulation::Step() {
     case 0:
       if (controller_ == nullptr) break;
       Turn([&] {
-        const Duration bound = 2 * spec_.hosts[host].start_timeout;
         const HostState before = (*table_)[host].state;
-        const Instant at = world_.Now() + bound;
+        const Instant at = BoundIn(2 * spec_.hosts[host].start_timeout);
         waiters_[host].insert(at);
         const absl::Status woken = controller_->Wake(
             host, orchestrator::MakeCause(orchestrator::Cause::Kind::kUser));
@@ -214,7 +214,7 @@ void ClusterSimulation::StepOfFault(HostId host) {
       return Turn([&] { (void)controller_->Release(host, "im release"); });
     case 1: {
       if (agent == nullptr) return;
-      Trace(absl::StrCat("parted: ", agent->Text()));
+      Trace("parted: ", *agent);
       const bool all = world_.Chance(50);
       if (all || world_.Chance(50)) world_.Part(agent->node(), kImd);
       for (const auto& [node, other] : agents_)

@@ -63,7 +63,7 @@ void ClusterSimulation::BeforeGateway(const std::vector<uint8_t>& bytes) {
   ++it->second.copies;
   if (!first) return;
   it->second.host = *host;
-  it->second.bound = world_.Now() + spec_.hosts[*host].start_timeout;
+  it->second.bound = BoundIn(spec_.hosts[*host].start_timeout);
   it->second.source = view->source;
   it->second.source_gone =
       view->is_rst() || (view->source != spec_.gateway && !Lives(view->source));
@@ -75,7 +75,7 @@ void ClusterSimulation::AfterGateway() {
   if (it == held_.end()) return;
   const Activator::Counters& counters = controller_->activator().counters();
   if (counters.held != passing.held) {
-    it->second.bound = world_.Now() + spec_.hosts[it->second.host].start_timeout;
+    it->second.bound = BoundIn(spec_.hosts[it->second.host].start_timeout);
     return;
   }
   // Passed on, or refused at once: that was counted. Others like it may still be held.
@@ -107,7 +107,7 @@ void ClusterSimulation::OnGatewaySends(const tunnel::PublicKey&, const std::vect
 void ClusterSimulation::ToStack(const std::vector<uint8_t>& bytes) {
   const std::optional<IpView> view = ParseIp(bytes);
   OnSentByImd(*view, bytes);
-  if (trace_) Trace(absl::StrCat("to the stack: ", DescribePacket(bytes)));
+  if (trace_) Trace("to the stack: ", DescribePacket(bytes));
   if (view->is_rst()) {
     OnRefusal(view->destination_port);
   } else if (view->is_tcp() && (view->tcp_flags & kTcpSyn) != 0) {
@@ -136,44 +136,62 @@ void ClusterSimulation::OnLost(SimAgent& agent, const std::vector<uint8_t>& byte
 }
 
 void ClusterSimulation::OnMissedBeat(SimAgent& agent, const IpAddress& fellow) {
-  Trace(absl::StrCat(agent.Text(), " missed the beat of ", fellow.ToString()));
+  Trace(agent, " missed the beat of ", fellow.ToString());
   ++reached_.missed_beats;
 }
 
 // ---- all the time -----------------------------------------------------------
 
 void ClusterSimulation::Check() {
-  const Instant now = world_.Now();
-  for (const auto& [number, call] : calls_)
-    if (call.must_be_answered && call.bound < now)
-      Fail(absl::StrCat("call ", number, " of h", call.to, " is not answered"));
-  for (const auto& [number, conversation] : conversations_)
-    if (conversation.lasts && conversation.tries > 0 && conversation.bound < now)
-      Fail(absl::StrCat("what was said on ", number, " to h", conversation.to, " is not answered"));
+  if (next_bound_ < world_.Now()) CheckBounds();
   CheckGroups();
   if (controller_ == nullptr) return;
   const Activator& activator = controller_->activator();
   if (activator.starting() > limits_.starting_max) Fail("more starts than the cap");
+  const size_t packets = activator.held().packets();
+  if (packets == 0 || !spec_.groups.empty() || loop_->NextDeadline() <= world_.Now()) return;
+  size_t known = 0;
+  for (const auto& [number, held] : held_) known += held.copies;
+  if (packets > known) Fail(absl::StrCat(packets, " packets are held, of which ", known, " are known"));
+}
+
+// The time in which something must happen. All bounds are made here, since they are looked at
+// only when the next has passed.
+Instant ClusterSimulation::BoundIn(Duration time) {
+  const Instant bound = world_.Now() + time;
+  next_bound_ = std::min(next_bound_, bound);
+  return bound;
+}
+
+void ClusterSimulation::CheckBounds() {
+  const Instant now = world_.Now();
+  Instant next = kNever;
+  const auto passed = [now, &next](Instant bound) {
+    if (bound >= now) next = std::min(next, bound);
+    return bound < now;
+  };
+  for (const auto& [number, call] : calls_)
+    if (passed(call.bound) && call.must_be_answered)
+      Fail(absl::StrCat("call ", number, " of h", call.to, " is not answered"));
+  for (const auto& [number, conversation] : conversations_)
+    if (passed(conversation.bound) && conversation.lasts && conversation.tries > 0)
+      Fail(absl::StrCat("what was said on ", number, " to h", conversation.to, " is not answered"));
   // imd's timers of this moment may still be to come.
-  if (loop_->NextDeadline() <= now) return;
+  if (controller_ != nullptr && loop_->NextDeadline() <= now) return;
   for (auto it = held_.begin(); it != held_.end();) {
     const auto at = it++;
-    if (at->second.bound >= now) continue;
+    if (!passed(at->second.bound)) continue;
     if (at->second.source_gone) {
       held_.erase(at);
       continue;
     }
     Fail(absl::StrCat("packet ", at->first, " for h", at->second.host, " is forgotten"));
   }
-  size_t known = 0;
-  for (const auto& [number, held] : held_) known += held.copies;
-  if (spec_.groups.empty() && activator.held().packets() > known)
-    Fail(absl::StrCat(activator.held().packets(), " packets are held, of which ", known,
-                      " are known"));
   for (const auto& [host, bounds] : waiters_)
-    if (!bounds.empty() && *bounds.begin() < now)
+    if (!bounds.empty() && passed(*bounds.begin()))
       Fail(absl::StrCat("a wake of h", host, " was never answered; it is ",
                         std::string(HostStateName((*table_)[host].state))));
+  next_bound_ = next;
 }
 
 // In the order in which it is told: what came up may have ended since.
@@ -204,7 +222,7 @@ void ClusterSimulation::CheckGroups() {
   if (may_be || std::exchange(paused_before_, paused) != paused) split_since_ = now;
   constexpr Duration bound = orchestrator::GroupSuspender::kStageMax + seconds(6);
   if (now - split_since_ > bound) {
-    for (const auto& [node, agent] : agents_) Trace(agent->Text());
+    for (const auto& [node, agent] : agents_) Trace(*agent);
     Fail("a frozen member beside one that runs");
   }
   const bool all = paused == members && running == 0;
@@ -262,7 +280,7 @@ void ClusterSimulation::CheckRest() {
                           spec.restart == orchestrator::RestartPolicy::kNo && !follows_running &&
                           !(moves && Follows(spec));
     if (trace_ && agent != nullptr)
-      Trace(absl::StrCat(text, ": ", agent->Text(), "; ", controller_->groups().Reason(host)));
+      Trace(text, ": ", agent->Text(), "; ", controller_->groups().Reason(host));
     if (released && !spec.group.empty() && state != HostState::kImaginary) {
       ++reached_.restless_groups;
       continue;

@@ -185,9 +185,8 @@ void ClusterSimulation::InImd(uint64_t imd, std::function<void(Controller&)> wha
 }
 
 void ClusterSimulation::OnTransition(const orchestrator::Transition& t) {
-  if (trace_)
-    Trace(absl::StrCat("  h", t.host, "#", t.incarnation, " ", HostStateName(t.from), " -> ",
-                       HostStateName(t.to), ": ", t.reason));
+  Trace("  h", t.host, "#", t.incarnation, " ", HostStateName(t.from), " -> ",
+        HostStateName(t.to), ": ", t.reason);
   CheckNeeds(t);
   if (t.to == HostState::kRunning) waiters_.erase(t.host);
   if (t.to == HostState::kStarting) ++reached_.starts;
@@ -205,7 +204,7 @@ void ClusterSimulation::OnTransition(const orchestrator::Transition& t) {
 
 void ClusterSimulation::OnWakeOver(HostId host, absl::string_view reason) {
   if (reason.empty()) Fail("a refusal without a reason");
-  Trace(absl::StrCat("  h", host, ": wake over: ", std::string(reason)));
+  Trace("  h", host, ": wake over: ", std::string(reason));
   waiters_.erase(host);
 }
 
@@ -303,12 +302,12 @@ Node ClusterSimulation::AddAgent(const proto::StartRequest& request) {
   }
   const Node node = ++last_node_;
   agents_[node] = std::make_unique<SimAgent>(*this, node, host, request, behaviour);
-  Trace(absl::StrCat("agent ", node, " of h", host, " begins"));
+  Trace("agent ", node, " of h", host, " begins");
   return node;
 }
 
 void ClusterSimulation::OnExit(SimAgent& agent, const proto::ExitReport& report) {
-  Trace(absl::StrCat("agent ", agent.node(), " exits: ", agent.Text(), " ", report.message()));
+  Trace("agent ", agent.node(), " exits: ", agent, " ", report.message());
   const InstanceKey key{agent.id().host, agent.id().incarnation};
   const auto it = agents_.find(agent.node());
   buried_.push_back(std::move(it->second));
@@ -341,12 +340,13 @@ void ClusterSimulation::StopAgent(Node node) {
 
 // ---- time -------------------------------------------------------------------
 
-void ClusterSimulation::Trace(const std::string& what) {
-  if (trace_) std::cerr << (world_.Now().time_since_epoch().count() / 1'000 % 1'000'000'000'000) << " " << what << "\n";
+void ClusterSimulation::PrintTrace(const std::string& what) const {
+  std::cerr << (world_.Now().time_since_epoch().count() / 1'000 % 1'000'000'000'000) << " " << what
+            << "\n";
 }
 
 void ClusterSimulation::Fail(const std::string& what) {
-  Trace("FAILED: " + what);
+  Trace("FAILED: ", what);
   if (failed()) return;
   const auto at = std::chrono::duration<double>(world_.Now() - Instant(seconds(1'000)));
   failure_ = absl::StrCat(what, " (at ", at.count(), " s)");
@@ -414,8 +414,7 @@ void ClusterSimulation::ToRest() {
   if (failed()) return;
   Trace("everybody is called");
   for (HostId host = 0; host < spec_.hosts.size(); ++host) {
-    SendCall(host, kImd);
-    calls_[packet_number_].must_be_answered = true;
+    SendCall(host, kImd, /*must_be_answered=*/true);
     Pass(seconds(10));  // one after the other: start slots may be few
   }
   // In a calm world they have lasted.

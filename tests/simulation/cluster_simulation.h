@@ -52,6 +52,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/event_loop.h"
 #include "base/ip_header.h"
 #include "orchestrator/cluster_spec.h"
@@ -166,7 +167,14 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void Turn(const std::function<void()>& what);
   void Pass(Duration by);
   bool RunNext(Instant end);
-  void Trace(const std::string& what);
+  template <typename... Parts>
+  void Trace(const Parts&... parts) const {
+    if (trace_) PrintTrace(absl::StrCat(Shown(parts)...));  // most runs are not traced
+  }
+  void PrintTrace(const std::string& what) const;
+  template <typename Part>
+  static const Part& Shown(const Part& part) { return part; }
+  static std::string Shown(const SimAgent& agent) { return agent.Text(); }
   void Fail(const std::string& what);
   void ToRest();
   bool Lives(const IpAddress& address) const;  // an agent has it
@@ -174,7 +182,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   // callers.cc
   void Step();
   void StepOfFault(HostId host);
-  void SendCall(HostId to, Node from);
+  void SendCall(HostId to, Node from, bool must_be_answered = false);
   void RepeatCall(uint32_t number);
   void SendOdd(HostId to, Node from);
   void SendFrom(Node from, const std::vector<uint8_t>& bytes);
@@ -206,6 +214,8 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void OneIsGone(uint32_t key);
   void OnSentByImd(const IpView& view, const std::vector<uint8_t>& bytes);
   void Check();
+  Instant BoundIn(Duration time);
+  void CheckBounds();
   void CheckNeeds(const orchestrator::Transition& t);
   void CheckGroups();
   bool Follows(const orchestrator::HostSpec& host) const;
@@ -256,6 +266,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   std::map<HostId, HostState> told_;  // by transitions, so far
   std::map<HostId, uint64_t> newest_served_;
   Passing passing_;
+  Instant next_bound_ = kNever;  // the first that has not passed of all of them
   uint32_t packet_number_ = 0;
   Instant split_since_, cut_until_;
   size_t paused_before_ = 0;  // of the group

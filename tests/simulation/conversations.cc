@@ -61,8 +61,8 @@ bool ClusterSimulation::StepOfConversation() {
 
 void ClusterSimulation::Say(uint32_t number) {
   Conversation& conversation = conversations_.at(number);
-  Trace(absl::StrCat("something is said on ", number, " to h", conversation.to));
-  conversation.bound = world_.Now() + kAnswerBound;
+  Trace("something is said on ", number, " to h", conversation.to);
+  conversation.bound = BoundIn(kAnswerBound);
   RepeatSaying(number, conversation.next);
 }
 
@@ -85,7 +85,7 @@ void ClusterSimulation::RepeatSaying(uint32_t number, uint32_t sequence) {
 // Of the host alone, which is on disk: it is not woken for it.
 void ClusterSimulation::SendKeepalive(uint32_t number) {
   const Conversation before = conversations_.at(number);  // it may be reset at once
-  Trace(absl::StrCat("keepalive on ", number, " to h", before.to));
+  Trace("keepalive on ", number, " to h", before.to);
   keepalive_ = number;
   SendFrom(kImd, ConversationPacket(number, before.next - 1, {}));
   if (std::exchange(keepalive_, 0) == 0) {
@@ -119,7 +119,7 @@ void ClusterSimulation::OnSaid(const IpView& view) {
     return;
   }
   if (conversation.tries == 0 || view.tcp_acknowledgment != conversation.next + kSaid) return;
-  Trace(absl::StrCat("answered on ", it->first));
+  Trace("answered on ", it->first);
   ++reached_.said;
   conversation.next += kSaid;
   conversation.acknowledged = view.tcp_sequence + 1;
@@ -130,7 +130,7 @@ void ClusterSimulation::OnSaid(const IpView& view) {
 void ClusterSimulation::OnReset(uint32_t number) {
   const auto it = conversations_.find(number);
   if (it == conversations_.end()) return;
-  Trace(absl::StrCat("connection ", number, " is reset"));
+  Trace("connection ", number, " is reset");
   if (it->second.lasts)
     Fail(absl::StrCat("connection ", number, " to h", it->second.to, " was reset"));
   conversations_.erase(it);
@@ -188,7 +188,7 @@ SimAgent::DiskFate ClusterSimulation::FateOnDisk(HostId host, bool restore) {
 }
 
 void ClusterSimulation::OnCheckpointed(SimAgent& agent) {
-  Trace(absl::StrCat(agent.Text(), " is on disk"));
+  Trace(agent, " is on disk");
   ++reached_.checkpoints;
   memories_[agent.host()] = {agent.memory().life, agent.memory().snapshot, /*used=*/false};
 }
@@ -197,7 +197,7 @@ void ClusterSimulation::OnMemory(SimAgent& agent, const SimAgent::Memory& memory
   if (!disk_) return;
   NewestMemory& newest = memories_[agent.host()];
   if (memory.snapshot > 0) {
-    Trace(absl::StrCat(agent.Text(), " is restored"));
+    Trace(agent, " is restored");
     if (newest.used || newest.life != memory.life || newest.snapshot != memory.snapshot)
       Fail(absl::StrCat(agent.Text(), " has an old memory, or one that was used"));
   } else if (newest.life != 0 && calm_ && GoesToDisk(agent.host())) {

@@ -4,11 +4,14 @@
 #ifndef IM_TESTS_SIMULATION_WORLD_H_
 #define IM_TESTS_SIMULATION_WORLD_H_
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -45,24 +48,26 @@ class World {
   }
 
   // ---- time ----
-  void After(Duration delay, std::function<void()> what) {
-    events_.emplace(std::pair(Now() + delay, ++order_), std::move(what));
+  void After(Duration delay, std::function<void()> what) { At(Now() + delay, std::move(what)); }
+  Instant NextEvent() const { return events_.empty() ? kNever : events_.front().at; }
+  void RunOne() {
+    std::pop_heap(events_.begin(), events_.end(), std::greater<>());
+    const std::function<void()> what = std::move(events_.back().what);
+    events_.pop_back();
+    what();
   }
-  Instant NextEvent() const { return events_.empty() ? kNever : events_.begin()->first.first; }
-  void RunOne() { events_.extract(events_.begin()).mapped()(); }
   void AdvanceTo(Instant then) {
     if (then > Now()) clock_.Advance(then - Now());
   }
 
   // ---- the network ----
   Faults faults;
-  void Carry(Node from, Node to, const std::function<void()>& arrive) {
+  void Carry(Node from, Node to, std::function<void()> arrive) {
     if (Parted(from, to) || Chance(faults.loss)) {
       ++lost_;
       return;
     }
-    const int copies = Chance(faults.duplicate) ? 2 : 1;
-    for (int i = 0; i < copies; ++i) {
+    for (int copies = Chance(faults.duplicate) ? 2 : 1; copies > 0; --copies) {
       const Duration way = std::chrono::microseconds(50) +
                            UpTo(Chance(faults.late) ? faults.late_max
                                                     : Duration(std::chrono::milliseconds(2)));
@@ -71,7 +76,7 @@ class World {
         Instant& last = last_arrival_[{from, to}];
         at = last = std::max(at, last);
       }
-      events_.emplace(std::pair(at, ++order_), arrive);
+      At(at, copies > 1 ? arrive : std::move(arrive));
     }
   }
   // Nothing passes between the two until Heal.
@@ -81,9 +86,22 @@ class World {
   uint64_t lost() const { return lost_; }
 
  private:
+  struct Event {
+    Instant at;
+    uint64_t order;  // of those at the same time
+    std::function<void()> what;
+    bool operator>(const Event& other) const {
+      return std::tie(at, order) > std::tie(other.at, other.order);
+    }
+  };
+  void At(Instant at, std::function<void()> what) {
+    events_.push_back({at, ++order_, std::move(what)});
+    std::push_heap(events_.begin(), events_.end(), std::greater<>());
+  }
+
   SeededRandom random_;
   ManualClock clock_;
-  std::map<std::pair<Instant, uint64_t>, std::function<void()>> events_;  // by time, in order
+  std::vector<Event> events_;  // a heap: the next is the first
   uint64_t order_ = 0;
   std::map<std::pair<Node, Node>, Instant> last_arrival_;
   std::set<std::pair<Node, Node>> parted_;
