@@ -1,27 +1,21 @@
-// Seeds through cluster_simulation.h. A failure prints its seed, also where a
-// check of ours ends the program; IM_SIM_SEED=n runs that one alone,
-// IM_SIM_TRACE=1 with all that happens. IM_SIM_SEEDS=n: so many, from
-// IM_SIM_FIRST on. IM_SIM_DISK=0: hosts do not go to disk.
+// Seeds (seeds.h) through cluster_simulation.h. A failure prints its seed, also where a
+// check of ours ends the program. IM_SIM_TRACE=1: with all that happens. IM_SIM_DISK=0:
+// hosts do not go to disk.
 
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "tests/simulation/cluster_simulation.h"
+#include "tests/simulation/seeds.h"
 
 namespace im::simulation {
 namespace {
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 // In memory where that is a place: thousands of seeds write many small files.
 std::string Directory() {
@@ -65,17 +59,13 @@ class ClusterSimulationTest : public testing::Test {
 
 TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
   ClusterSimulation::Reached reached;
-  if (const uint64_t one = FromEnvironment("IM_SIM_SEED", 0); one != 0) {
-    Run(one, reached);
-    return;
-  }
-  const uint64_t first = FromEnvironment("IM_SIM_FIRST", 1);
-  const uint64_t seeds =
-      FromEnvironment("IM_SIM_SEEDS", FromEnvironment("IM_SLOW_FACTOR", 1) > 1 ? 300 : 10'000);
+  const Seeds to_run = SeedsToRun(FromEnvironment("IM_SLOW_FACTOR", 1) > 1 ? 300 : 10'000);
+  const uint64_t seeds = to_run.count;
   uint64_t failures_left = FromEnvironment("IM_SIM_FAILURES", 1);
-  for (uint64_t seed = first; seed < first + seeds; ++seed) {
+  for (uint64_t seed = to_run.first; seed < to_run.first + seeds; ++seed) {
     if (!Run(seed, reached) && --failures_left == 0) return;
   }
+  if (to_run.one) return;
   std::cout << seeds << " seeds: " << reached.answered << " calls answered, " << reached.refused
             << " refused; " << reached.starts << " starts, " << reached.thaws << " thaws, "
             << reached.releases_cancelled << " releases cancelled, " << reached.group_sleeps

@@ -1,0 +1,220 @@
+#include "tests/simulation/group_pause_simulation.h"
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "orchestrator/test_packets.h"
+
+namespace im::orchestrator {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr Duration kLeftAlone = seconds(60);
+constexpr size_t kBeatBytes = 60;
+
+}  // namespace
+
+struct GroupPauseSimulation::Member final : GroupMember, agent::GroupPauser::Delegate {
+  Member(GroupPauseSimulation& simulation, HostId id, uint64_t number)
+      : GroupMember(simulation, id, number), own(simulation) {
+    proto::Group group;
+    group.set_heartbeat_bytes_per_s(100'000);
+    for (HostId fellow = 0; fellow < sim.size(); ++fellow) {
+      const IpAddress address = TestAddress(fellow);
+      if (fellow != host)
+        group.add_fellows(std::string(address.bytes().begin(), address.bytes().end()));
+    }
+    pauser.emplace(group, sim.Now(), *this);
+  }
+
+  // GroupPauser::Delegate:
+  bool BusyNow() override { return sim.world().Chance(3); }
+  bool Freeze() override {
+    if (stopping || !up) return false;
+    sim.Trace("m", host, " freezes");
+    paused = true;
+    refused = false;
+    paused_at = sim.Now();
+    pauser->OnPausedOrThawed(true, sim.Now());
+    Report();
+    return true;
+  }
+  void ThawNow(const proto::WakeCause&) override {
+    sim.Trace("m", host, " is thawed");
+    own.CheckBeats(*this);
+    paused = false;
+    ++thaws;
+    pauser->OnPausedOrThawed(false, sim.Now());
+    Report();
+    // The program finds what came, and its timers have passed.
+    After(sim.Millis(2), [this] {
+      if (paused) return;
+      ReadAll();
+      SendBeats();
+    });
+    OnUse();
+  }
+  void OnGroupUse() override { OnUse(); }
+  void OnGroupChange() override { Report(); }
+
+  // GroupMember:
+  void Wake() override {
+    OnUse();
+    pauser->Wake({}, sim.Now());
+  }
+  void OnQuiet() override { pauser->OnQuiet(); }
+  bool IsAsked(const Desired&) override { return pauser->IsNewRequest(heard.pauses); }
+  void OnAsked() override {
+    sim.Trace("m", host, " is asked to pause, round ", heard.pauses, heard.at_once ? " at once" : "");
+    pauser->OnAsked(heard.forced, heard.at_once, sim.Now());
+  }
+  void OnGoal() override {
+    using Goal = Activator::Goal;
+    const bool idle = heard.goal == Goal::kReleaseIfIdle && paused && !pauser->waking();
+    refused = heard.goal == Goal::kReleaseIfIdle && !idle;
+    if (heard.goal != Goal::kRelease && !idle) return;
+    paused = false;
+    pauser->OnPausedOrThawed(false, sim.Now());
+    SendBeats();  // the last of it
+    Stop();
+  }
+  void Describe(Activator::Report&, GroupSuspender::Report& report) const override {
+    proto::InstanceStatus status;
+    pauser->Describe(sim.Now(), status);
+    report.pause_answered = status.group().pause_answered();
+    report.quiet = status.group().quiet();
+    report.falling = status.group().falling();
+    report.beats_awaited = status.group().beats_awaited();
+    report.waking = status.group().waking();
+    report.beat_late = status.group().beat_late();
+    for (const std::string& bytes : status.group().leads())
+      report.leads.push_back(*own.table_->FindByAddress(IpAddress::FromBytes(
+          {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()})));
+  }
+  Instant NextDeadline() const override { return pauser->NextDeadline(); }
+  void OnTimer() override { pauser->OnTimer(sim.Now()); }
+
+  // ---- the program ----
+  void Beat() {
+    if (stopping) return;
+    if (!paused) SendBeats();
+    After(kBeat, [this] { Beat(); });
+  }
+  void SendBeats() {
+    for (const HostId fellow : own.LedBy(host)) Send(fellow, /*beat=*/true);
+  }
+  void Send(HostId fellow, bool beat) {
+    sim.Trace("m", host, beat ? " beats m" : " answers m", fellow);
+    (void)pauser->OnFellow(TestAddress(fellow), /*inbound=*/false, kBeatBytes, sim.Now());
+    own.Carry(*this, fellow, beat);
+  }
+  void OnPacket(HostId from, uint64_t sender, bool beat) {
+    if (!up) return;
+    (void)pauser->OnFellow(TestAddress(from), /*inbound=*/true, kBeatBytes, sim.Now());
+    if (known[from] != sender) kernel[from] = beats_of[from] = 0;
+    known[from] = sender;
+    exchanged.insert(from);
+    ++kernel[from];
+    beats_of[from] += beat;
+    if (!paused) ReadAll();
+  }
+  void ReadAll() {
+    for (auto& [from, packets] : kernel) packets = 0;
+    for (auto& [from, beats] : beats_of)
+      for (; beats > 0; --beats) Send(from, /*beat=*/false);
+  }
+
+  GroupPauseSimulation& own;
+  std::optional<agent::GroupPauser> pauser;
+  Instant paused_at;
+  std::map<HostId, int> kernel, beats_of;  // unread: packets, and beats among them
+  std::map<HostId, uint64_t> known;        // the fellow's incarnation
+  std::set<HostId> exchanged;
+};
+
+GroupPauseSimulation::GroupPauseSimulation(uint64_t seed)
+    : GroupSimulation(seed, {.split_bound = seconds(6),
+                             .wake_bound = seconds(6),
+                             .short_percent = 50,
+                             .short_max = milliseconds(1'500),
+                             .long_max = seconds(12)}) {
+  size_ = 2 + static_cast<HostId>(world_.random().Below(4));
+  shape_ = static_cast<Shape>(world_.random().Below(4));
+  faulty_ = world_.Chance(30);
+  HostPolicy policy;
+  policy.start_timeout = seconds(3);
+  policy.stop_timeout = seconds(1);
+  policy.release_after.reset();
+  if (world_.Chance(60)) policy.release_after = Millis(6'000);
+  NewOrchestrator(policy);
+}
+
+void GroupPauseSimulation::RunAll() {
+  RunSteps(10 + world_.random().Below(20));
+  if (failed()) return;
+  UseOne();
+  Pass(kLeftAlone);
+  CheckAtRest();
+}
+
+std::unique_ptr<GroupMember> GroupPauseSimulation::MakeMember(HostId host, uint64_t incarnation) {
+  return std::make_unique<Member>(*this, host, incarnation);
+}
+
+void GroupPauseSimulation::Begin(GroupMember& member) {
+  member.After(world_.Delay(), [&member] {
+    member.up = true;
+    static_cast<Member&>(member).Beat();
+    member.OnUse();
+    member.Report();
+  });
+}
+
+std::vector<HostId> GroupPauseSimulation::LedBy(HostId host) const {
+  std::vector<HostId> led;
+  for (HostId other = 0; other < size_; ++other) {
+    const bool next =
+        other == host + 1 || (shape_ == Shape::kCircle && other == (host + 1) % size_);
+    if (other == host || shape_ == Shape::kSilent) continue;
+    if (shape_ == Shape::kStar ? host == 0 : next) led.push_back(other);
+  }
+  return led;
+}
+
+void GroupPauseSimulation::Carry(const Member& from, HostId to, bool beat) {
+  world_.Carry(from.host + 1, to + 1, [this, f = from.host, i = from.incarnation, to, beat] {
+    GroupMember* const member = At(to);
+    if (member != nullptr && Find(f, i) != nullptr)
+      static_cast<Member*>(member)->OnPacket(f, i, beat);
+  });
+}
+
+void GroupPauseSimulation::CheckBeats(const Member& thawed) {
+  const bool long_pause = thawed.paused && Now() - thawed.paused_at > kTimeout;
+  if (!long_pause || !BeatsArePromised()) return;
+  ++long_pauses_;
+  if (thawed.heard.at_once) return;
+  ++ordered_pauses_;
+  for (const HostId fellow : thawed.exchanged)
+    if (thawed.kernel.at(fellow) == 0 && Find(fellow, thawed.known.at(fellow)) != nullptr)
+      Fail(absl::StrCat("m", thawed.host, " missed the beat of m", fellow));
+}
+
+void GroupPauseSimulation::CheckAtRest() {
+  if (failed()) return;
+  const bool release = table_->policy(0).release_after.has_value();
+  for (HostId host = 0; host < size_; ++host) {
+    const HostState state = (*table_)[host].state;
+    const bool good = release ? state == HostState::kImaginary
+                              : state == HostState::kPaused ||
+                                    (faulty_ && state == HostState::kImaginary);
+    if (!good) Fail(absl::StrCat("left alone, m", host, " is ", std::string(HostStateName(state))));
+  }
+}
+
+}  // namespace im::orchestrator
