@@ -47,7 +47,7 @@ void ClusterSimulation::SendCall(HostId to, Node from, bool must_be_answered) {
   call.from = from;
   call.bound = BoundIn(disk_ ? kAnswerBoundOfDisk : kAnswerBound);
   call.must_be_answered =
-      must_be_answered || (calm_ && from == kImd && controller_ != nullptr);
+      must_be_answered || (calm_ && from == kImd && controller_ != nullptr && job_ != to);
   Trace("call ", number, " of h", to, " by node ", from);
   RepeatCall(number);
 }
@@ -183,7 +183,8 @@ void ClusterSimulation::Step() {
       SendOdd(host, caller);
       break;
     case 2:
-      if (controller_ == nullptr || !world_.Chance(50)) break;
+      // Nobody can wait for a job that people have suspended.
+      if (controller_ == nullptr || !world_.Chance(50) || (calm_ && job_ == host)) break;
       Turn([&] { (void)controller_->Suspend(host); });
       break;
     case 3:

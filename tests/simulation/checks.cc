@@ -199,6 +199,11 @@ void ClusterSimulation::CheckNeeds(const orchestrator::Transition& t) {
   told_[t.host] = t.to;
   if (t.to != HostState::kStarting || taking_back_) return;
   for (const orchestrator::HostTable::Need& need : table_->needs(t.host)) {
+    if (need.kind == orchestrator::HostTable::Need::Kind::kCompleted) {
+      if (!job_done_) Fail(absl::StrCat("h", t.host, " is started before the job is done"));
+      ++reached_.jobs;
+      continue;
+    }
     const HostState state = told_[need.host];
     if (state != HostState::kRunning && state != HostState::kPaused)
       Fail(absl::StrCat("h", t.host, " is started, and h", need.host, " is ",

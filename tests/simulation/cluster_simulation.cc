@@ -53,6 +53,7 @@ void ClusterSimulation::Reached::Add(const Reached& other) {
   keepalives += other.keepalives;
   moves += other.moves;
   needs += other.needs;
+  jobs += other.jobs;
 }
 
 ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory, bool trace,
@@ -88,6 +89,7 @@ ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory
   world_.random().Fill(gateway_key_.bytes);
   MakeSpec();
   if (disk) MakeNeeds();
+  if (disk) MakeJob();
   split_since_ = cut_until_ = world_.Now();
   StartImd();
 }
@@ -289,6 +291,12 @@ Node ClusterSimulation::AddAgent(const proto::StartRequest& request) {
   }
   behaviour.busy_percent = 10;
   behaviour.timer_percent = 10;
+  if (job_ == host) {
+    SeededRandom random(seed_ + kJobSeed + request.incarnation());
+    behaviour.busy_percent = 100;
+    behaviour.works = milliseconds(1 + random.Below(deaths_ ? 1'500 : 500));
+    behaviour.work_fails = deaths_ && random.Below(3) == 0;
+  }
   if (request.has_group()) {
     behaviour.beats = true;
     const size_t members = spec_.groups[0].hosts.size();
@@ -312,6 +320,8 @@ void ClusterSimulation::OnExit(SimAgent& agent, const proto::ExitReport& report)
   const auto it = agents_.find(agent.node());
   buried_.push_back(std::move(it->second));
   agents_.erase(it);
+  job_done_ |= job_ == agent.host() && report.reason() == proto::ExitReport::EXITED &&
+               report.exit_code() == 0 && report.signal() == 0;
   for (auto& [number, held] : held_) held.source_gone |= held.source == agent.address();
   processes_.running.erase(key);
   processes_.exits[key] = report;
@@ -414,7 +424,7 @@ void ClusterSimulation::ToRest() {
   if (failed()) return;
   Trace("everybody is called");
   for (HostId host = 0; host < spec_.hosts.size(); ++host) {
-    SendCall(host, kImd, /*must_be_answered=*/true);
+    SendCall(host, kImd, /*must_be_answered=*/job_ != host);
     Pass(seconds(10));  // one after the other: start slots may be few
   }
   // In a calm world they have lasted.

@@ -10,7 +10,7 @@
 // imd die at any step (imd is started again from what it has saved), and disk and
 // memory are full for a while; and all of that at once. In most of them some hosts go
 // to disk (`on_release: checkpoint`), which takes time, fails, and ends in the middle, some
-// have a healthcheck, and some are started after others.
+// have a healthcheck, and some are started after others, or when another has done its job.
 //
 // Checked all the time:
 //  1. A packet that is held is delivered or refused within its host's
@@ -32,7 +32,8 @@
 //     (counted: group_suspender.h cannot promise it to who is woken while the group
 //     falls asleep): whoever is thawed after more than its timeout finds something of
 //     each fellow that it exchanges beats with (not where beats go in a circle).
-//  9. No host is started while one that it needs is not up.
+//  9. No host is started while one that it needs is not up, or a job that it waits for has
+//     never ended well.
 // And at the end, when the world is well again and left alone:
 //  10. Hosts rest as their policies say (of groups, all but very few); what the table
 //     says of each is what its instance does; there is no instance that imd does not
@@ -47,6 +48,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -76,7 +78,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   struct Reached {
     uint64_t answered = 0, refused = 0, imd_deaths = 0, agent_deaths = 0, releases_cancelled = 0,
              group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0,
-             checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0, needs = 0;
+             checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0, needs = 0, jobs = 0;
     void Add(const Reached& other);
   };
 
@@ -162,6 +164,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   // cluster_simulation.cc
   void MakeSpec();
   void MakeNeeds();
+  void MakeJob();
   void StartImd();
   void KillImd();
   void Turn(const std::function<void()>& what);
@@ -223,7 +226,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void CheckNothingLeft();
   SimAgent* AgentOf(HostId host);
 
-  static constexpr uint64_t kNeedsSeed = 0x6e656564;
+  static constexpr uint64_t kNeedsSeed = 0x6e656564, kJobSeed = 0x6a6f62;
   const uint64_t seed_;
   World world_;
   const std::string directory_;
@@ -232,6 +235,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   uint64_t start_failures_ = 0, hangs_ = 0, disk_failures_ = 0;
   Shape shape_ = Shape::kSilent;
   orchestrator::ClusterSpec spec_;
+  std::optional<HostId> job_;  // one whose program ends by itself
   orchestrator::Activator::Limits limits_;
   std::unique_ptr<EventLoop> loop_;
   tunnel::PublicKey gateway_key_;
@@ -264,6 +268,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   std::map<HostId, std::multiset<Instant>> waiters_;
   bool taking_back_ = false;          // an imd those that live
   std::map<HostId, HostState> told_;  // by transitions, so far
+  bool job_done_ = false;             // once
   std::map<HostId, uint64_t> newest_served_;
   Passing passing_;
   Instant next_bound_ = kNever;  // the first that has not passed of all of them

@@ -98,4 +98,27 @@ void ClusterSimulation::MakeNeeds() {
   }
 }
 
+// One whose program does something and ends, and others that are started when it has. Drawn
+// beside all else.
+void ClusterSimulation::MakeJob() {
+  SeededRandom random(seed_ + kJobSeed);
+  if (spec_.hosts.size() < 2 || random.Below(3) > 0) return;
+  const HostId number = static_cast<HostId>(random.Below(spec_.hosts.size() - 1));
+  HostSpec& job = spec_.hosts[number];
+  if (!job.group.empty() || GoesToDisk(number)) return;
+  job_ = number;
+  // What must run is not done.
+  job.min_running = false;
+  job.wake_with.clear();
+  if (job.restart == orchestrator::RestartPolicy::kAlways)
+    job.restart = orchestrator::RestartPolicy::kOnFailure;
+  for (size_t i = 0; i < spec_.hosts.size(); ++i) {
+    HostSpec& host = spec_.hosts[i];
+    std::erase_if(host.depends_on, [&job](const auto& needed) { return needed.host == job.name; });
+    if (i <= number || !host.group.empty() || random.Below(2) > 0) continue;
+    host.depends_on.push_back({job.name, orchestrator::DependencySpec::Condition::kCompleted});
+    host.start_timeout = std::max<Duration>(host.start_timeout, seconds(6));
+  }
+}
+
 }  // namespace im::simulation

@@ -103,6 +103,7 @@ void SimAgent::RunProgram() {
   Publish();
   After(Duration(0), &SimAgent::JoinControl);
   if (behaviour_.beats) Beat();
+  if (behaviour_.works > Duration(0)) After(behaviour_.works, &SimAgent::OnWorkDone);
 }
 
 void SimAgent::BecomeReady() {
@@ -110,6 +111,12 @@ void SimAgent::BecomeReady() {
   ready_ = may_pause_ = true;
   detector_.OnAwake(world_.Now());
   Publish();
+}
+
+void SimAgent::OnWorkDone() {
+  if (stopping_ || ended_) return;
+  work_done_ = true;  // while it is frozen its timers stand still
+  if (!paused_) ExitProgram(behaviour_.work_fails ? 1 : 0);
 }
 
 void SimAgent::ExitProgram(int exit_code) {
@@ -222,7 +229,9 @@ void SimAgent::Thaw(const proto::WakeCause& cause, bool used) {
   // The program finds what came, and its timers have passed.
   world_.After(world_.UpTo(std::chrono::milliseconds(2)), [&d = delegate_, node = node_] {
     SimAgent* const self = d.FindAgent(node);
-    if (self != nullptr && !self->paused_ && !self->ended_) self->ReadAll();
+    if (self == nullptr || self->paused_ || self->ended_) return;
+    self->ReadAll();
+    if (self->work_done_) self->OnWorkDone();
   });
 }
 

@@ -94,6 +94,8 @@ class SimAgent final : public agent::ControlClient::Delegate,
     std::vector<IpAddress> leads;  // sends them beats
     bool beats = false;
     Duration tested{0};           // so long its healthcheck fails
+    Duration works{0};            // so long, then it ends; zero: it is a server
+    bool work_fails = false;
   };
 
   SimAgent(Delegate& delegate, Node node, orchestrator::HostId host,
@@ -155,6 +157,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   void StartProgram();
   void RunProgram();
   void BecomeReady();
+  void OnWorkDone();
   void OnInside(const std::vector<uint8_t>& bytes);
   void Wake(const proto::WakeCause& cause);
   bool may_be_woken() const { return paused_ || (group_ && group_->ready()); }
@@ -206,7 +209,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   bool ready_ = true;  // its healthcheck has succeeded, if it has one
   bool program_ = false, paused_ = false, stopping_ = false, ended_ = false;
   bool may_pause_ = false, refused_release_ = false, publish_due_ = false;
-  bool released_as_idle_ = false;
+  bool released_as_idle_ = false, work_done_ = false;
   uint64_t thaws_ = 0, wakes_seen_ = 0, suspends_seen_ = 0;
   proto::WakeCause cause_;
   Instant give_up_at_, timer_at_ = kNever, kill_at_ = kNever, leave_at_ = kNever;
