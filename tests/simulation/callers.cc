@@ -1,5 +1,7 @@
 // Who uses the cluster, and what goes wrong in it.
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/ip_build.h"
 #include "tests/simulation/cluster_simulation.h"
@@ -150,6 +152,17 @@ void ClusterSimulation::OnRefusal(uint32_t number) {
 
 // ---- what happens -----------------------------------------------------------
 
+// The shortest and the longest of those that go to disk and come back with this host.
+std::pair<Duration, Duration> ClusterSimulation::StartTimeouts(HostId host) {
+  Duration least = spec_.hosts[host].start_timeout, most = least;
+  const bool alone = spec_.hosts[host].group.empty() || !GoesToDisk(host);
+  for (HostId member = 0; !alone && member < spec_.groups[0].hosts.size(); ++member) {
+    least = std::min<Duration>(least, spec_.hosts[member].start_timeout);
+    most = std::max<Duration>(most, spec_.hosts[member].start_timeout);
+  }
+  return {least, most};
+}
+
 void ClusterSimulation::Step() {
   const HostId host = static_cast<HostId>(world_.random().Below(spec_.hosts.size()));
   const HostId other = static_cast<HostId>(world_.random().Below(spec_.hosts.size()));
@@ -166,7 +179,7 @@ void ClusterSimulation::Step() {
       if (controller_ == nullptr) break;
       Turn([&] {
         const HostState before = (*table_)[host].state;
-        const Instant at = BoundIn(2 * spec_.hosts[host].start_timeout);
+        const Instant at = BoundIn(2 * StartTimeouts(host).second);
         waiters_[host].insert(at);
         const absl::Status woken = controller_->Wake(
             host, orchestrator::MakeCause(orchestrator::Cause::Kind::kUser));

@@ -135,9 +135,26 @@ void ClusterSimulation::OnLost(SimAgent& agent, const std::vector<uint8_t>& byte
   Fail(absl::StrCat("a packet came to ", agent.Text(), ", which was released as idle"));
 }
 
-void ClusterSimulation::OnMissedBeat(SimAgent& agent, const IpAddress& fellow) {
+void ClusterSimulation::OnMissedBeat(SimAgent& agent, const IpAddress& fellow, Node life) {
+  if (std::none_of(agents_.begin(), agents_.end(),
+                   [life](const auto& other) { return other.second->memory().life == life; }))
+    return;
   Trace(agent, " missed the beat of ", fellow.ToString());
   ++reached_.missed_beats;
+}
+
+void ClusterSimulation::OnOldBeat(SimAgent& agent, const IpAddress& fellow) {
+  Fail(absl::StrCat(agent.Text(), " has more of ", fellow.ToString(), " than that has said"));
+}
+
+void ClusterSimulation::OnThaw(SimAgent& agent) {
+  if (!calm_ || spec_.hosts[agent.host()].group.empty() || !GoesToDisk(agent.host())) return;
+  for (HostId host = 0; host < spec_.groups[0].hosts.size(); ++host) {
+    const SimAgent* const fellow = AgentOf(host);
+    const bool on_disk = fellow == nullptr && (*table_)[host].state == HostState::kCheckpointed;
+    if (on_disk || (fellow != nullptr && fellow->between()))
+      Fail(absl::StrCat(agent.Text(), " is thawed, and h", host, " is on disk, or between"));
+  }
 }
 
 // ---- all the time -----------------------------------------------------------
@@ -215,13 +232,18 @@ void ClusterSimulation::CheckNeeds(const orchestrator::Transition& t) {
 void ClusterSimulation::CheckGroups() {
   if (spec_.groups.empty()) return;
   const size_t members = spec_.groups[0].hosts.size();
-  size_t running = 0, paused = 0;
+  size_t running = 0, paused = 0, on_disk = 0;
   for (const auto& [node, agent] : agents_) {
     if (agent->host() >= members || !agent->up()) continue;
     ++(agent->paused() ? paused : running);
   }
+  for (HostId host = 0; controller_ != nullptr && host < members; ++host)
+    on_disk += (*table_)[host].state == HostState::kCheckpointed;
+  if (on_disk == members && !all_on_disk_) ++reached_.group_disk;
+  all_on_disk_ = on_disk == members;
   const Instant now = world_.Now();
-  const bool may_be = controller_ == nullptr || now < cut_until_ || running == 0 || paused == 0;
+  const bool may_be =
+      controller_ == nullptr || now < cut_until_ || running == 0 || paused + on_disk == 0;
   // Members fall asleep one after the other: the bound is that of one step. A beat that
   // does not come ends an attempt only then.
   if (may_be || std::exchange(paused_before_, paused) != paused) split_since_ = now;
@@ -286,7 +308,8 @@ void ClusterSimulation::CheckRest() {
                           !(moves && Follows(spec));
     if (trace_ && agent != nullptr)
       Trace(text, ": ", agent->Text(), "; ", controller_->groups().Reason(host));
-    if (released && !spec.group.empty() && state != HostState::kImaginary) {
+    if (released && !spec.group.empty() && state != HostState::kImaginary &&
+        state != HostState::kCheckpointed) {
       ++reached_.restless_groups;
       continue;
     }

@@ -54,6 +54,7 @@ void ClusterSimulation::Reached::Add(const Reached& other) {
   moves += other.moves;
   needs += other.needs;
   jobs += other.jobs;
+  group_disk += other.group_disk;
 }
 
 ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory, bool trace,

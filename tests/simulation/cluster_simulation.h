@@ -18,7 +18,8 @@
 //  2. Two instances of a host never live at once, and no packet comes to an older
 //     one after a newer one got one.
 //  3. A wake without a packet ends in Running or a refusal within twice
-//     start_timeout, and the time that the last instance takes to end.
+//     start_timeout (of a group that goes to disk: the longest of its members'), and the time
+//     that the last instance takes to end.
 //  4. In a calm world every call is answered, none is refused, and no packet
 //     comes to an instance that was released: wake beats suspend.
 //  5. States change along the table (HostTable checks); starts in flight stay
@@ -28,7 +29,9 @@
 //     calm world nothing in memory is lost: connections to hosts on disk are answered,
 //     and never reset; their keepalives are answered without the host.
 //  8. A group is not left with a frozen member beside one that runs for longer than a
-//     step of falling asleep may take. In a calm world hardly anybody misses a beat
+//     step of falling asleep may take, nor with one on disk. In a calm world nobody runs while
+//     a fellow is on disk, or on its way there or back; what goes on has not forgotten what
+//     others have of it; and hardly anybody misses a beat
 //     (counted: group_suspender.h cannot promise it to who is woken while the group
 //     falls asleep): whoever is thawed after more than its timeout finds something of
 //     each fellow that it exchanges beats with (not where beats go in a circle).
@@ -52,6 +55,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -78,7 +82,8 @@ class ClusterSimulation final : public SimAgent::Delegate,
   struct Reached {
     uint64_t answered = 0, refused = 0, imd_deaths = 0, agent_deaths = 0, releases_cancelled = 0,
              group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0,
-             checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0, needs = 0, jobs = 0;
+             checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0, needs = 0, jobs = 0,
+             group_disk = 0;
     void Add(const Reached& other);
   };
 
@@ -101,10 +106,14 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void OnProgramGets(SimAgent& agent, const std::vector<uint8_t>& bytes) override;
   void OnLost(SimAgent& agent, const std::vector<uint8_t>& bytes, bool idle) override;
   void OnExit(SimAgent& agent, const proto::ExitReport& report) override;
-  void OnMissedBeat(SimAgent& agent, const IpAddress& fellow) override;
+  void OnMissedBeat(SimAgent& agent, const IpAddress& fellow, Node life) override;
+  void OnOldBeat(SimAgent& agent, const IpAddress& fellow) override;
+  void OnThaw(SimAgent& agent) override;
   bool BeatsAreChecked() override { return calm_ && shape_ != Shape::kCircle; }
   SimAgent::DiskFate FateOnDisk(HostId host, bool restore) override;
+  bool CommitFails() override { return disk_full_ || (deaths_ && world_.Chance(3)); }
   void OnCheckpointed(SimAgent& agent) override;
+  SimAgent::Memory MemoryOnDisk(HostId host, Node life, uint32_t snapshot) override;
   void OnMemory(SimAgent& agent, const SimAgent::Memory& memory) override;
   // SimTunnel::Delegate:
   void OnGatewaySends(const tunnel::PublicKey& peer, const std::vector<uint8_t>& bytes) override;
@@ -155,8 +164,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   };
   // Of a host: of the program that ran last, or of what is on disk.
   struct NewestMemory {
-    Node life = 0;
-    uint32_t snapshot = 0;
+    SimAgent::Memory memory;
     bool used = false;
   };
   class StackSink;
@@ -185,6 +193,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   // callers.cc
   void Step();
   void StepOfFault(HostId host);
+  std::pair<Duration, Duration> StartTimeouts(HostId host);
   void SendCall(HostId to, Node from, bool must_be_answered = false);
   void RepeatCall(uint32_t number);
   void SendOdd(HostId to, Node from);
@@ -275,7 +284,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   uint32_t packet_number_ = 0;
   Instant split_since_, cut_until_;
   size_t paused_before_ = 0;  // of the group
-  bool all_paused_ = false;
+  bool all_paused_ = false, all_on_disk_ = false;
   Reached reached_;
   std::string failure_;
 };

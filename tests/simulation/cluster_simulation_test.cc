@@ -75,7 +75,8 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
             << reached.checkpoints << " checkpoints, " << reached.restores << " restores, "
             << reached.said << " things said on connections, " << reached.keepalives
             << " keepalives to disk, " << reached.moves << " moves; " << reached.needs
-            << " starts after others, " << reached.jobs << " after a job\n";
+            << " starts after others, " << reached.jobs << " after a job; " << reached.group_disk
+            << " times groups on disk\n";
   // The simulation is no good if it does not reach these.
   EXPECT_GT(reached.answered, seeds);
   EXPECT_GT(reached.refused, seeds / 10);
@@ -90,6 +91,7 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
   EXPECT_GT(reached.moves, seeds / 10);
   EXPECT_GT(reached.needs, seeds / 10);
   EXPECT_GT(reached.jobs, seeds / 10);
+  EXPECT_GT(reached.group_disk, seeds / 10);
   // What groups do not promise, but nearly always do.
   EXPECT_LE(reached.missed_beats, reached.group_sleeps / 200 + 1);
   EXPECT_LE(reached.restless_groups, seeds / 100 + 1);

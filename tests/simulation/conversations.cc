@@ -177,7 +177,7 @@ SimAgent::DiskFate ClusterSimulation::FateOnDisk(HostId host, bool restore) {
   SimAgent::DiskFate fate;
   // Where nobody dies all calls are answered, so nobody may wait for a dump to the last.
   const Duration slow = deaths_ ? seconds(20)
-                                : std::min<Duration>(seconds(2), spec_.hosts[host].start_timeout / 2);
+                                : std::min<Duration>(seconds(2), StartTimeouts(host).first / 2);
   fate.takes = world_.Delay();
   const bool may_fail = deaths_ || !restore;
   if (world_.Chance(5) && may_fail) fate.takes = world_.UpTo(slow);
@@ -190,7 +190,13 @@ SimAgent::DiskFate ClusterSimulation::FateOnDisk(HostId host, bool restore) {
 void ClusterSimulation::OnCheckpointed(SimAgent& agent) {
   Trace(agent, " is on disk");
   ++reached_.checkpoints;
-  memories_[agent.host()] = {agent.memory().life, agent.memory().snapshot, /*used=*/false};
+  memories_[agent.host()] = {agent.memory(), /*used=*/false};
+}
+
+SimAgent::Memory ClusterSimulation::MemoryOnDisk(HostId host, Node life, uint32_t snapshot) {
+  const SimAgent::Memory& newest = memories_[host].memory;
+  if (newest.life == life && newest.snapshot == snapshot) return newest;
+  return {.life = life, .snapshot = snapshot};
 }
 
 void ClusterSimulation::OnMemory(SimAgent& agent, const SimAgent::Memory& memory) {
@@ -198,12 +204,13 @@ void ClusterSimulation::OnMemory(SimAgent& agent, const SimAgent::Memory& memory
   NewestMemory& newest = memories_[agent.host()];
   if (memory.snapshot > 0) {
     Trace(agent, " is restored");
-    if (newest.used || newest.life != memory.life || newest.snapshot != memory.snapshot)
+    if (newest.used || newest.memory.life != memory.life ||
+        newest.memory.snapshot != memory.snapshot)
       Fail(absl::StrCat(agent.Text(), " has an old memory, or one that was used"));
-  } else if (newest.life != 0 && calm_ && GoesToDisk(agent.host())) {
+  } else if (newest.memory.life != 0 && calm_ && GoesToDisk(agent.host())) {
     Fail(absl::StrCat("what was in the memory of h", agent.host(), " is lost"));
   }
-  newest = {memory.life, memory.snapshot, /*used=*/true};
+  newest = {memory, /*used=*/true};
 }
 
 }  // namespace im::simulation

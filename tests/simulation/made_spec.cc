@@ -57,13 +57,14 @@ void ClusterSimulation::MakeSpec() {
     }
     spec_.groups.push_back(std::move(group));
   }
+  const bool group_to_disk = disk_ && world_.Chance(50);
   for (size_t i = 0; disk_ && i < hosts; ++i) {
     HostSpec& host = spec_.hosts[i];
     // Who comes after one that goes to disk waits for it.
     if (calm_) host.start_timeout = seconds(10);
-    if (host.group.empty() && world_.Chance(60))
+    if (host.group.empty() ? world_.Chance(60) : group_to_disk)
       host.on_release = orchestrator::OnRelease::kCheckpoint;
-    if (world_.Chance(40)) host.max_lifetime = host.idle.after + seconds(1) + world_.UpTo(seconds(30));
+    if (host.group.empty() && world_.Chance(40)) host.max_lifetime = host.idle.after + seconds(1) + world_.UpTo(seconds(30));
   }
   if (disk_) {
     limits_.timer_on_disk_min = world_.UpTo(seconds(3));

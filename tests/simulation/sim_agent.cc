@@ -24,6 +24,21 @@ IpAddress FromBytes(const std::string& bytes) {
   return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
 }
 
+struct BeatMessage {
+  IpAddress from;
+  bool answer;
+  SimAgent::Fellow fellow;
+};
+
+// nullopt: it is something else.
+std::optional<BeatMessage> ParseBeat(const std::vector<uint8_t>& bytes) {
+  const std::optional<IpView> view = ParseIp(bytes);
+  if (!view->is_udp() || view->destination_port != kBeatPort) return std::nullopt;
+  uint32_t words[4];
+  memcpy(words, bytes.data() + view->payload_offset, sizeof(words));
+  return BeatMessage{view->source, words[0] != 0, {words[1], words[2], words[3]}};
+}
+
 agent::IdleDetector::Policy PolicyOf(const proto::IdlePolicy& idle) {
   agent::IdleDetector::Policy policy;
   policy.after = std::chrono::milliseconds(idle.after_ms());
@@ -102,6 +117,7 @@ void SimAgent::RunProgram() {
   }
   Publish();
   After(Duration(0), &SimAgent::JoinControl);
+  if (checkpointing_ && checkpointing_->restore() && group_) HoldRestored();
   if (behaviour_.beats) Beat();
   if (behaviour_.works > Duration(0)) After(behaviour_.works, &SimAgent::OnWorkDone);
 }
@@ -120,38 +136,64 @@ void SimAgent::OnWorkDone() {
 }
 
 void SimAgent::ExitProgram(int exit_code) {
-  if (dumping_) return;
+  if (held()) return;
   End(proto::ExitReport::EXITED, exit_code, "");
 }
 
 void SimAgent::ReadAll() {
-  for (const std::vector<uint8_t>& bytes : std::exchange(kernel_, {}))
-    delegate_.OnProgramGets(*this, bytes);
-  for (auto& [from, packets] : unread_) packets = 0;
-  for (auto& [from, beats] : beats_unread_)
-    for (; beats > 0; --beats) {
-      std::vector<uint8_t> answer(1 + sizeof(node_), 0);
-      memcpy(answer.data() + 1, &node_, sizeof(node_));
-      Send(BuildUdp({address_, kBeatPort}, {from, kBeatPort}, answer));
+  for (const std::vector<uint8_t>& bytes : std::exchange(kernel_, {})) {
+    const std::optional<BeatMessage> beat = ParseBeat(bytes);
+    if (!beat) {
+      delegate_.OnProgramGets(*this, bytes);
+    } else if (!beat->answer) {
+      SendBeat(beat->from, /*answer=*/true);
     }
+  }
+}
+
+// ---- beats ----
+
+void SimAgent::SendBeat(const IpAddress& fellow, bool answer) {
+  const uint32_t words[] = {answer, memory_.life, node_, ++memory_.beats};
+  Send(BuildUdp({address_, kBeatPort}, {fellow, kBeatPort},
+                {reinterpret_cast<const uint8_t*>(words), sizeof(words)}));
+}
+
+void SimAgent::ToKernel(std::vector<uint8_t> bytes) {
+  const std::optional<BeatMessage> beat = ParseBeat(bytes);
+  kernel_.push_back(std::move(bytes));
+  if (!beat) return;
+  Fellow& fellow = memory_.fellows[beat->from];
+  if (beat->fellow.node < fellow.node) return;  // it is late
+  const bool goes_on = beat->fellow.life == fellow.life;
+  if (goes_on && beat->fellow.node > fellow.node && beat->fellow.number <= fellow.number)
+    delegate_.OnOldBeat(*this, beat->from);
+  const uint32_t before = goes_on ? fellow.number : 0;
+  fellow = beat->fellow;
+  fellow.number = std::max(fellow.number, before);
+}
+
+bool SimAgent::HasUnreadBeat(const IpAddress& fellow) const {
+  const Node life = memory_.fellows.at(fellow).life;
+  return std::any_of(kernel_.begin(), kernel_.end(), [&](const std::vector<uint8_t>& bytes) {
+    const std::optional<BeatMessage> beat = ParseBeat(bytes);
+    return beat && beat->from == fellow && beat->fellow.life == life;
+  });
 }
 
 void SimAgent::Beat() {
   if (stopping_ || ended_) return;
   if (!paused_)
-    for (const IpAddress& fellow : behaviour_.leads) {
-      std::vector<uint8_t> beat(1 + sizeof(node_), 1);
-      memcpy(beat.data() + 1, &node_, sizeof(node_));
-      Send(BuildUdp({address_, kBeatPort}, {fellow, kBeatPort}, beat));
-    }
+    for (const IpAddress& fellow : behaviour_.leads) SendBeat(fellow, /*answer=*/false);
   After(kBeat, &SimAgent::Beat);
 }
 
 void SimAgent::Stop() {
-  if (dumping_) {
+  if (dumping_ || disk_ == Disk::kDumping) {
     stop_after_dump_ = true;
     return;
   }
+  if (disk_ != Disk::kNotHeld && !ended_) LetLoose();
   if (std::exchange(stopping_, true) || ended_) return;
   StopPausing();
   kill_at_ = world_.Now() + stop_grace_;
@@ -178,7 +220,7 @@ void SimAgent::End(proto::ExitReport::Reason reason, int exit_code, const std::s
 // ---- pauses -----------------------------------------------------------------
 
 void SimAgent::Wake(const proto::WakeCause& cause) {
-  if (dumping_) {
+  if (held()) {
     if (!wake_when_loose_) wake_when_loose_ = cause;
     return;
   }
@@ -212,13 +254,13 @@ bool SimAgent::PauseNow() {
 }
 
 void SimAgent::Thaw(const proto::WakeCause& cause, bool used) {
-  if (!paused_) return;
+  if (!paused_ || disk_ != Disk::kNotHeld) return;
   const Instant now = world_.Now();
   const bool ordered = !control_.desired().group_pause_at_once();
+  if (!stopping_) delegate_.OnThaw(*this);
   if (group_ && ordered && !stopping_ && now - paused_at_ > kTimeout && delegate_.BeatsAreChecked())
-    for (const auto& [fellow, node] : fellow_node_)
-      if (unread_[fellow] == 0 && delegate_.FindAgent(node) != nullptr)
-        delegate_.OnMissedBeat(*this, fellow);
+    for (const auto& [address, fellow] : memory_.fellows)
+      if (!HasUnreadBeat(address)) delegate_.OnMissedBeat(*this, address, fellow.life);
   paused_ = false;
   cause_ = cause;
   ++thaws_;
@@ -262,7 +304,7 @@ Instant SimAgent::NextDeadline() const {
   if (ended_) return next;
   next = std::min(next, kill_at_);
   if (!gateway_seen_) next = std::min(next, give_up_at_);
-  if (!may_pause_ || dumping_) return next;
+  if (!may_pause_ || held()) return next;
   next = std::min(next, paused_ ? timer_at_ : detector_.NextDeadline());
   return group_ ? std::min(next, group_->NextDeadline()) : next;
 }
@@ -283,7 +325,7 @@ void SimAgent::OnTimer() {
   if (now >= kill_at_) End(proto::ExitReport::RELEASED, 137, "killed: did not stop in time");
   if (!gateway_seen_ && now >= give_up_at_)
     End(proto::ExitReport::TUNNEL_FAILED, 137, "the gateway did not answer");
-  if (!may_pause_ || dumping_) return;
+  if (!may_pause_ || held()) return;
   if (group_) group_->OnTimer(now);
   if (paused_) {
     if (now < timer_at_) return;
@@ -315,6 +357,7 @@ proto::InstanceStatus SimAgent::MakeStatus() const {
                                       : proto::InstanceStatus::RUNNING);
   *status.mutable_wake_cause() = cause_;
   status.set_not_checkpointed(not_checkpointed_);
+  status.set_disk(DescribeDisk());
   if (!ready_) status.set_not_ready("it is tested");
   status.set_thaws(thaws_);
   status.set_agent_pid(node_);
@@ -365,9 +408,13 @@ void SimAgent::OnDesired(const proto::DesiredState& desired) {
     group_->OnAsked(desired.group_pause_forced(), desired.group_pause_at_once(), world_.Now());
   if (desired.goal() == proto::DesiredState::RELEASE) {
     Stop();
-  } else if (desired.goal() == proto::DesiredState::RELEASE_IF_IDLE && desired.move()) {
+  } else if (desired.goal() == proto::DesiredState::RUN) {
+    OnCalledOff();
+  } else if (desired.disk_step() > proto::DesiredState::HOLD) {
+    OnDiskStep(desired);
+  } else if (desired.move()) {
     BeginMove();
-  } else if (desired.goal() == proto::DesiredState::RELEASE_IF_IDLE) {
+  } else {
     // Packets may be in the socket behind this message.
     world_.After(Duration(0), [&d = delegate_, node = node_, thaws = thaws_] {
       if (SimAgent* self = d.FindAgent(node)) self->DecideReleaseIfIdle(thaws);
@@ -378,11 +425,13 @@ void SimAgent::OnDesired(const proto::DesiredState& desired) {
 }
 
 void SimAgent::DecideReleaseIfIdle(uint64_t thaws_before) {
-  if (ended_ || stopping_ || dumping_ ||
+  if (ended_ || stopping_ || held() ||
       control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
   if (paused_ && !(group_ && group_->waking()) && thaws_ == thaws_before) {
     released_as_idle_ = true;
+    if (checkpointing_ && control_.desired().disk_step() == proto::DesiredState::HOLD)
+      return HoldForGroup();
     return checkpointing_ && control_.desired().to_disk() ? BeginCheckpoint() : Stop();
   }
   refused_release_ = true;

@@ -54,10 +54,16 @@ class SimAgent final : public agent::ControlClient::Delegate,
   struct Connection {
     uint32_t receive_next = 0, send_next = 0;
   };
+  struct Fellow {
+    Node life = 0, node = 0;  // who beats: since when it lives, and where it is now
+    uint32_t number = 0;      // of its newest beat
+  };
   struct Memory {
     Node life = 0;          // who began it
     uint32_t snapshot = 0;  // how often it went to disk
     std::map<Endpoint, Connection> connections;  // by their peers
+    uint32_t beats = 0;     // that it has sent, answers too
+    std::map<IpAddress, Fellow> fellows;
   };
 
   class Delegate {
@@ -76,10 +82,17 @@ class SimAgent final : public agent::ControlClient::Delegate,
     virtual void OnProgramGets(SimAgent& agent, const std::vector<uint8_t>& bytes) = 0;
     virtual void OnLost(SimAgent& agent, const std::vector<uint8_t>& bytes, bool idle) = 0;
     virtual void OnExit(SimAgent& agent, const proto::ExitReport& report) = 0;  // destroys it
-    virtual void OnMissedBeat(SimAgent& agent, const IpAddress& fellow) = 0;
+    // Nothing of that life came while it slept.
+    virtual void OnMissedBeat(SimAgent& agent, const IpAddress& fellow, Node life) = 0;
+    // A life goes on with less than it had said already.
+    virtual void OnOldBeat(SimAgent& agent, const IpAddress& fellow) = 0;
+    virtual void OnThaw(SimAgent& agent) = 0;  // is about to
     virtual bool BeatsAreChecked() = 0;
     virtual DiskFate FateOnDisk(orchestrator::HostId host, bool restore) = 0;
+    virtual bool CommitFails() = 0;
     virtual void OnCheckpointed(SimAgent& agent) = 0;
+    // As it was when it went to disk.
+    virtual Memory MemoryOnDisk(orchestrator::HostId host, Node life, uint32_t snapshot) = 0;
     // Its program begins; snapshot 0: with nothing in its memory.
     virtual void OnMemory(SimAgent& agent, const Memory& memory) = 0;
   };
@@ -109,6 +122,13 @@ class SimAgent final : public agent::ControlClient::Delegate,
   bool up() const { return program_ && !stopping_; }
   bool paused() const { return paused_; }
   bool stopping() const { return stopping_; }
+  // Frozen whatever comes: on its way to disk, or just restored.
+  bool held() const { return dumping_ || disk_ != Disk::kNotHeld; }
+  // On the way between its instances.
+  bool between() const {
+    return (checkpointing_ && checkpointing_->restore() && !program_) || disk_ == Disk::kDumping ||
+           disk_ == Disk::kDumped;
+  }
   Memory& memory() { return memory_; }
   std::string Text() const;
 
@@ -142,6 +162,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   void OnGroupChange() override { Publish(); }
 
  private:
+  enum class Disk { kNotHeld, kHeld, kRestored, kDumping, kDumped };
   struct Peer {
     tunnel::PublicKey key;
     bool up = false;
@@ -170,16 +191,32 @@ class SimAgent final : public agent::ControlClient::Delegate,
   proto::InstanceStatus MakeStatus() const;
   void ReadAll();
   void Beat();
+  void SendBeat(const IpAddress& fellow, bool answer);
+  void ToKernel(std::vector<uint8_t> bytes);
+  bool HasUnreadBeat(const IpAddress& fellow) const;
   // sim_agent_disk.cc
   std::string CheckpointPath(const char* rest) const;
   void BeginCheckpoint();
+  void BeginDump();
   void BeginMove();
   void OnDumpEnded(const DiskFate& fate);
   void WriteCheckpoint();
+  void Discard();
+  void NotCheckpointed();
   void LetGo();
   void ReadCheckpoint();
   void BeginRestoreIfReady();
   void OnRestoreEnded(const DiskFate& fate);
+  // sim_agent_group_disk.cc
+  void HoldForGroup();
+  void OnDiskStep(const proto::DesiredState& desired);
+  void OnGroupDumpEnded(bool failed);
+  void CommitWithGroup();
+  void OnCalledOff();
+  void LetLoose();
+  void PutGroupIn(proto::CheckpointManifest& manifest) const;
+  void HoldRestored();
+  proto::InstanceStatus::Disk DescribeDisk() const;
   // Runs `what` later, if this one lives then.
   void After(Duration delay, void (SimAgent::*what)());
 
@@ -218,6 +255,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   // To disk, and back.
   std::optional<proto::Checkpointing> checkpointing_;
   bool dumping_ = false, stop_after_dump_ = false, moving_ = false;
+  Disk disk_ = Disk::kNotHeld;  // of a member of a group
   bool ready_to_restore_ = false, restore_begun_ = false;
   bool keeps_ = false;  // what comes
   std::vector<std::vector<uint8_t>> kept_;
@@ -226,10 +264,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   proto::CheckpointManifest manifest_;
   // Of a frozen program: what its kernel keeps.
   std::vector<std::vector<uint8_t>> kernel_;
-  // Of a group: since the pause.
   Instant paused_at_;
-  std::map<IpAddress, int> unread_, beats_unread_;
-  std::map<IpAddress, uint32_t> fellow_node_;
 };
 
 }  // namespace im::simulation

@@ -40,11 +40,15 @@ std::string SimAgent::CheckpointPath(const char* rest) const {
 // ---- to disk ----
 
 void SimAgent::BeginCheckpoint() {
-  const DiskFate fate = delegate_.FateOnDisk(host_, /*restore=*/false);
-  fs::remove_all(CheckpointPath(".new"));
-  fs::create_directory(CheckpointPath(".new"));
   dumping_ = keeps_ = true;
   Publish();
+  BeginDump();
+}
+
+void SimAgent::BeginDump() {
+  const DiskFate fate = delegate_.FateOnDisk(host_, /*restore=*/false);
+  Discard();
+  fs::create_directory(CheckpointPath(".new"));
   world_.After(fate.takes, [&d = delegate_, node = node_, fate] {
     if (SimAgent* self = d.FindAgent(node)) self->OnDumpEnded(fate);
   });
@@ -68,18 +72,25 @@ void SimAgent::OnDumpEnded(const DiskFate& fate) {
   dumping_ = false;
   // CRIU was killed. What it has written is left.
   if (fate.lost) return End(proto::ExitReport::EXITED, 137, "lost while it was going to disk");
+  if (disk_ != Disk::kNotHeld) return OnGroupDumpEnded(fate.fails);
   if (!fate.fails) {
     WriteCheckpoint();
     return End(proto::ExitReport::CHECKPOINTED, 0, "");
   }
-  fs::remove_all(CheckpointPath(".new"));
   released_as_idle_ = false;
-  not_checkpointed_ = "CRIU: something is not supported";
-  Publish();
+  NotCheckpointed();
   LetGo();
   if (std::exchange(moving_, false)) wake_when_loose_.emplace();
   if (wake_when_loose_) Wake(*std::exchange(wake_when_loose_, std::nullopt));
   if (std::exchange(stop_after_dump_, false)) Stop();
+}
+
+void SimAgent::Discard() { fs::remove_all(CheckpointPath(".new")); }
+
+void SimAgent::NotCheckpointed() {
+  Discard();
+  not_checkpointed_ = "CRIU: something is not supported";
+  Publish();
 }
 
 void SimAgent::WriteCheckpoint() {
@@ -96,8 +107,9 @@ void SimAgent::WriteCheckpoint() {
   manifest.set_restore_at_once(moving_);
   manifest.set_root_pid(memory_.life);
   manifest.set_pid_max(memory_.snapshot);
+  if (group_) PutGroupIn(manifest);
   for (const std::vector<uint8_t>& packet : std::exchange(kept_, {}))
-    manifest.add_packets()->set_packet(packet.data(), packet.size());
+    if (!group_) manifest.add_packets()->set_packet(packet.data(), packet.size());
   for (const auto& [peer, connection] : memory_.connections) {
     proto::KeptConnection& kept = *manifest.add_connections();
     const auto bytes = peer.address.bytes();
@@ -120,7 +132,7 @@ void SimAgent::WriteCheckpoint() {
 // What came meanwhile, in order.
 void SimAgent::LetGo() {
   keeps_ = false;
-  for (std::vector<uint8_t>& packet : std::exchange(kept_, {})) kernel_.push_back(std::move(packet));
+  for (std::vector<uint8_t>& packet : std::exchange(kept_, {})) ToKernel(std::move(packet));
   if (!paused_) ReadAll();
 }
 
@@ -137,8 +149,9 @@ void SimAgent::BeginRestoreIfReady() {
   if (!ready_to_restore_ || !gateway_seen_ || ended_ || stopping_ ||
       std::exchange(restore_begun_, true))
     return;
-  for (const proto::KeptPacket& kept : manifest_.packets())
-    kept_.emplace_back(kept.packet().begin(), kept.packet().end());
+  for (const auto* packets : {&manifest_.quiet_packets(), &manifest_.packets()})
+    for (const proto::KeptPacket& kept : *packets)
+      kept_.emplace_back(kept.packet().begin(), kept.packet().end());
   if (unlink(CheckpointPath("/manifest").c_str()) != 0)
     return End(proto::ExitReport::RESTORE_FAILED, 127, "the checkpoint is gone");
   const DiskFate fate = delegate_.FateOnDisk(host_, /*restore=*/true);
@@ -151,15 +164,13 @@ void SimAgent::OnRestoreEnded(const DiskFate& fate) {
   if (ended_) return;
   if (fate.fails || fate.lost)
     return End(proto::ExitReport::RESTORE_FAILED, 127, "CRIU: something is not supported");
-  memory_.life = manifest_.root_pid();
-  memory_.snapshot = manifest_.pid_max();
+  memory_ = delegate_.MemoryOnDisk(host_, manifest_.root_pid(), manifest_.pid_max());
   for (const proto::KeptConnection& kept : manifest_.connections()) {
     const IpAddress peer = IpAddress::FromBytes(
         {reinterpret_cast<const uint8_t*>(kept.peer().data()), kept.peer().size()});
     memory_.connections[{peer, static_cast<uint16_t>(kept.peer_port())}] = {
         kept.receive_next(), kept.send_next()};
   }
-  manifest_.Clear();
   delegate_.OnMemory(*this, memory_);
   if (stopping_) return;  // its stop signal waits for it
   RunProgram();

@@ -1,7 +1,6 @@
 // SimAgent: its tunnel, and what comes out of it.
 
 #include <algorithm>
-#include <cstring>
 #include <span>
 #include <utility>
 
@@ -164,17 +163,7 @@ void SimAgent::OnInside(const std::vector<uint8_t>& bytes) {
     kept_.push_back(bytes);
     return;
   }
-  if (view->is_udp() && view->destination_port == kBeatPort) {
-    const std::span<const uint8_t> payload = Payload(*view, bytes);
-    uint32_t sender = 0;
-    memcpy(&sender, payload.data() + 1, sizeof(sender));
-    if (fellow_node_[view->source] != sender) unread_[view->source] = beats_unread_[view->source] = 0;
-    fellow_node_[view->source] = sender;
-    ++unread_[view->source];
-    beats_unread_[view->source] += payload[0];
-  } else {
-    kernel_.push_back(bytes);
-  }
+  ToKernel(bytes);
   if (!paused_) ReadAll();
 }
 
