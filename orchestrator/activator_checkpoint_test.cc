@@ -427,17 +427,6 @@ TEST_F(ActivatorCheckpointTest, AMoveThatIsRefusedIsTriedAgain) {
   EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#1 move"));
 }
 
-TEST_F(ActivatorCheckpointTest, WhoFellAsleepSinceItRefusedAMoveIsPaused) {
-  const HostId db = Add("db", {.to_disk = true, .max_lifetime = hours(1)});
-  Bring(db, HostState::kRunning);
-  Advance(hours(1));
-  recorder.Take();
-  Report(db, State::kPaused);  // it has not heard of it yet
-  EXPECT_THAT(recorder.Take(), IsEmpty());
-  Report(db, State::kPaused, /*acknowledged=*/true);
-  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > running", "db running > paused"));
-}
-
 TEST_F(ActivatorCheckpointTest, AMoveWithoutAnAnswerIsCalledOff) {
   const HostId db = Add("db", {.stop_timeout = minutes(2), .to_disk = true, .max_lifetime = hours(1)});
   Bring(db, HostState::kRunning);

@@ -185,10 +185,8 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       if (GoesToDiskTogether(host) && OnDiskStep(host, report)) break;
       const bool asked =
           activation.goal == Goal::kReleaseIfIdle || activation.goal == Goal::kMove;
-      // A move begins as soon as it is heard of: whoever sleeps has refused, and fell asleep since.
-      const bool slept = activation.goal == Goal::kMove && report.state == State::kPaused;
       const bool refused = asked && (report.state == State::kReleaseRefused ||
-                                     report.state == State::kRunning || slept ||
+                                     report.state == State::kRunning ||
                                      !report.not_checkpointed.empty());
       const bool cancelled = activation.goal == Goal::kRun;
       if (!refused && !cancelled) break;

@@ -364,7 +364,6 @@ void Agent::OnPausedOrThawed() {
   attachment_->OnPausedOrThawed(pauser_->paused());
   if (pauser_->group() != nullptr && checkpointer_)
     data_path_->RememberUnread(pauser_->paused());
-  if (pauser_->paused()) refused_release_ = false;  // that was before
   refresh_at_ = pauser_->paused() ? kNever : loop_->now() + ControlClient::kRefresh;
   if (pauser_->paused() || pauser_->group() != nullptr) return Publish();
   PublishSoon();

@@ -202,7 +202,7 @@ class Agent final : public Sandbox::Delegate,
   bool stopping_ = false;
   bool killed_ = false;
   bool ended_ = false;
-  bool refused_release_ = false;
+  bool refused_release_ = false;  // until the orchestrator has answered
   std::string unhealthy_;         // why it is stopped, if that is it
   std::string not_checkpointed_;  // why, since the last request
   bool stop_after_dump_ = false;

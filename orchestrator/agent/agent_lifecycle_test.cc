@@ -189,6 +189,23 @@ TEST_F(AgentTest, APausedHostIsReleasedIfIdleAndARunningOneRefuses) {
   EXPECT_EQ(agent->Log(), "ready\ngoodbye\n") << "thawed to take its leave";
 }
 
+TEST_F(AgentTest, ARefusalStandsUntilItIsAnsweredThoughTheHostFallsAsleep) {
+  auto agent = MakeAgent(3, "tcp");
+  agent->request.mutable_idle()->set_mode(proto::IdlePolicy::QUIET);
+  agent->request.mutable_idle()->set_after_ms(1000);
+  agent->Start();
+  ASSERT_TRUE(agent->AwaitProgram());
+  proto::DesiredState desired;
+  desired.set_goal(proto::DesiredState::RELEASE_IF_IDLE);
+  agent->Desire(desired);
+  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::RELEASE_REFUSED));
+  ASSERT_TRUE(agent->Await([](const auto& s) { return s.busy().empty(); })) << "paused";
+  EXPECT_EQ(agent->status().state(), proto::InstanceStatus::RELEASE_REFUSED);
+  desired.set_goal(proto::DesiredState::RUN);
+  agent->Desire(desired);
+  EXPECT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+}
+
 TEST_F(AgentTest, APacketBehindTheQuestionRefusesTheRelease) {
   auto agent = MakeAgent(3, "tcp");
   agent->Start();

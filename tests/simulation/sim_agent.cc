@@ -242,7 +242,6 @@ bool SimAgent::PauseNow() {
   if (paused_) return true;
   if (!may_pause_) return false;
   paused_ = true;
-  refused_release_ = false;
   paused_at_ = world_.Now();
   timer_at_ = kNever;
   if (!group_ && world_.Chance(behaviour_.timer_percent))
