@@ -40,6 +40,7 @@ struct Activator::Activation {
   std::string not_ready;    // Starting, and heard from: why it is not up yet
   absl::flat_hash_set<IpAddress> called;  // Starting: whom it has sent something
   bool adopted = false;     // taken back from an earlier orchestrator
+  Instant started_at;       // if it was
   Instant wanted_since = kNever;  // Starting: when somebody first wanted it
 
   // Of a member of a group that goes to disk (activator_group_disk.cc).

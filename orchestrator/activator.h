@@ -202,8 +202,10 @@ class Activator {
   // An instance that was not started by this Activator, but is expected to
   // report: taken back after a restart of the orchestrator, or a guest's.
   // Preconditions: Imaginary; `incarnation` was used before (Adopt) or comes
-  // from here (Expect). The host is Starting until the first status.
-  void Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now);
+  // from here (Expect). The host is Starting until the first status. `age`: since it
+  // was started, which counts for max_lifetime.
+  void Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now,
+             Duration age = Duration(0));
   // A checkpoint that an earlier orchestrator left, `age` ago. `timer_in`: as of
   // End, from now on. Preconditions: Imaginary, no guest.
   void AdoptCheckpoint(HostId host, Duration age, std::optional<Duration> timer_in, Instant now);

@@ -427,6 +427,18 @@ TEST_F(ActivatorCheckpointTest, AMoveThatIsRefusedIsTriedAgain) {
   EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#1 move"));
 }
 
+TEST_F(ActivatorCheckpointTest, WhoIsTakenBackIsAsOldAsItWas) {
+  const HostId db = Add("db", {.to_disk = true, .max_lifetime = hours(1)});
+  activator->Adopt(db, 7, Cause(), now, minutes(50));
+  Advance(seconds(1));
+  Report(db, State::kRunning);
+  recorder.Take();
+  Advance(minutes(10) - seconds(2));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(seconds(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#7 move"));
+}
+
 TEST_F(ActivatorCheckpointTest, AMoveWithoutAnAnswerIsCalledOff) {
   const HostId db = Add("db", {.stop_timeout = minutes(2), .to_disk = true, .max_lifetime = hours(1)});
   Bring(db, HostState::kRunning);

@@ -19,11 +19,13 @@ bool Activator::stale(HostId host, uint64_t incarnation) {
 
 // ---- coming up --------------------------------------------------------------
 
-void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now) {
+void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now,
+                      Duration age) {
   Scope scope(*this, now);
   next_incarnation_ = std::max(next_incarnation_, incarnation + 1);
   AwaitInstance(host, incarnation, cause);
   Get(host).adopted = true;
+  Get(host).started_at = now - age;
   Settle(host);
 }
 
@@ -159,7 +161,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       activation.up_since = now;
       if (const auto lifetime = table_.policy(host).max_lifetime;
           lifetime && !table_[host].guest && !GoesToDiskTogether(host))
-        activation.move_at = now + *lifetime;
+        activation.move_at = (activation.adopted ? activation.started_at : now) + *lifetime;
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
       if (report.state == State::kPaused) BecomePaused(host, report);
       break;

@@ -1,5 +1,6 @@
 // What is saved, and how instances are taken back.
 
+#include <algorithm>
 #include <fstream>
 #include <utility>
 
@@ -24,6 +25,12 @@ std::optional<Endpoint> NotedEndpoint(const std::string& directory, uint64_t inc
   std::string text;
   file >> its >> text;
   return its == incarnation ? Endpoint::Parse(text) : std::nullopt;
+}
+
+// The wall clock may have jumped.
+Duration AgeOf(const proto::SavedInstance& saved, int64_t unix_nanos) {
+  if (saved.started_unix_nanos() <= 0) return Duration(0);
+  return Duration(std::max<int64_t>(unix_nanos - saved.started_unix_nanos(), 0));
 }
 
 }  // namespace
@@ -89,7 +96,8 @@ void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {
     return KillStray(saved);
   }
   const Cause cause = FromProto(saved.cause());
-  activator_.Adopt(host, saved.incarnation(), cause, now());
+  activator_.Adopt(host, saved.incarnation(), cause, now(),
+                   AgeOf(saved, loop_.clock().UnixNanos()));
   Instance& instance = AddInstance(host, saved.incarnation(), *key, cause, /*adopted=*/true);
   instance.started_unix_nanos = saved.started_unix_nanos();
   instance.handle = {saved.agent_pid(), saved.agent_start_ticks()};
