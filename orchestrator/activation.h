@@ -32,7 +32,9 @@ struct Activator::Activation {
   uint32_t kills = 0;
   uint64_t thaws = 0;       // reported by this instance
   Instant up_since;
-  Instant move_at = kNever; // Running, Paused: max_lifetime is over
+  Instant ends_at = kNever; // of one that is or was up: max_lifetime is over
+  bool connected = false;   // Paused: and has open connections, as far as was asked
+  bool renews = false;      // Releasing for max_lifetime, to be started again at once
   bool kept = false;        // Paused, due for release, but a leader is up
   std::optional<Instant> timer_at;  // Paused: when it thaws by itself; Checkpointed: is to run
   bool unasked = false;     // Releasing, because it ends by itself

@@ -1,8 +1,9 @@
 // Wakes: packets, requests, the start queue, and what time brings.
 // activator_instance.cc: what happens to instances; activator_release.cc: their
 // release; activator_group.cc: who is started and released with others; activator_group_disk.cc:
-// groups that go to disk; activator_needs.cc: who is started after others; activator_state.cc:
-// records, deadlines, and what delegates are told.
+// groups that go to disk; activator_needs.cc: who is started after others; activator_lifetime.cc:
+// who is replaced when it is old; activator_state.cc: records, deadlines, and what delegates
+// are told.
 
 #include "orchestrator/activator.h"
 

@@ -20,7 +20,7 @@
 //                           for release itself, or the program waits for a
 //                           timer, which would be lost (on disk it is not, but a
 //                           near one is waited for)
-//   Running, Paused         max_lifetime: moved (activator_checkpoint.cc)
+//   Running, Paused         max_lifetime: moved, or renewed (activator_lifetime.cc)
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //   Checkpointed            a timer of its program: restored; the end of
@@ -227,6 +227,8 @@ class Activator {
     bool suspended = false;  // kPaused: because it was told to
     Duration thaw{0};     // packet seen to thawed
     uint64_t thaws = 0;   // so far
+    // kPaused, of a host that may be renewed: established ones.
+    uint32_t connections = 0;
     // kPaused: in that time it thaws by itself, for a timer of its program.
     std::optional<Duration> timer_in;
     // kPaused: for so long already, but for moments that were no use.
@@ -294,6 +296,7 @@ class Activator {
     std::optional<HostId> awaits;  // on its way to disk or back: a member that is not as far
     std::string not_ready;                 // Starting: why it is not up yet
     std::string needs;                     // not empty: what it needs of another host
+    std::optional<Instant> ends_at;        // Running, Paused: max_lifetime is over
   };
   Outlook outlook(HostId host, Instant now) const;
   const HeldPackets& held() const { return held_; }
@@ -349,7 +352,6 @@ class Activator {
   void OnRestoreFailed(HostId host, const End& end);
   void ForgetCheckpoint(HostId host, absl::string_view reason);
   void OnCheckpointDeadline(HostId host);
-  void OnLifetimeOver(HostId host);
   Goal EndOfStart(HostId host);
   void BeginRelease(HostId host, Goal goal, absl::string_view reason, bool error);
   void SetGoal(HostId host, Goal goal, const Cause& cause);
@@ -359,6 +361,12 @@ class Activator {
   std::optional<HostId> LeaderUp(HostId host) const;
   std::optional<HostId> FellowUp(HostId host) const;
   void LookAgainAtFellows(HostId host);
+
+  // activator_lifetime.cc
+  void BeginLifetime(HostId host);
+  Instant LifetimeDeadline(HostId host, const Activation& activation) const;
+  void OnLifetimeOver(HostId host);
+  bool StartRenewed(HostId host);
 
   // activator_group_disk.cc
   bool GoesToDiskTogether(HostId host) const;

@@ -83,20 +83,6 @@ void Activator::ForgetCheckpoint(HostId host, absl::string_view reason) {
   WantAgain(host);
 }
 
-void Activator::OnLifetimeOver(HostId host) {
-  const HostState state = table_[host].state;
-  Activation& activation = Get(host);
-  if ((state != HostState::kRunning && state != HostState::kPaused) || activation.move_at > now_)
-    return;
-  const HostPolicy& policy = table_.policy(host);
-  activation.move_at = now_ + limits_.move_retry;
-  // Who sleeps need not come back before it is wanted.
-  const bool sleeps = state == HostState::kPaused && policy.release_after &&
-                      !policy.always_running && !LeaderUp(host);
-  BeginRelease(host, sleeps ? Goal::kReleaseIfIdle : Goal::kMove,
-               absl::StrCat("max_lifetime of ", DurationText(*policy.max_lifetime)), false);
-}
-
 void Activator::OnCheckpointDeadline(HostId host) {
   if (table_[host].state != HostState::kCheckpointed) return;
   Activation& activation = Get(host);

@@ -55,7 +55,8 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.not_ready.clear();
   activation.called.clear();
   activation.wanted_since = kNever;
-  activation.move_at = kNever;
+  activation.renews = false;
+  activation.ends_at = kNever;
   activation.timer_at.reset();
   activation.expires_at = kNever;
   activation.stage_deadline = now_ + table_.policy(host).start_timeout;
@@ -86,7 +87,7 @@ void Activator::BecomeUp(HostId host, const Cause& cause, absl::string_view reas
   activation.ready = activation.rising = activation.outsiders = false;
   activation.wanted = false;
   activation.want_until = kNever;
-  activation.kept = false;
+  activation.kept = activation.renews = false;
   activation.called.clear();
   activation.stage_deadline = kNever;
   Move(host, HostState::kRunning, cause, reason, error, duration);
@@ -102,6 +103,7 @@ void Activator::BecomePaused(HostId host, const Report& report) {
   Activation& activation = Get(host);
   activation.timer_at.reset();
   if (report.timer_in) activation.timer_at = now_ + *report.timer_in;
+  activation.connected = report.connections > 0;
   const bool timer_allows =
       !report.timer_in ||
       (policy.to_disk && policy.release_after &&
@@ -159,9 +161,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
         break;
       }
       activation.up_since = now;
-      if (const auto lifetime = table_.policy(host).max_lifetime;
-          lifetime && !table_[host].guest && !GoesToDiskTogether(host))
-        activation.move_at = (activation.adopted ? activation.started_at : now) + *lifetime;
+      BeginLifetime(host);
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
       if (report.state == State::kPaused) BecomePaused(host, report);
       break;
@@ -258,7 +258,9 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
       const bool lost = table_.policy(host).to_disk && end.kind == End::Kind::kFailed;
       Move(host, HostState::kImaginary, Cause(), end.message, lost);
     }
-    if (activation.wanted) {
+    if (StartRenewed(host)) {
+      // What is held waits for it.
+    } else if (activation.wanted) {
       TryStart(host);
     } else if (on_disk && GoesToDiskTogether(host) && !activation.outsiders &&
                !end.restore_at_once) {

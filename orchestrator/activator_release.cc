@@ -163,7 +163,9 @@ std::optional<HostId> Activator::LeaderUp(HostId host) const {
       return leader;
     // It will be back at once.
     const auto it = activations_.find(leader);
-    if (state == HostState::kReleasing && it->second->goal == Goal::kMove) return leader;
+    if (state == HostState::kReleasing &&
+        (it->second->goal == Goal::kMove || it->second->renews))
+      return leader;
   }
   return std::nullopt;
 }

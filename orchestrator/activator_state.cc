@@ -27,8 +27,7 @@ void Activator::Settle(HostId host) {
     deadline = std::min(deadline, activation.timer_at.value_or(kNever));
     if (!activation.wanted) deadline = std::min(deadline, activation.expires_at);
   }
-  if (table_[host].state == HostState::kRunning || table_[host].state == HostState::kPaused)
-    deadline = std::min(deadline, activation.move_at);
+  deadline = std::min(deadline, LifetimeDeadline(host, activation));
   if (nothing_left) deadline = kNever;
   if (deadline != activation.deadline) {
     if (activation.deadline != kNever) deadlines_.erase({activation.deadline, host});
@@ -134,6 +133,8 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
     if (activation.stage_deadline != kNever) outlook.release_at = activation.stage_deadline;
   }
   outlook.awaits = FellowAwaited(host);
+  if (table_[host].state == HostState::kRunning || table_[host].state == HostState::kPaused)
+    if (activation.ends_at != kNever) outlook.ends_at = activation.ends_at;
   return outlook;
 }
 

@@ -83,6 +83,7 @@ Activator::Report ReportOf(const proto::InstanceStatus& status) {
   report.thaws = status.thaws();
   if (report.state == Activator::Report::State::kPaused && status.timer_in_ms() > 0)
     report.timer_in = std::chrono::milliseconds(std::min(status.timer_in_ms(), kTimerMsMax));
+  report.connections = status.connections();
   report.paused_for = std::chrono::milliseconds(std::min(status.paused_for_ms(), kTimerMsMax));
   report.not_checkpointed = status.not_checkpointed();
   report.not_ready = status.not_ready();

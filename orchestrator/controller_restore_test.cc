@@ -65,5 +65,20 @@ TEST_F(ControllerRestoreTest, what_was_noted_of_an_earlier_instance_does_not_cou
   EXPECT_EQ(cluster_.starts, 2);
 }
 
+TEST(ControllerRestoreAgeTest, an_instance_is_as_old_as_it_was) {
+  VirtualCluster cluster(
+      "name: test\nnetwork: {cidr: 10.77.0.0/16}\n"
+      "hosts: {a: {command: [a], max_lifetime: 60s}}\n");
+  const auto runs = [&] { return cluster.StateOf("a") == HostState::kRunning; };
+  ASSERT_TRUE(cluster.Wake("a").ok());
+  ASSERT_TRUE(cluster.RunUntil(runs));
+  cluster.RunFor(seconds(40));
+  cluster.KillImd();
+  cluster.StartImd();
+  ASSERT_TRUE(cluster.RunUntil(runs, seconds(7)));
+  EXPECT_EQ(cluster.starts, 1);
+  EXPECT_TRUE(cluster.RunUntil([&] { return cluster.starts == 2; }, seconds(21)));
+}
+
 }  // namespace
 }  // namespace im::orchestrator

@@ -38,7 +38,7 @@ HostPolicy PolicyOf(const HostSpec& host) {
   policy.always_running = host.min_running;
   policy.to_disk = host.on_release == OnRelease::kCheckpoint;
   if (policy.to_disk) policy.stop_timeout += kDumpMax;
-  if (policy.to_disk) policy.max_lifetime = host.max_lifetime;
+  policy.max_lifetime = host.max_lifetime;
   return policy;
 }
 

@@ -137,6 +137,11 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
     reasons.push_back(absl::StrCat("paused; released in ",
                                    DurationText(std::max(*outlook.release_at - now, Duration(0)))));
   }
+  if (outlook.ends_at) {
+    reasons.push_back(
+        absl::StrCat("max_lifetime: replaced by a fresh instance in ",
+                     DurationText(std::max(*outlook.ends_at - now, Duration(0))), " at the latest"));
+  }
   if (outlook.awaits) {
     const HostTable::Host& fellow = hosts[*outlook.awaits];
     reasons.push_back(absl::StrCat("group: waits for ", fellow.name, ", which is ",

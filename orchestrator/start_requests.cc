@@ -73,6 +73,9 @@ absl::StatusOr<proto::StartRequest> StartRequests::ForHost(const HostSpec& host,
   FillGroup(host, request);
   FillCheckpointing(host, request);
   request.set_log_path(LogPathOf(host.name));
+  // To be renewed in a moment without any (activator_lifetime.cc).
+  request.mutable_idle()->set_tell_connections(host.max_lifetime.has_value() &&
+                                               host.on_release == OnRelease::kTerminate);
   return request;
 }
 

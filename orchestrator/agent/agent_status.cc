@@ -18,6 +18,8 @@ proto::InstanceStatus Agent::MakeStatus() const {
   } else if (refused_release_) {
     status.set_state(proto::InstanceStatus::RELEASE_REFUSED);
   }
+  if (pauser_->paused() && request_.idle().tell_connections())
+    status.set_connections(static_cast<uint32_t>(attachment_->CountConnections()));
   status.set_not_checkpointed(not_checkpointed_);
   status.set_disk(DescribeDisk());
   status.set_not_ready(readiness_.Reason());

@@ -149,14 +149,11 @@ void CheckLifetime(const HostDraft& draft, const std::vector<GroupSpec>& groups,
                    DiagnosticSink& sink) {
   const HostSpec& host = draft.spec;
   if (!host.max_lifetime) return;
-  const auto not_honoured = [&](const char* where, const char* hint) {
+  if (IsSuspendedTogether(draft, groups)) {
     sink.Warning(draft.max_lifetime_at,
-                 absl::StrCat("host ", host.name, ": max_lifetime is not honoured ", where), hint);
-  };
-  if (host.on_release != OnRelease::kCheckpoint) {
-    not_honoured("with on_release: terminate", "it needs on_release: checkpoint");
-  } else if (IsSuspendedTogether(draft, groups)) {
-    not_honoured("in a group with suspend: together", "its members go to disk only together");
+                 absl::StrCat("host ", host.name,
+                              ": max_lifetime is not honoured in a group with suspend: together"),
+                 "its members are stopped, and go to disk, only together");
   } else if (host.idle.mode != IdleMode::kNever && *host.max_lifetime <= host.idle.after) {
     sink.Error(draft.max_lifetime_at,
                absl::StrCat("host ", host.name, ": max_lifetime must be longer than idle.after"),

@@ -232,5 +232,39 @@ class Idle(ClusterTest):
         self.assertEqual(c.state("server"), "running")
 
 
+class Lifetime(ClusterTest):
+    def test_an_old_instance_is_replaced_and_no_caller_refused(self):
+        """One host is always in use, the other sleeps and is to stay."""
+        spec = SERVER.replace("idle: {after: 10m, release_after: 10m}",
+                              "idle: {after: 1s, release_after: never}\n  max_lifetime: 10s")
+        c = self.cluster(spec).up()
+        drive = c.drive()
+        c.im("wake", "other")
+        cut = 0
+        slowest_us = 0
+
+        def ask_until_the_third():
+            nonlocal cut, slowest_us
+            for _ in range(20):
+                answer = drive("connect 1 server 7000")
+                self.assertTrue(answer["ok"], answer)
+                slowest_us = max(slowest_us, answer["us"])
+                # Its instance may just have been told to stop.
+                cut += not drive("ping 1 10")["ok"]
+                drive("close 1")
+            return int(c.ps()["server"]["starts"]) >= 3
+
+        wait_until(ask_until_the_third, "two lives are over")
+        self.assertLessEqual(cut, 2)
+        self.assertLess(slowest_us, 2_900_000 * SLOW_FACTOR)
+        self.assertIn("max_lifetime: replaced by a fresh instance in", c.im("why", "server").stdout)
+        wait_until(lambda: int(c.ps()["other"]["starts"]) >= 2, "who sleeps is started again")
+        texts = {(e["host"], e["text"]) for e in c.events() if e.get("to") == "releasing"}
+        self.assertTrue(any(h == "server" and t.endswith("max_lifetime of 10s") for h, t in texts), texts)
+        self.assertTrue(any(h == "other" and t.endswith("max_lifetime of 10s is nearly over")
+                            for h, t in texts), texts)
+        self.assertFalse([e for e in c.events() if "refuse" in e["text"]])
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -6,6 +6,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "orchestrator/host_setup.h"
 #include "tests/simulation/cluster_simulation.h"
 
 namespace im::simulation {
@@ -163,6 +164,7 @@ void ClusterSimulation::Check() {
   if (next_bound_ < world_.Now()) CheckBounds();
   CheckGroups();
   if (controller_ == nullptr) return;
+  CheckLifetimes();
   const Activator& activator = controller_->activator();
   if (activator.starting() > limits_.starting_max) Fail("more starts than the cap");
   const size_t packets = activator.held().packets();
@@ -229,6 +231,25 @@ void ClusterSimulation::CheckNeeds(const orchestrator::Transition& t) {
   }
 }
 
+bool ClusterSimulation::IsRenewed(HostId host) const {
+  const orchestrator::HostSpec& spec = spec_.hosts[host];
+  return spec.max_lifetime && spec.group.empty() &&
+         spec.on_release == orchestrator::OnRelease::kTerminate;
+}
+
+void ClusterSimulation::CheckLifetimes() {
+  for (const auto& [node, agent] : agents_) {
+    if (!IsRenewed(agent->host())) continue;
+    const orchestrator::HostSpec& spec = spec_.hosts[agent->host()];
+    // It was up within start_timeout. An imd hears of it within that, too, or kills it.
+    const Instant over = std::max(agent->began_at() + *spec.max_lifetime, imd_began_at_) +
+                         spec.start_timeout;
+    constexpr Duration slack = seconds(5);  // what is told late
+    if (world_.Now() > over + orchestrator::PolicyOf(spec).stop_timeout + slack)
+      Fail(absl::StrCat(agent->Text(), " has lived for too long"));
+  }
+}
+
 void ClusterSimulation::CheckGroups() {
   if (spec_.groups.empty()) return;
   const size_t members = spec_.groups[0].hosts.size();
@@ -271,11 +292,11 @@ bool ClusterSimulation::Follows(const orchestrator::HostSpec& host) const {
 
 void ClusterSimulation::CheckRest() {
   if (failed()) return;
-  // A host that moves and is not released is awake again and again, and with it who follows it.
+  // A host that is replaced and not released is awake again and again, and with it who follows
+  // it.
   const bool moves =
       std::any_of(spec_.hosts.begin(), spec_.hosts.end(), [](const orchestrator::HostSpec& host) {
-        return host.on_release == orchestrator::OnRelease::kCheckpoint && host.max_lifetime &&
-               (!host.idle.release_after || host.min_running);
+        return host.max_lifetime && (!host.idle.release_after || host.min_running);
       });
   for (HostId host = 0; host < spec_.hosts.size(); ++host) {
     const orchestrator::HostSpec& spec = spec_.hosts[host];

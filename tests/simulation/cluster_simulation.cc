@@ -55,6 +55,7 @@ void ClusterSimulation::Reached::Add(const Reached& other) {
   needs += other.needs;
   jobs += other.jobs;
   group_disk += other.group_disk;
+  renewals += other.renewals;
 }
 
 ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory, bool trace,
@@ -106,6 +107,7 @@ void ClusterSimulation::StartImd() {
   IM_CHECK(controller_ == nullptr);
   Trace("imd starts");
   ++imd_;
+  imd_began_at_ = world_.Now();
   table_ = std::make_unique<orchestrator::HostTable>();
   IM_CHECK(AddHosts(spec_, world_.Now(), *table_).ok());
   tunnel_ = std::make_unique<SimTunnel>(world_, *this);
@@ -197,6 +199,8 @@ void ClusterSimulation::OnTransition(const orchestrator::Transition& t) {
   if (t.to == HostState::kReleasing && t.from == HostState::kRunning && GoesToDisk(t.host) &&
       t.reason.starts_with("max_lifetime"))
     ++reached_.moves;
+  if (t.to == HostState::kReleasing && IsRenewed(t.host) && t.reason.starts_with("max_lifetime"))
+    ++reached_.renewals;
   if (t.from == HostState::kPaused && t.to == HostState::kRunning) ++reached_.thaws;
   if (t.from == HostState::kReleasing && t.to == HostState::kRunning) ++reached_.releases_cancelled;
   // The moments in which wakes and releases meet.

@@ -37,12 +37,14 @@
 //     each fellow that it exchanges beats with (not where beats go in a circle).
 //  9. No host is started while one that it needs is not up, or a job that it waits for has
 //     never ended well.
+//  10. No instance of a host that is renewed (max_lifetime) lives for much longer than it
+//     may, and its stop takes.
 // And at the end, when the world is well again and left alone:
-//  10. Hosts rest as their policies say (of groups, all but very few); what the table
+//  11. Hosts rest as their policies say (of groups, all but very few); what the table
 //     says of each is what its instance does; there is no instance that imd does not
 //     know.
-//  11. Every host answers a call.
-//  12. After the shutdown nothing is left: no instance, packet, record, peer,
+//  12. Every host answers a call.
+//  13. After the shutdown nothing is left: no instance, packet, record, peer,
 //     message, checkpoint or deadline.
 
 #ifndef IM_TESTS_SIMULATION_CLUSTER_SIMULATION_H_
@@ -83,7 +85,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
     uint64_t answered = 0, refused = 0, imd_deaths = 0, agent_deaths = 0, releases_cancelled = 0,
              group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0,
              checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0, needs = 0, jobs = 0,
-             group_disk = 0;
+             group_disk = 0, renewals = 0;
     void Add(const Reached& other);
   };
 
@@ -204,6 +206,8 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void OnSynAck(uint32_t number);
   void OnRefusal(uint32_t number);
 
+  bool IsRenewed(HostId host) const;
+
   // conversations.cc
   bool GoesToDisk(HostId host);
   void BeginConversation(uint32_t number, const Call& call);
@@ -229,6 +233,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   Instant BoundIn(Duration time);
   void CheckBounds();
   void CheckNeeds(const orchestrator::Transition& t);
+  void CheckLifetimes();
   void CheckGroups();
   bool Follows(const orchestrator::HostSpec& host) const;
   void CheckRest();
@@ -251,6 +256,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
 
   // imd
   uint64_t imd_ = 0;
+  Instant imd_began_at_;
   bool dies_in_turn_ = false, disk_full_ = false, memory_full_ = false;
   uint64_t slow_disk_ = 0;
   proto::SavedState saved_;

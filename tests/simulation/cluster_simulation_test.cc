@@ -74,7 +74,8 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
             << reached.agent_deaths << " of agents; " << reached.lost << " messages lost; "
             << reached.checkpoints << " checkpoints, " << reached.restores << " restores, "
             << reached.said << " things said on connections, " << reached.keepalives
-            << " keepalives to disk, " << reached.moves << " moves; " << reached.needs
+            << " keepalives to disk, " << reached.moves << " moves, " << reached.renewals
+            << " renewals; " << reached.needs
             << " starts after others, " << reached.jobs << " after a job; " << reached.group_disk
             << " times groups on disk\n";
   // The simulation is no good if it does not reach these.
@@ -89,6 +90,7 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
   EXPECT_GT(reached.said, seeds / 2);
   EXPECT_GT(reached.keepalives, seeds / 20);
   EXPECT_GT(reached.moves, seeds / 10);
+  EXPECT_GT(reached.renewals, seeds / 2);
   EXPECT_GT(reached.needs, seeds / 10);
   EXPECT_GT(reached.jobs, seeds / 10);
   EXPECT_GT(reached.group_disk, seeds / 10);

@@ -60,6 +60,8 @@ SimAgent::SimAgent(Delegate& delegate, Node node, orchestrator::HostId host,
       key_(tunnel::DerivePublicKey(*tunnel::PrivateKey::FromBytes(request.private_key()))),
       behaviour_(behaviour),
       stop_grace_(std::chrono::milliseconds(request.program().stop_grace_ms())),
+      began_at_(world_.Now()),
+      tells_connections_(request.idle().tell_connections()),
       busy_percent_(behaviour.busy_percent),
       control_(request.incarnation(), *this),
       detector_(PolicyOf(request.idle()), *this),
@@ -243,6 +245,7 @@ bool SimAgent::PauseNow() {
   if (!may_pause_) return false;
   paused_ = true;
   paused_at_ = world_.Now();
+  if (tells_connections_) connections_ = world_.Chance(50) ? 1 : 0;
   timer_at_ = kNever;
   if (!group_ && world_.Chance(behaviour_.timer_percent))
     timer_at_ = world_.Now() + world_.UpTo(std::chrono::seconds(20));
@@ -367,6 +370,7 @@ proto::InstanceStatus SimAgent::MakeStatus() const {
   if (paused_)
     status.set_paused_for_ms(std::chrono::duration_cast<std::chrono::milliseconds>(
                                  world_.Now() - detector_.asleep_since()).count());
+  if (paused_) status.set_connections(connections_);
   if (group_) group_->Describe(world_.Now(), status);
   return status;
 }

@@ -119,6 +119,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   Node node() const { return node_; }
   const IpAddress& address() const { return address_; }
   const tunnel::PublicKey& key() const { return key_; }
+  Instant began_at() const { return began_at_; }
   bool up() const { return program_ && !stopping_; }
   bool paused() const { return paused_; }
   bool stopping() const { return stopping_; }
@@ -230,6 +231,8 @@ class SimAgent final : public agent::ControlClient::Delegate,
   const tunnel::PublicKey key_;
   const Behaviour behaviour_;
   const Duration stop_grace_;
+  const Instant began_at_;
+  const bool tells_connections_;
   uint64_t busy_percent_;
   agent::ControlClient control_;
   agent::IdleDetector detector_;
@@ -247,6 +250,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   bool program_ = false, paused_ = false, stopping_ = false, ended_ = false;
   bool may_pause_ = false, refused_release_ = false, publish_due_ = false;
   bool released_as_idle_ = false, work_done_ = false;
+  uint32_t connections_ = 0;  // when it was paused
   uint64_t thaws_ = 0, wakes_seen_ = 0, suspends_seen_ = 0;
   proto::WakeCause cause_;
   Instant give_up_at_, timer_at_ = kNever, kill_at_ = kNever, leave_at_ = kNever;

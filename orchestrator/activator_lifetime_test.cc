@@ -1,0 +1,217 @@
+#include <gmock/gmock.h>
+
+#include "orchestrator/activator_fixture.h"
+
+namespace im::orchestrator {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using Verdict = Activator::Verdict;
+using State = Activator::Report::State;
+using EndKind = Activator::End::Kind;
+
+class ActivatorLifetimeTest : public ActivatorFixture {
+ protected:
+  void Pause(HostId host, uint32_t connections, std::optional<Duration> timer_in = std::nullopt) {
+    Activator::Report report;
+    report.state = State::kPaused;
+    report.connections = connections;
+    report.timer_in = timer_in;
+    activator->OnInstanceStatus(host, table[host].incarnation, report, now);
+  }
+};
+
+TEST_F(ActivatorLifetimeTest, AtItsEndAHostInUseIsStoppedAndStartedAgain) {
+  const HostId db = Add("db", {.max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  EXPECT_EQ(activator->outlook(db, now).ends_at, now + hours(1));
+  Advance(hours(1) - seconds(1));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(seconds(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#1 release"));
+  EXPECT_EQ(recorder.last.reason, "max_lifetime of 1h");
+  EXPECT_EQ(SendSyn(db), Verdict::kHeld);
+  EXPECT_THAT(recorder.Take(), IsEmpty()) << "never two of them";
+  End(db, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db releasing > imaginary", "db imaginary > starting", "start db#2"));
+  Report(db, State::kRunning);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db starting > running", "deliver db 1"));
+  // The new one lives as long.
+  Advance(hours(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db running > releasing", "goal db#2 release"));
+  // Nobody waits for this one.
+  End(db, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db releasing > imaginary", "db imaginary > starting", "start db#3"));
+}
+
+TEST_F(ActivatorLifetimeTest, ShortlyBeforeItsEndItIsReleasedWhileItSleepsWithoutConnections) {
+  const HostId db = Add("db", {.release_after = std::nullopt, .max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Advance(minutes(10));
+  Pause(db, 0);
+  recorder.Take();
+  Advance(minutes(49) - seconds(1));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(seconds(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#1 release if idle"));
+  EXPECT_EQ(recorder.last.reason, "max_lifetime of 1h is nearly over");
+  // It is in use after all, until it sleeps again.
+  Report(db, State::kReleaseRefused, /*acknowledged=*/true);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > running"));
+  Advance(seconds(5));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Pause(db, 0);
+  Advance(Duration(0));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db running > paused", "db paused > releasing",
+                                           "goal db#1 release if idle"));
+  // It is never to be released for sleeping.
+  End(db, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db releasing > imaginary", "db imaginary > starting", "start db#2"));
+}
+
+TEST_F(ActivatorLifetimeTest, TheLeadIsATenthOfAShortLife) {
+  const HostId db = Add("db", {.max_lifetime = seconds(100)});
+  Bring(db, HostState::kRunning);
+  Pause(db, 0);
+  recorder.Take();
+  Advance(seconds(90) - Duration(1));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(Duration(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#1 release if idle"));
+}
+
+TEST_F(ActivatorLifetimeTest, OpenConnectionsAreCutAtTheEndAlone) {
+  const HostId db = Add("db", {.release_after = hours(2), .max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Pause(db, 1);
+  recorder.Take();
+  Advance(hours(1) - seconds(1));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(seconds(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#1 release"));
+}
+
+TEST_F(ActivatorLifetimeTest, WhoSleepsIsStartedWhenItIsWanted) {
+  const HostId db = Add("db", {.release_after = hours(2), .max_lifetime = hours(1)});
+  Bring(db, HostState::kPaused);
+  Advance(minutes(59));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#1 release if idle"));
+  End(db, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > imaginary"));
+  // One that somebody wants meanwhile.
+  Bring(db, HostState::kPaused);
+  Advance(minutes(59));
+  EXPECT_EQ(SendSyn(db), Verdict::kHeld);
+  recorder.Take();
+  End(db, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db releasing > imaginary", "db imaginary > starting", "start db#3"));
+}
+
+TEST_F(ActivatorLifetimeTest, WhoSleepsUntilATimerIsStartedAgain) {
+  const HostId db = Add("db", {.max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Pause(db, 0, hours(5));
+  Advance(minutes(59));
+  recorder.Take();
+  End(db, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db releasing > imaginary", "db imaginary > starting", "start db#2"));
+}
+
+TEST_F(ActivatorLifetimeTest, WhoDoesNotAnswerIsStoppedAtTheEnd) {
+  const HostId db = Add("db", {.release_after = std::nullopt,
+                               .stop_timeout = minutes(5),
+                               .max_lifetime = hours(1)});
+  Bring(db, HostState::kPaused);
+  Advance(minutes(59));
+  EXPECT_EQ(SendSyn(db), Verdict::kHeld);
+  EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#1 release if idle",
+                                           "goal db#1 run"));
+  Advance(seconds(20));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(seconds(40));
+  EXPECT_EQ(recorder.Take().back(), "goal db#1 release");
+  Advance(minutes(5));
+  EXPECT_THAT(recorder.Take(), ElementsAre("goal db#1 kill"));
+  End(db, EndKind::kFailed, "killed");
+  EXPECT_EQ(table[db].state, HostState::kStarting);
+}
+
+TEST_F(ActivatorLifetimeTest, AFreshStartThatFailsIsAFailedStart) {
+  const HostId db = Add("db", {.max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Advance(hours(1));
+  EXPECT_EQ(SendSyn(db), Verdict::kHeld);
+  End(db, EndKind::kReleased, "");
+  recorder.Take();
+  End(db, EndKind::kFailed, "exec db: No such file or directory");
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("db starting > imaginary",
+                          "refuse db 1 over: start failed: exec db: No such file or directory"));
+  EXPECT_EQ(activator->outlook(db, now).failures, 1u);
+}
+
+TEST_F(ActivatorLifetimeTest, WhoIsReleasedOnRequestMeanwhileIsNotStartedAgain) {
+  const HostId db = Add("db", {.max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  Advance(hours(1));
+  recorder.Take();
+  EXPECT_TRUE(activator->Release(db, "im release", now).ok());
+  End(db, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > imaginary"));
+  // Nor is one at the end of the cluster.
+  Bring(db, HostState::kRunning);
+  Advance(hours(1));
+  activator->Shutdown("im down", /*force=*/false, now);
+  recorder.Take();
+  End(db, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(), ElementsAre("db releasing > imaginary"));
+  EXPECT_EQ(activator->active(), 0u);
+}
+
+TEST_F(ActivatorLifetimeTest, WhoRunsWithIsNotReleasedMeanwhile) {
+  const HostId web = Add("web", {.max_lifetime = hours(1)});
+  const HostId worker = Add("worker", {.release_after = minutes(1)});
+  table.AddFollower(web, worker, Cause::Kind::kWakeWith);
+  Bring(web, HostState::kRunning);
+  Report(worker, State::kRunning);
+  Report(worker, State::kPaused);
+  Advance(hours(1));
+  EXPECT_EQ(table[web].state, HostState::kReleasing);
+  EXPECT_EQ(activator->outlook(worker, now).kept_by, web);
+  recorder.Take();
+  End(web, EndKind::kReleased, "");
+  Advance(seconds(1));
+  EXPECT_EQ(table[worker].state, HostState::kPaused);
+  EXPECT_EQ(table[web].state, HostState::kStarting);
+}
+
+TEST_F(ActivatorLifetimeTest, WhoIsTakenBackIsAsOldAsItWas) {
+  const HostId db = Add("db", {.max_lifetime = hours(1)});
+  activator->Adopt(db, 7, Cause(), now, hours(30));
+  Report(db, State::kPaused);
+  recorder.Take();
+  Advance(Duration(0));
+  EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#7 release"));
+}
+
+TEST_F(ActivatorLifetimeTest, MembersOfAGroupAreNotRenewed) {
+  const HostId a = Add("a", {.max_lifetime = hours(1)});
+  const HostId b = Add("b", {.max_lifetime = hours(1)});
+  table.AddGroup("g", {a, b});
+  Bring(a, HostState::kRunning);
+  Advance(hours(2));
+  EXPECT_EQ(table[a].state, HostState::kRunning);
+  EXPECT_EQ(activator->outlook(a, now).ends_at, std::nullopt);
+}
+
+}  // namespace
+}  // namespace im::orchestrator
