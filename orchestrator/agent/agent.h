@@ -193,6 +193,7 @@ class Agent final : public Sandbox::Delegate,
   // What is to be thawed for as soon as it is delivered, and whether it is use.
   std::optional<proto::WakeCause> thaw_cause_;
   bool thaw_used_ = false;
+  bool thaw_news_ = false;
   bool gateway_seen_ = false;
   Instant give_up_at_;              // if the gateway was not seen until then
   Instant refresh_at_ = kNever;     // look at the figures

@@ -47,6 +47,22 @@ TEST_F(AgentIdleTest, AProbeIsAnsweredAndTheHostPausedAgainAtOnce) {
   EXPECT_GT(agent->status().pause_in_ms(), 300'000u);
 }
 
+TEST_F(AgentIdleTest, TheEndOfAConnectionIsSeenAndTheHostPausedAgainAtOnce) {
+  auto agent = MakeQuiet("tcp", 600'000);
+  agent->Start();
+  ASSERT_TRUE(agent->AwaitProgram());
+  FileDescriptor fd = StartConnect(agent->address());
+  ASSERT_EQ(FinishConnect(fd), 0);
+  ASSERT_EQ(Echo(fd, "one"), "one");
+  ASSERT_TRUE(agent->Pause());
+  // The program closes its end when it has read this one.
+  ASSERT_EQ(shutdown(fd.get(), SHUT_WR), 0);
+  EXPECT_EQ(Receive(fd), "");
+  ASSERT_TRUE(agent->Await([&](const auto& s) {
+    return s.thaws() == 1 && s.state() == State::PAUSED;
+  })) << "long before it was quiet for ten minutes";
+}
+
 TEST_F(AgentIdleTest, ATrickleDoesNotKeepItUp) {
   auto agent = MakeQuiet("udp", 600'000);
   agent->request.mutable_idle()->set_below_bytes_per_s(500);

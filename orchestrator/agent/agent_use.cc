@@ -10,13 +10,16 @@ namespace im::agent {
 void Agent::OnInboundUse(Use use, const IpView& packet) {
   const Instant now = loop_->now();
   if (pauser_->IsHeartbeat(packet.source, /*inbound=*/true, packet.total_size, now)) return;
-  const bool counts = use_meter_.CountsInbound(packet, now);
+  const bool counts = use != Use::kEnd && use_meter_.CountsInbound(packet, now);
   if (counts) pauser_->detector().OnUse(now);
+  // The program is to hear of it before it is paused.
+  if (use == Use::kEnd) pauser_->detector().OnMoment(now);
   if (!pauser_->may_be_woken() || (!counts && !pauser_->paused())) return;
   // A group has its own order.
   if (pauser_->group() != nullptr) return pauser_->Wake(CauseOf(use, packet));
   if (!thaw_cause_ || (counts && !thaw_used_)) thaw_cause_ = CauseOf(use, packet);
   thaw_used_ |= counts;
+  thaw_news_ |= use == Use::kEnd;
 }
 
 // A frozen program's kernel has what came, so the program wakes up once and finds it.
@@ -24,10 +27,11 @@ void Agent::OnInboundUse(Use use, const IpView& packet) {
 void Agent::OnInboundDelivered() {
   if (!thaw_cause_) return;
   const proto::WakeCause cause = *std::exchange(thaw_cause_, std::nullopt);
+  const bool news = std::exchange(thaw_news_, false);
   if (std::exchange(thaw_used_, false)) {
     pauser_->Wake(cause);
   } else {
-    pauser_->ThawBriefly(cause);
+    pauser_->ThawBriefly(cause, news);
   }
 }
 

@@ -76,6 +76,10 @@ void IdleDetector::OnTimer(Instant now) {
     next_look_ = std::max(Deadline(), now + Span());
     return;
   }
+  if (moment_ && now < *moment_ + kSettleSpan) {
+    next_look_ = *moment_ + kSettleSpan;
+    return;
+  }
   const IdleEvidence evidence = delegate_.LookAtProcesses(Delegate::Look::kAll);
   busy_at_look_ = BusyBy(evidence, now);
   if (busy_at_look_.empty()) busy_at_look_ = delegate_.LookAtTimers();

@@ -21,8 +21,9 @@
 //
 // with the span a quarter of policy.after, at most kLookSpanMax.
 //
-// A host that was thawed for something that is no use, such as a timer, need not
-// be quiet for long again: it is looked at at once, and after kSettleSpan.
+// A host that was thawed for something that is no use, such as a timer or the end of a
+// connection, need not be quiet for long again: it is looked at at once, and after
+// kSettleSpan. One that is awake is not paused for so long after such a moment.
 
 #ifndef IM_ORCHESTRATOR_AGENT_IDLE_DETECTOR_H_
 #define IM_ORCHESTRATOR_AGENT_IDLE_DETECTOR_H_
@@ -85,7 +86,12 @@ class IdleDetector {
   void SleepAnew(Instant now) { asleep_since_ = now; }
 
   void OnUse(Instant now) { quiet_since_ = now, last_use_ = now; }
-  bool UsedSince(Instant then) const { return last_use_ && *last_use_ >= then; }
+  // Something for the program, which is no use of the host.
+  void OnMoment(Instant now) { moment_ = now; }
+  // Or there was such a moment.
+  bool UsedSince(Instant then) const {
+    return (last_use_ && *last_use_ >= then) || (moment_ && *moment_ >= then);
+  }
   void SetExecSessions(int count, Instant now);
   void SetHeldPackets(int count, Instant now);
 
@@ -114,6 +120,7 @@ class IdleDetector {
   std::optional<Instant> last_use_;
   std::optional<Instant> brief_since_;  // awake, but not for use
   std::optional<Instant> asleep_since_;
+  std::optional<Instant> moment_;
   int exec_sessions_ = 0;
   int held_packets_ = 0;
   // The last look, if one was made in this time of quiet.

@@ -70,6 +70,24 @@ TEST_F(IdleDetectorTest, UseMovesTheDeadlineWithoutALook) {
   EXPECT_EQ(idle_at_, At(seconds(108)));
 }
 
+TEST_F(IdleDetectorTest, AMomentPutsThePauseOffForAnother) {
+  detector_.OnAwake(start_);
+  Run(detector_, At(milliseconds(7'950)));
+  detector_.OnMoment(now_);
+  Run(detector_, At(seconds(100)));
+  EXPECT_EQ(idles_, 1);
+  EXPECT_EQ(idle_at_, At(milliseconds(8'050)));
+  // It slept for 10 s, and sleeps on.
+  detector_.OnAsleep(idle_at_);
+  detector_.OnMoment(now_);
+  detector_.OnAwakeBriefly(now_);
+  Run(detector_, At(seconds(200)));
+  EXPECT_EQ(idles_, 2);
+  EXPECT_EQ(idle_at_, At(milliseconds(100'100)));
+  detector_.OnAsleep(idle_at_);
+  EXPECT_EQ(detector_.asleep_since(), At(milliseconds(8'050)));
+}
+
 TEST_F(IdleDetectorTest, UseBetweenTheTwoLooksBeginsAnew) {
   detector_.OnAwake(start_);
   Run(detector_, At(milliseconds(7500)));

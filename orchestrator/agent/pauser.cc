@@ -134,7 +134,7 @@ absl::Status Pauser::PauseNow(bool asked) {
   return absl::OkStatus();
 }
 
-void Pauser::Thaw(const proto::WakeCause& cause, bool used) {
+void Pauser::Thaw(const proto::WakeCause& cause, bool used, bool news) {
   if (!paused_ || held_) return;
   const Instant before = clock_.Now();
   timers_.BeforeThaw(before);
@@ -153,7 +153,7 @@ void Pauser::Thaw(const proto::WakeCause& cause, bool used) {
   } else {
     detector_.OnAwakeBriefly(after);
   }
-  timers_.OnAwake(after, used);
+  timers_.OnAwake(after, news);
   if (group_) group_->OnPausedOrThawed(false, after);
   delegate_.OnPausedOrThawed();
 }

@@ -69,9 +69,13 @@ class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate
 
   // OK also if it is paused already. FailedPrecondition before the start.
   absl::Status Pause();
-  void Thaw(const proto::WakeCause& cause) { Thaw(cause, /*used=*/true); }
-  // For what is no use of the host: it is paused again when it has nothing to do.
-  void ThawBriefly(const proto::WakeCause& cause) { Thaw(cause, /*used=*/false); }
+  void Thaw(const proto::WakeCause& cause) { Thaw(cause, /*used=*/true, /*news=*/true); }
+  // For what is no use of the host: it is paused again when it has nothing to do. Held, it
+  // is woken for it later. `news`: the program did not expect it, so that timers which it
+  // begins now, to connect again perhaps, are no ticks.
+  void ThawBriefly(const proto::WakeCause& cause, bool news = false) {
+    held_ ? Wake(cause) : Thaw(cause, /*used=*/false, news);
+  }
   bool paused() const { return paused_; }
   Instant paused_at() const { return timers_.paused_at(); }
   uint64_t thaws() const { return thaws_; }
@@ -104,7 +108,7 @@ class Pauser final : public IdleDetector::Delegate, public GroupPauser::Delegate
  private:
   // `asked`: by a person, who does not mean the program's ticks to undo it.
   absl::Status PauseNow(bool asked);
-  void Thaw(const proto::WakeCause& cause, bool used);
+  void Thaw(const proto::WakeCause& cause, bool used, bool news);
 
   const Clock& clock_;
   Cgroup& cgroup_;

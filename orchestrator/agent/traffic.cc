@@ -31,7 +31,9 @@ Use Traffic::OfPayload(const IpView& packet) {
 Use Traffic::OfInbound(const IpView& packet) {
   if (packet.is_tcp()) {
     if (packet.is_syn()) return Use::kSyn;
-    if ((packet.tcp_flags & (kTcpSyn | kTcpFin | kTcpRst)) != 0) return Use::kData;
+    const bool ends = (packet.tcp_flags & (kTcpFin | kTcpRst)) != 0;
+    if (ends && packet.payload_size() == 0) return Use::kEnd;
+    if (ends || (packet.tcp_flags & kTcpSyn) != 0) return Use::kData;
   }
   return OfPayload(packet);
 }

@@ -1,9 +1,10 @@
 // Traffic: what a packet tells about the use of a host.
 //
-// Use is: application payload in either direction, and whatever else makes a
-// sleeping program act: a SYN, a FIN or RST of a connection, a ping. No use
-// are pure ACKs, window updates and keepalive probes, which the kernel answers
-// while the program is frozen, ICMP errors, and questions to the DNS.
+// Use is: application payload in either direction, a SYN, a ping. No use are pure ACKs,
+// window updates and keepalive probes, which the kernel answers while the program is
+// frozen, ICMP errors, and questions to the DNS. Between the two is the end of a
+// connection by its peer, a FIN or RST without payload: the program is to see it, and may
+// do something about it, but nobody asked it for anything.
 //
 // Linux probes with an empty segment; others (RFC 9293 3.8.4 allows both) with
 // one byte that was acknowledged before. Such a probe repeats the sequence
@@ -21,7 +22,7 @@
 
 namespace im::agent {
 
-enum class Use : uint8_t { kNone, kSyn, kDatagram, kPing, kData };
+enum class Use : uint8_t { kNone, kEnd, kSyn, kDatagram, kPing, kData };
 
 class Traffic {
  public:
