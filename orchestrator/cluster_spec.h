@@ -163,6 +163,7 @@ struct HostSpec {
   uint32_t restart_attempts_max = 0;  // of kOnFailure, in a row; 0: no limit
   IdleSpec idle;
   OnRelease on_release = OnRelease::kTerminate;
+  std::optional<Duration> checkpoint_expires;  // after it was made
   std::optional<Duration> max_lifetime;  // of an instance
   Duration start_timeout = std::chrono::seconds(30);
   std::optional<HealthcheckSpec> healthcheck;

@@ -212,14 +212,15 @@ std::vector<BadFile> BadFiles() {
        "  b: {command: [b], group: g}\n"
        "  c: {command: [c], group: h}\n"
        "  d: {command: [d], on_release: terminate, attach: netstack}\n"
-       "  e: {command: [e], on_release: keep, max_lifetime: 9s}\n"
+       "  e: {command: [e], on_release: keep, max_lifetime: 9s, checkpoint_expires: 0s}\n"
        "  f: {command: [f], group: g, on_release: terminate}\n",
        {"c.yaml:2:24: host a: on_release: checkpoint: a host of attach: netstack cannot go to disk "
         "(its connections are in its agent, which ends; write attach: tun, or leave it out)",
         "c.yaml:2:24: host b: on_release: checkpoint: host f of its group g does not go to disk "
         "(hosts that are suspended together go there together: write it for all of them)",
         "c.yaml:8:33: on_release: expected terminate or checkpoint, found \"keep\"",
-        "c.yaml:8:53: max_lifetime must be 10s or more"}},
+        "c.yaml:8:53: max_lifetime must be 10s or more",
+        "c.yaml:8:77: checkpoint_expires must be 10s or more"}},
       {"WhatAHostOfNetstackCannotHave",
        "network: {attach: netstack}\ndefaults: {tmpfs: /run}\nhosts:\n"
        "  a:\n    command: [a]\n    volumes: [/tmp:/mnt]\n"

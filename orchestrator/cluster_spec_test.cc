@@ -6,6 +6,7 @@
 #include <chrono>
 #include <string>
 
+#include "orchestrator/host_setup.h"
 #include "orchestrator/spec/test_sources.h"
 
 namespace im::orchestrator {
@@ -71,6 +72,23 @@ TEST(ClusterSpec, MaxLifetimeIsNotOfGroups) {
               testing::ElementsAre("c.yaml:5:59: host c: max_lifetime is not honoured in a group with "
                                    "suspend: together (its members are stopped, and go to disk, only "
                                    "together)"));
+}
+
+TEST(ClusterSpec, CheckpointsExpireWhereThereAreSome) {
+  const ParsedClusterSpec parsed = ParseClusterSpec(
+      "name: n\ndefaults: {on_release: checkpoint, checkpoint_expires: 7d, max_lifetime: 1d}\nhosts:\n"
+      "  a: {command: [a]}\n"
+      "  b: {command: [b], checkpoint_expires: never, max_lifetime: never}\n"
+      "  c: {command: [c], on_release: terminate, checkpoint_expires: 1h}\n",
+      "c.yaml", "/base/shop", FakeSources());
+  ASSERT_TRUE(parsed.spec.has_value());
+  EXPECT_EQ(parsed.spec->hosts[0].checkpoint_expires, std::chrono::hours(7 * 24));
+  EXPECT_EQ(PolicyOf(parsed.spec->hosts[0]).checkpoint_expires, std::chrono::hours(7 * 24));
+  EXPECT_EQ(parsed.spec->hosts[1].checkpoint_expires, std::nullopt);
+  EXPECT_EQ(parsed.spec->hosts[1].max_lifetime, std::nullopt);
+  EXPECT_THAT(Lines(parsed.warnings),
+              testing::ElementsAre("c.yaml:6:64: host c: checkpoint_expires is not honoured with "
+                                   "on_release: terminate (it needs on_release: checkpoint)"));
 }
 
 TEST(ClusterSpec, TheLeastFileGetsEveryDefault) {

@@ -38,6 +38,7 @@ HostPolicy PolicyOf(const HostSpec& host) {
   policy.always_running = host.min_running;
   policy.to_disk = host.on_release == OnRelease::kCheckpoint;
   if (policy.to_disk) policy.stop_timeout += kDumpMax;
+  policy.checkpoint_expires = host.checkpoint_expires;
   policy.max_lifetime = host.max_lifetime;
   return policy;
 }

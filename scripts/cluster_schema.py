@@ -118,7 +118,8 @@ HOST_FORMS = {
     "restart": either(one_of("no", "always", "unless-stopped", "on-failure", False), text(r"^on-failure:\d+$")),
     "min_running": integer(0, 1000000),
     "depends_on": either(TEXTS, {"type": "object", "additionalProperties": CONDITION}),
-    "wake_with": TEXTS, "group": ANY_TEXT, "on_release": one_of("terminate", "checkpoint"), "max_lifetime": DURATION,
+    "wake_with": TEXTS, "group": ANY_TEXT, "on_release": one_of("terminate", "checkpoint"), "max_lifetime": either({"const": "never"}, DURATION),
+    "checkpoint_expires": either({"const": "never"}, DURATION),
 }
 OWN = {"command", "entrypoint", "image", "ports", "hostname", "aliases", "address", "replicas", "scale", "depends_on",
        "wake_with", "ipv4_address", "deploy"}  # not in `defaults`

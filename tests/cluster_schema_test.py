@@ -42,7 +42,7 @@ HOST = {
     "healthcheck": ["{test: [CMD, 'true'], interval: 5s, timeout: 1s, retries: 3, start_period: 1m, start_interval: 50ms}",
                     "{test: 'curl localhost'}", "{disable: true}", "{test: [NONE]}"], "wake_with": ["[a]", "a"], "group": ["g"],
     "on_release": ["terminate", "checkpoint"],
-    "max_lifetime": ["1h"],
+    "max_lifetime": ["1h", "never"], "checkpoint_expires": ["7d", "never"],
 }
 IDLE = {
     "after": ["5s", "1.5h"], "release_after": ["10m", "never"], "policy": ["quiet", "never"], "cpu_below": ["2%", "0.5%"],

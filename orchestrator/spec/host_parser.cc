@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kHostNameBytesMax = 63;  // RFC 1035 2.3.4
 // Each move is a pause for whoever uses the host.
-constexpr Duration kMaxLifetimeMin = std::chrono::seconds(10);
+constexpr Duration kAgeMin = std::chrono::seconds(10);
 
 // Fields that only a single host can have.
 constexpr absl::string_view kOwnFields[] = {
@@ -91,13 +91,13 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
                           ? OnRelease::kCheckpoint
                           : OnRelease::kTerminate;
   }
-  if (auto lifetime = reader.Time("max_lifetime")) {
-    draft.max_lifetime_at = reader.Get("max_lifetime")->at;
-    if (*lifetime < kMaxLifetimeMin) {
-      sink_.Error(draft.max_lifetime_at, "max_lifetime must be 10s or more");
-    } else {
-      host.max_lifetime = *lifetime;
-    }
+  if (const YamlNode* node = reader.Get("max_lifetime")) {
+    draft.max_lifetime_at = node->at;
+    ReadAge(*node, "max_lifetime", host.max_lifetime);
+  }
+  if (const YamlNode* node = reader.Get("checkpoint_expires")) {
+    draft.checkpoint_expires_at = node->at;
+    ReadAge(*node, "checkpoint_expires", host.checkpoint_expires);
   }
   ReadStartTimeout(reader, draft);
   if (const YamlNode* node = reader.Get("healthcheck")) ReadHealthcheck(*node, host);
@@ -121,6 +121,14 @@ void HostParser::ReadShared(MapReader& reader, HostDraft& draft) {
   // Without a meaning where a host is a process that nobody watches.
   reader.Ignore({"container_name", "labels", "label_file", "annotations", "expose", "init", "tty",
                  "stdin_open", "pull_policy"});
+}
+
+void HostParser::ReadAge(const YamlNode& node, const char* field, std::optional<Duration>& age) {
+  if (node.kind == YamlNode::Kind::kScalar && node.scalar == "never") return age.reset();
+  const std::optional<Duration> time = ReadDuration(node, sink_);
+  if (!time) return;
+  if (*time < kAgeMin) return sink_.Error(node.at, absl::StrCat(field, " must be 10s or more"));
+  age = *time;
 }
 
 void HostParser::ReadOwn(MapReader& reader, const std::optional<StoredImage>& image,

@@ -45,6 +45,7 @@ struct HostDraft {
   std::optional<SourcePosition> hostname_at;
   SourcePosition on_release_at;
   SourcePosition max_lifetime_at;
+  SourcePosition checkpoint_expires_at;
   int64_t min_running = 0;
   std::optional<IpAddress> address;  // as given
   SourcePosition address_at;
@@ -70,6 +71,7 @@ class HostParser {
 
  private:
   void ReadShared(MapReader& reader, HostDraft& draft);
+  void ReadAge(const YamlNode& node, const char* field, std::optional<Duration>& age);
   void ReadOwn(MapReader& reader, const std::optional<StoredImage>& image, HostDraft& draft);
   // image_fields.cc: the image, and what it says where the host says nothing.
   std::optional<StoredImage> ReadImage(MapReader& reader, HostDraft& draft);

@@ -145,15 +145,18 @@ const HostDraft* FellowThatStays(const HostDraft& draft, const std::vector<HostD
   return nullptr;
 }
 
-void CheckLifetime(const HostDraft& draft, const std::vector<GroupSpec>& groups,
-                   DiagnosticSink& sink) {
+void CheckAges(const HostDraft& draft, const std::vector<GroupSpec>& groups, DiagnosticSink& sink) {
   const HostSpec& host = draft.spec;
+  const auto not_honoured = [&](SourcePosition at, const char* what, const char* hint) {
+    sink.Warning(at, absl::StrCat("host ", host.name, ": ", what), hint);
+  };
+  if (host.checkpoint_expires && host.on_release != OnRelease::kCheckpoint)
+    not_honoured(draft.checkpoint_expires_at, "checkpoint_expires is not honoured with "
+                 "on_release: terminate", "it needs on_release: checkpoint");
   if (!host.max_lifetime) return;
   if (IsSuspendedTogether(draft, groups)) {
-    sink.Warning(draft.max_lifetime_at,
-                 absl::StrCat("host ", host.name,
-                              ": max_lifetime is not honoured in a group with suspend: together"),
-                 "its members are stopped, and go to disk, only together");
+    not_honoured(draft.max_lifetime_at, "max_lifetime is not honoured in a group with "
+                 "suspend: together", "its members are stopped, and go to disk, only together");
   } else if (host.idle.mode != IdleMode::kNever && *host.max_lifetime <= host.idle.after) {
     sink.Error(draft.max_lifetime_at,
                absl::StrCat("host ", host.name, ": max_lifetime must be longer than idle.after"),
@@ -211,7 +214,7 @@ void CheckCheckpoints(const std::vector<HostDraft>& drafts, const std::vector<Gr
   bool asked = false;
   std::optional<std::string> obstacle;
   for (const HostDraft& draft : drafts) {
-    CheckLifetime(draft, groups, sink);
+    CheckAges(draft, groups, sink);
     if (draft.spec.on_release != OnRelease::kCheckpoint) continue;
     const auto refuse = [&](const std::string& why, const char* hint) {
       sink.Error(draft.on_release_at,

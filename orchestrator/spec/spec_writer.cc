@@ -213,6 +213,7 @@ class Writer {
     }
     if (min_running > 0) Line(2, "min_running", absl::StrCat(min_running));
     if (host.on_release == OnRelease::kCheckpoint) Line(2, "on_release", "checkpoint");
+    if (host.checkpoint_expires) Line(2, "checkpoint_expires", Time(*host.checkpoint_expires));
     if (host.max_lifetime) Line(2, "max_lifetime", Time(*host.max_lifetime));
     if (!host.depends_on.empty()) WriteDependencies(host);
     if (!host.wake_with.empty()) Line(2, "wake_with", List(host.wake_with));
