@@ -54,10 +54,13 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
                introductions_, *this),
       groups_(hosts),
       addresses_(spec.network),
-      guests_(addresses_),
-      peers_(spec.network, addresses_, hosts, tunnel, gateway_, loop.clock()),
+      passing_names_(hosts),
+      names_(std::string(requests_.name_table())),
+      guests_(addresses_, names_),
+      peers_(spec.network, addresses_, hosts, names_, tunnel, gateway_, loop.clock()),
       meter_(spec.hosts.size(), loop.now()),
       self_(std::make_shared<Controller*>(this)) {
+  names_.SetPassing(&passing_names_);
   for (const HostSpec& host : spec.hosts) addresses_.Reserve(host.address);
   if (options.available_memory == nullptr) return;
   for (HostId host = 0; host < spec.hosts.size(); ++host)

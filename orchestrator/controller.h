@@ -50,6 +50,8 @@
 #include "orchestrator/introductions.h"
 #include "orchestrator/lifecycle_meter.h"
 #include "orchestrator/memory_admission.h"
+#include "orchestrator/names/name_index.h"
+#include "orchestrator/passing_names.h"
 #include "orchestrator/peers.h"
 #include "orchestrator/provider.h"
 #include "orchestrator/start_requests.h"
@@ -137,6 +139,8 @@ class Controller final : public Activator::Delegate,
   const GroupSuspender& groups() const { return groups_; }
   const ClusterSpec& spec() const { return spec_; }
   const StartRequests& requests() const { return requests_; }
+  // All names: those of the spec, and of guests and peers while they are there.
+  names::NameIndex& name_index() { return names_; }
   const Options& options() const { return options_; }
   const ConnectionsOnDisk& connections_on_disk() const { return connections_on_disk_; }
   EventLoop& loop() const { return loop_; }
@@ -250,6 +254,8 @@ class Controller final : public Activator::Delegate,
   GroupSuspender groups_;
   EventLog events_;
   AddressPool addresses_;  // what the spec's hosts leave
+  PassingNames passing_names_;
+  names::NameIndex names_;
   Guests guests_;
   Peers peers_;
   LifecycleMeter meter_;

@@ -5,6 +5,7 @@
 
 #include "base/ip_build.h"
 #include "orchestrator/control_channel.h"
+#include "orchestrator/names/dns_responder.h"
 
 namespace im::orchestrator {
 
@@ -89,6 +90,9 @@ void Gateway::RouteOne(const Packet& packet, Origin origin, std::vector<Group>& 
     drops_.Add(DropReason::kMalformed);
     return;
   }
+  // Whoever asked may not be up yet, and need not be woken for the answer.
+  if (origin == Origin::kStack && view->is_udp() && view->source_port == names::kDnsPort)
+    return Send(packet.bytes(), ip->destination);
   if (!delegate_.OnPacketToSleeper(packet, *view)) {
     drops_.Add(DropReason::kNoRoute);
     RefuseOne(packet);

@@ -164,6 +164,15 @@ TEST_F(GatewayTest, the_gateways_own_packets_wake_but_do_not_count) {
   EXPECT_TRUE(forwarded_.empty());
 }
 
+TEST_F(GatewayTest, an_answer_about_a_name_reaches_who_asked_and_wakes_nobody) {
+  const Endpoint resolver{TestAddress(kGatewayNumber), 53};
+  FromStack(BuildUdp(resolver, {TestAddress(4), 5000}, {}));  // is starting
+  EXPECT_EQ(tunnel_.sent[4].size(), 1u);
+  FromStack(BuildUdp(resolver, {TestAddress(9), 5000}, {}));  // has left meanwhile
+  EXPECT_TRUE(tunnel_.sent[9].empty());
+  EXPECT_TRUE(woken_.empty());
+}
+
 TEST_F(GatewayTest, nobody_speaks_for_the_gateway) {
   FromTunnel({Packet2(kGatewayNumber, 3)});
   FromTunnel({Packet2(kGatewayNumber, 9)});

@@ -30,17 +30,29 @@ absl::StatusOr<HostId> Guests::Add(const std::string& name, OnEnd on_end, Instan
   if (chosen.empty()) {
     do {
       chosen = absl::StrCat("run-", next_number_++);
-    } while (hosts.FindByName(chosen).has_value());
+    } while (!CheckFree(chosen, hosts).ok());
   }
   if (!IsName(chosen)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "\"", chosen, "\" is no host name (a-z, 0-9 and -, at most ", kGuestNameBytesMax, ")"));
   }
+  IM_RETURN_IF_ERROR(CheckFree(chosen, hosts));
   const std::optional<IpAddress> address = addresses_.TakeHighest();
   if (!address.has_value()) return absl::ResourceExhaustedError("the network has no address left");
   absl::StatusOr<HostId> host = AddTo(hosts, chosen, *address, std::move(on_end), now);
   if (!host.ok()) addresses_.Release(*address);
   return host;
+}
+
+absl::Status Guests::CheckFree(const std::string& name, const HostTable& hosts) {
+  const std::optional<HostId> host = hosts.FindByName(name);
+  if (!host.has_value() && !names_.Find(name).has_value()) return absl::OkStatus();
+  const absl::string_view whose = host.has_value() && hosts[*host].guest
+                                      ? "of a program by im run, which is still there"
+                                  : names_.IsPassing(name) ? "of a peer (im peer list)"
+                                                           : "in cluster.yaml";
+  return absl::AlreadyExistsError(
+      absl::StrCat("the name ", name, " is taken: it is ", whose, "; choose another --name"));
 }
 
 absl::StatusOr<HostId> Guests::AddSaved(const std::string& name, const IpAddress& address,

@@ -129,11 +129,23 @@ const HostTable::Host& HostTable::operator[](HostId id) const {
   return hosts_[id];
 }
 
+std::string HostTable::PeerAt(const IpAddress& address) const {
+  const auto it = peers_.find(address);
+  return it == peers_.end() ? std::string() : it->second;
+}
+
+// At most kPeersMax, and asked for seldom.
+std::optional<IpAddress> HostTable::FindPeer(absl::string_view name) const {
+  for (const auto& [address, peer] : peers_)
+    if (peer == name) return address;
+  return std::nullopt;
+}
+
 std::string HostTable::NameOf(const IpAddress& address) const {
   const std::optional<HostId> id = FindByAddress(address);
   if (id) return hosts_[*id].name;
-  const auto peer = peers_.find(address);
-  return peer == peers_.end() ? address.ToString() : peer->second;
+  std::string peer = PeerAt(address);
+  return peer.empty() ? address.ToString() : peer;
 }
 
 void HostTable::Apply(Transition& transition) {

@@ -135,6 +135,9 @@ class HostTable {
   // What is no host, and has an address of the network (peers.h).
   void NamePeer(const IpAddress& address, std::string name) { peers_[address] = std::move(name); }
   void ForgetPeer(const IpAddress& address) { peers_.erase(address); }
+  // Empty: no peer has it.
+  std::string PeerAt(const IpAddress& address) const;
+  std::optional<IpAddress> FindPeer(absl::string_view name) const;
 
   size_t size() const { return by_name_.size(); }
   // In order of Add. `f` must not add or remove hosts.

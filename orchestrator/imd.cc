@@ -257,8 +257,7 @@ absl::Status Imd::OpenStack() {
                                            controller_->gateway().from_stack()));
   controller_->gateway().SetStack(nic);
   IM_ASSIGN_OR_RETURN(names_, NameServer::Open(loop_, *stack_, spec.gateway, spec.network,
-                                               std::string(controller_->requests().name_table()),
-                                               spec.domain));
+                                               controller_->name_index(), spec.domain));
   return absl::OkStatus();
 }
 

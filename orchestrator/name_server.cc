@@ -17,7 +17,6 @@
 namespace im::orchestrator {
 namespace {
 
-constexpr uint16_t kDnsPort = 53;
 constexpr char kResolvConf[] = "/etc/resolv.conf";
 constexpr size_t kResolversMax = 3;  // resolv.conf(5): MAXNS
 constexpr size_t kResolvConfBytesMax = 64 << 10;
@@ -49,21 +48,17 @@ std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& ne
   return resolvers;
 }
 
-NameServer::NameServer(EventLoop& loop, const IpPrefix& network, std::string name_table,
+NameServer::NameServer(EventLoop& loop, const IpPrefix& network, names::NameIndex& names,
                        absl::string_view domain)
-    : loop_(loop),
-      network_(network),
-      names_(std::move(name_table)),
-      responder_(names_, domain) {}
+    : loop_(loop), network_(network), responder_(names, domain, network) {}
 
 absl::StatusOr<std::unique_ptr<NameServer>> NameServer::Open(
     EventLoop& loop, netstack::Stack& stack, const IpAddress& gateway, const IpPrefix& network,
-    std::string name_table, absl::string_view domain) {
-  std::unique_ptr<NameServer> server(
-      new NameServer(loop, network, std::move(name_table), domain));
+    names::NameIndex& names, absl::string_view domain) {
+  std::unique_ptr<NameServer> server(new NameServer(loop, network, names, domain));
   IM_ASSIGN_OR_RETURN(
       server->udp_,
-      stack.BindUdp({gateway, kDnsPort}, [server = server.get()](const Endpoint& from,
+      stack.BindUdp({gateway, names::kDnsPort}, [server = server.get()](const Endpoint& from,
                                                                  std::span<const uint8_t> query) {
         server->OnQuery(from, query);
       }));
@@ -75,7 +70,7 @@ std::vector<Endpoint> NameServer::Resolvers() const {
 }
 
 void NameServer::OnQuery(const Endpoint& asker, std::span<const uint8_t> query) {
-  if (responder_.IsElsewhere(query)) {
+  if (responder_.WhoKnows(query) == names::Knower::kElsewhere) {
     if (forwarded_.size() >= kDnsForwardedMax) return;
     std::vector<Endpoint> resolvers = Resolvers();
     if (!resolvers.empty()) {

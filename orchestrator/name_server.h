@@ -1,10 +1,12 @@
-// NameServer: answers the DNS questions of stock peers, at the gateway's address.
+// NameServer: answers DNS questions at the gateway's address: those of stock peers, and
+// those of hosts about names that come and go.
 //
-// Hosts never ask it: their agents answer them. A laptop's WireGuard configuration names
-// one resolver for everything, so that this one has to know the rest of the world, too:
-// what is no name of the cluster (DnsResponder::IsElsewhere) is passed on to the resolvers
-// of this machine's /etc/resolv.conf, one after the other, and their answer back. Where
-// there is none the name does not exist.
+// Names of hosts each agent answers itself, and it says what does not exist outside of the
+// cluster; what may be a guest's or a peer's name it lets through (agent/data_path.h).
+// A laptop's WireGuard configuration names one resolver for everything, so that this one
+// has to know the rest of the world, too: what is no name of the cluster
+// (Knower::kElsewhere) is passed on to the resolvers of this machine's /etc/resolv.conf, one
+// after the other, and their answer back. Where there is none the name does not exist.
 //
 // A question that was passed on has a socket of its own, connected to the resolver: with its
 // port of the kernel's choice an answer is as hard to forge as the resolver's own clients'.
@@ -42,12 +44,11 @@ std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& ne
 // Owned by the loop's thread.
 class NameServer {
  public:
-  // `loop` and `stack`, which has the interface of `gateway`, must outlive it. `name_table`: a
-  // serialized proto::NameTable.
+  // `loop`, `names` and `stack`, which has the interface of `gateway`, must outlive it.
   static absl::StatusOr<std::unique_ptr<NameServer>> Open(EventLoop& loop, netstack::Stack& stack,
                                                           const IpAddress& gateway,
                                                           const IpPrefix& network,
-                                                          std::string name_table,
+                                                          names::NameIndex& names,
                                                           absl::string_view domain);
 
   // Of this machine; for tests. Default: /etc/resolv.conf, read for each question, so that
@@ -66,7 +67,7 @@ class NameServer {
   };
   using Place = std::list<Forwarded>::iterator;
 
-  NameServer(EventLoop& loop, const IpPrefix& network, std::string name_table,
+  NameServer(EventLoop& loop, const IpPrefix& network, names::NameIndex& names,
              absl::string_view domain);
   void OnQuery(const Endpoint& asker, std::span<const uint8_t> query);
   void Ask(Place place);
@@ -75,7 +76,6 @@ class NameServer {
 
   EventLoop& loop_;
   const IpPrefix network_;
-  names::NameIndex names_;
   names::DnsResponder responder_;
   std::optional<std::vector<Endpoint>> resolvers_;
   std::list<Forwarded> forwarded_;

@@ -77,8 +77,8 @@ class NameServerTest : public testing::Test, public PacketSink {
     proto::HostName& web = *table.add_hosts();
     web.set_name("web");
     web.set_address(AddressBytes(IpAddress::V4(0x0a4d0002)));
-    server_ = *NameServer::Open(*loop_, stack_, kGateway, kNetwork, table.SerializeAsString(),
-                                "shop.im");
+    names_.emplace(table.SerializeAsString());
+    server_ = *NameServer::Open(*loop_, stack_, kGateway, kNetwork, *names_, "shop.im");
   }
   void Write(PacketBatch batch) override {
     for (const Packet& packet : batch) {
@@ -101,6 +101,7 @@ class NameServerTest : public testing::Test, public PacketSink {
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(clock_);
   netstack::Stack stack_{*loop_};
   netstack::Interface* nic_ = nullptr;
+  std::optional<names::NameIndex> names_;
   std::unique_ptr<NameServer> server_;
   std::vector<Bytes> answers_;
 };
@@ -113,6 +114,8 @@ TEST_F(NameServerTest, HostsAreKnownHereAndTheRestIsAskedElsewhere) {
     EXPECT_THAT(Bytes(answer.end() - 4, answer.end()), ElementsAre(10, 77, 0, 2));
   }
   EXPECT_EQ(Ask(Query({"nobody", "shop", "im"}))[3] & 0xf, 3) << "does not exist";
+  EXPECT_EQ(Ask(Query({"9", "0", "77", "10", "in-addr", "arpa"}))[3] & 0xf, 3)
+      << "an address of ours that nobody has is nobody else's";
   EXPECT_EQ(resolver.asked, 0);
   const Bytes query = Query({"debian", "org"});
   Bytes expected = query;

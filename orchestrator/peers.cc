@@ -12,10 +12,11 @@
 namespace im::orchestrator {
 
 Peers::Peers(const IpPrefix& network, AddressPool& addresses, HostTable& hosts,
-             TunnelEdge& tunnel, Gateway& gateway, const Clock& clock)
+             names::NameIndex& names, TunnelEdge& tunnel, Gateway& gateway, const Clock& clock)
     : network_(network),
       addresses_(addresses),
       hosts_(hosts),
+      names_(names),
       tunnel_(tunnel),
       gateway_(gateway),
       clock_(clock) {}
@@ -109,6 +110,11 @@ absl::StatusOr<proto::PeerInfo> Peers::Add(const proto::AddPeerRequest& request)
     return absl::AlreadyExistsError(absl::StrCat("there is a peer ", request.name(),
                                                  " already; im peer remove ", request.name(),
                                                  " removes it"));
+  }
+  // A host's or a guest's own name is LetIn's to refuse, also when it comes to be later.
+  if (!hosts_.FindByName(request.name()).has_value() && names_.Find(request.name()).has_value()) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(request.name(), " is the name of a service, or an alias, in cluster.yaml"));
   }
   if (peers_.size() >= kPeersMax) {
     return absl::ResourceExhaustedError(absl::StrCat("there are ", kPeersMax, " peers already"));

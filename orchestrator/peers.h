@@ -34,6 +34,7 @@
 #include "orchestrator/checked_file.h"
 #include "orchestrator/gateway.h"
 #include "orchestrator/host_table.h"
+#include "orchestrator/names/name_index.h"
 #include "orchestrator/tunnel_edge.h"
 #include "proto/api.pb.h"
 #include "proto/state.pb.h"
@@ -51,8 +52,8 @@ class Peers {
   using Save = std::function<absl::Status(proto::SavedPeers saved, Durability durability)>;
 
   // All must outlive it.
-  Peers(const IpPrefix& network, AddressPool& addresses, HostTable& hosts, TunnelEdge& tunnel,
-        Gateway& gateway, const Clock& clock);
+  Peers(const IpPrefix& network, AddressPool& addresses, HostTable& hosts,
+        names::NameIndex& names, TunnelEdge& tunnel, Gateway& gateway, const Clock& clock);
 
   void SetSave(Save save) { save_ = std::move(save); }
 
@@ -92,6 +93,7 @@ class Peers {
   const IpPrefix network_;
   AddressPool& addresses_;
   HostTable& hosts_;
+  names::NameIndex& names_;
   TunnelEdge& tunnel_;
   Gateway& gateway_;
   const Clock& clock_;

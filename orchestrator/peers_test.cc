@@ -18,7 +18,7 @@ name: shop
 network: 10.77.0.0/29
 hosts:
   web: {command: [web]}
-  db: {command: [db]}
+  db: {command: [db], aliases: [store]}
 )";
 
 proto::AddPeerRequest Request(const std::string& name, uint8_t key, const std::string& address = "") {
@@ -66,8 +66,8 @@ TEST_F(PeersTest, AddressesComeFromTheTop) {
 TEST_F(PeersTest, WhatIsRefusedChangesNothing) {
   ASSERT_TRUE(peers().Add(Request("a", 1)).ok());
   for (const auto& request :
-       {Request("a", 2), Request("web", 2), Request("b", 1), Request("", 2), Request("b", 2, "x"),
-        Request("b", 2, "10.77.0.1"), Request("b", 2, "10.77.0.2"), Request("b", 2, "10.77.0.6"),
+       {Request("a", 2), Request("web", 2), Request("store", 2), Request("b", 1), Request("", 2),
+        Request("b", 2, "x"), Request("b", 2, "10.77.0.1"), Request("b", 2, "10.77.0.2"), Request("b", 2, "10.77.0.6"),
         Request("b", 2, "10.77.0.7"), Request("b", 2, "fd00::1")}) {
     EXPECT_FALSE(peers().Add(request).ok()) << request.ShortDebugString();
   }

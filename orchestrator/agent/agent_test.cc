@@ -28,7 +28,7 @@ TEST_F(AgentTest, ProgramHasItsNamesAndANumberSpaceOfItsOwn) {
   ASSERT_TRUE(agent->Wait().has_value());
   EXPECT_EQ(agent->Log(),
             "hostname=host3\nhost3=10.77.0.3\nother=10.77.0.9\nOTHER.test.im=10.77.0.9\n"
-            "nobody=Name or service not known\nlocalhost=127.0.0.1\npid=2\n");
+            "driver=10.77.0.254\nnobody=Name or service not known\nlocalhost=127.0.0.1\npid=2\n");
   EXPECT_EQ(agent->Report().reason(), proto::ExitReport::EXITED);
   EXPECT_EQ(agent->Report().exit_code(), 99);
   EXPECT_FALSE(std::filesystem::exists(agent->directory() + "/agent.sock"));

@@ -10,7 +10,8 @@ namespace im::agent {
 void Agent::OnInboundUse(Use use, const IpView& packet) {
   const Instant now = loop_->now();
   if (pauser_->IsHeartbeat(packet.source, /*inbound=*/true, packet.total_size, now)) return;
-  const bool counts = use != Use::kEnd && use_meter_.CountsInbound(packet, now);
+  const bool counts =
+      use != Use::kEnd && use != Use::kName && use_meter_.CountsInbound(packet, now);
   if (counts) pauser_->detector().OnUse(now);
   // The program is to hear of it before it is paused.
   if (use == Use::kEnd) pauser_->detector().OnMoment(now);

@@ -97,7 +97,9 @@ bool DataPath::FromTunnel(const Packet& packet) {
   }
   rx_bytes_ += packet.size;
   if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
-  const Use use = traffic_.OfInbound(*view);
+  const bool about_names = view->source == options_.gateway && view->is_udp() &&
+                           view->source_port == names::kDnsPort;
+  const Use use = about_names ? Use::kName : traffic_.OfInbound(*view);
   if (use != Use::kNone) {
     used_ = true;
     delegate_.OnInboundUse(use, *view);
@@ -136,10 +138,11 @@ bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
     return false;
   }
   if (view->destination == options_.gateway && view->is_udp()) {
-    if (view->destination_port == kDnsPort) {
+    if (view->destination_port == names::kDnsPort) {
       if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
-      AnswerDns(packet, *view, answers);
-      return false;
+      const bool goes_on = AnswerDns(packet, *view, answers);
+      if (goes_on) tx_bytes_ += packet.size;
+      return goes_on;
     }
     if (view->destination_port == kControlPort) {
       drops_.Add(DropReason::kSpoofed);
@@ -158,9 +161,14 @@ bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
   return true;
 }
 
-void DataPath::AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers) {
-  if (view.fragment) return;
+bool DataPath::AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers) {
+  if (view.fragment) return false;
+  // Of a super-packet of several questions each is answered here: resolvers do not send them,
+  // and to imd they would go as one.
+  bool goes_on = packet.segment_size == 0;
   ForEachDatagram(packet, view, [&](std::span<const uint8_t> query) {
+    goes_on = goes_on && dns_.WhoKnows(query) == names::Knower::kImd;
+    if (goes_on) return;
     if (const auto answer = dns_.Answer(query)) {
       answers.AppendCopy(BuildUdp({view.destination, view.destination_port},
                                   {view.source, view.source_port}, *answer));
@@ -168,6 +176,7 @@ void DataPath::AnswerDns(const Packet& packet, const IpView& view, PacketBatch& 
       drops_.Add(DropReason::kMalformed);
     }
   });
+  return goes_on;
 }
 
 void DataPath::SendControl(const tunnel::PublicKey& gateway, absl::string_view payload) {

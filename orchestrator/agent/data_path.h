@@ -1,11 +1,13 @@
 // DataPath: the packets between the program's attachment and the tunnel.
 //
-//   from the program:  DNS questions to the gateway → answered here
+//   from the program:  DNS questions to the gateway → answered here, but for
+//                        those that imd alone knows of → tunnel; no use
 //                      the gateway's control port    → dropped, spoofed
 //                      multicast, link noise         → dropped
 //                      refusals of early packets     → kept (Attachment::LetOut)
 //                      all others                    → tunnel
 //   from the tunnel:   gateway:1 → host:1            → control message
+//                      gateway:53, its answers       → program; no use, but they thaw it
 //                      all others                    → what they mean to
 //                        idleness is told first, then the attachment has them,
 //                        and last it is said that they are there
@@ -35,7 +37,6 @@
 namespace im::agent {
 
 inline constexpr uint16_t kControlPort = 1;
-inline constexpr uint16_t kDnsPort = 53;
 
 // While a host goes to disk, some 50 ms; its peers were told to go by the gateway.
 inline constexpr size_t kKeptPacketsMax = 4096;
@@ -117,7 +118,8 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   bool FromProgram(const Packet& packet, PacketBatch& answers);
   bool FromTunnel(const Packet& packet);
   void Remember(const PacketBatch& batch);
-  void AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers);
+  // Whether the questions go on to imd.
+  bool AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers);
   void Tap(const PacketBatch& batch) {
     if (tap_ == nullptr) return;
     for (const Packet& packet : batch) tap_->OnPacket(packet.bytes());

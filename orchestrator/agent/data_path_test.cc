@@ -30,7 +30,9 @@ class DataPathTest : public testing::Test, public DataPath::Delegate, public Att
                     std::vector<uint8_t>(payload));
   }
 
-  void OnInboundUse(Use, const IpView&) override { happened_.push_back("use"); }
+  void OnInboundUse(Use use, const IpView&) override {
+    happened_.push_back(use == Use::kName ? "name" : "use");
+  }
   void OnInboundDelivered() override { happened_.push_back("delivered"); }
   void OnOutboundUse(const IpView&) override {}
   void OnControl(std::span<const uint8_t>) override { happened_.push_back("control"); }
@@ -55,7 +57,7 @@ class DataPathTest : public testing::Test, public DataPath::Delegate, public Att
   RealClock clock_;
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(clock_);
   names::NameIndex names_{""};
-  names::DnsResponder dns_{names_, "t.im"};
+  names::DnsResponder dns_{names_, "t.im", *IpPrefix::Parse("10.77.0.0/16")};
   DropCounters drops_;
   DataPath path_{{.host = kHost, .gateway = kGateway, .started_at = clock_.Now()}, *loop_, dns_, *this};
   std::vector<std::string> happened_;
@@ -84,6 +86,11 @@ TEST_F(DataPathTest, ControlMessagesComeAfterThePacketsOfTheirBatch) {
   path_.Write(Batch({BuildUdp({kGateway, kControlPort}, {kHost, kControlPort}, message),
                      Tcp(kTcpAck, 9)}));
   EXPECT_THAT(happened_, ElementsAre("use", "write 1", "delivered", "control"));
+}
+
+TEST_F(DataPathTest, AnAnswerAboutANameThawsAndIsNoUse) {
+  path_.Write(Batch({BuildUdp({kGateway, 53}, {kHost, 5000}, {})}));
+  EXPECT_THAT(happened_, ElementsAre("name", "write 1", "delivered"));
 }
 
 TEST_F(DataPathTest, DatagramsForAPausedProgramAreRememberedUntilItIsThawed) {

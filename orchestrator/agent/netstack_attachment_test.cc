@@ -62,7 +62,7 @@ TEST_F(NetstackAgentTest, TheProgramHasNoRightAndNamesResolve) {
   resolver->Start();
   ASSERT_TRUE(resolver->Wait().has_value());
   EXPECT_THAT(resolver->Log(), HasSubstr("\nother=10.77.0.9\nOTHER.test.im=10.77.0.9\n"));
-  EXPECT_THAT(resolver->Log(), HasSubstr("\nnobody=Name or service not known\n"));
+  EXPECT_THAT(resolver->Log(), HasSubstr("\ndriver=10.77.0.254\nnobody=Name or service not known\n"));
   EXPECT_EQ(resolver->Report().reason(), proto::ExitReport::EXITED);
   EXPECT_EQ(resolver->Report().exit_code(), 99);
 }

@@ -37,12 +37,14 @@
 #include "base/netlink.h"
 #include "base/random.h"
 #include "base/tun_device.h"
+#include "orchestrator/names/dns_responder.h"
 #include "proto/agent.pb.h"
 #include "tunnel/driver.h"
 
 namespace im::agent {
 
 inline const IpAddress kTestGateway = IpAddress::V4(0x0a4d0001);  // 10.77.0.1
+inline const IpAddress kTestGuest = IpAddress::V4(0x0a4d00fe);
 inline constexpr int kTestPrefixLength = 16;
 
 inline std::string RawBytes(const IpAddress& address) {
@@ -135,7 +137,7 @@ class TestGateway final : public PacketSink, public tunnel::Device::Delegate {
                                            bytes.size()})));
   }
 
-  // Packets from hosts, except control messages, that tests want to see.
+  // Packets from hosts, except control messages and questions about names, that tests want to see.
   std::deque<std::vector<uint8_t>> seen;
   uint64_t forwarded = 0;  // from one host to another
 
@@ -147,6 +149,11 @@ class TestGateway final : public PacketSink, public tunnel::Device::Delegate {
       ASSERT_TRUE(view.has_value());
       if (view->is_udp() && view->destination == kTestGateway && view->destination_port == 1) {
         OnControl(view->source, packet.bytes().subspan(view->payload_offset, view->payload_size()));
+        continue;
+      }
+      if (view->is_udp() && view->destination == kTestGateway &&
+          view->destination_port == names::kDnsPort) {
+        OnQuestion(*view, packet.bytes().subspan(view->payload_offset, view->payload_size()));
         continue;
       }
       if (view->destination != kTestGateway) ++forwarded;
@@ -172,6 +179,19 @@ class TestGateway final : public PacketSink, public tunnel::Device::Delegate {
     peer.allowed_ips = {IpPrefix::Host(host.address)};
     peer.endpoint = host.endpoint;
     EXPECT_TRUE(driver_->SetPeer(peer).ok());
+  }
+  // As imd: there is one guest, driver.
+  void OnQuestion(const IpView& view, std::span<const uint8_t> query) {
+    proto::NameTable table;
+    proto::HostName& driver = *table.add_hosts();
+    driver.set_name("driver");
+    driver.set_address(RawBytes(kTestGuest));
+    names::NameIndex index(table.SerializeAsString());
+    const auto answer = names::DnsResponder(index, "test.im", {}).Answer(query);
+    ASSERT_TRUE(answer.has_value());
+    driver_->SendTo(hosts_.at(view.source).key,
+                    SinglePacket(BuildUdp({kTestGateway, names::kDnsPort},
+                                          {view.source, view.source_port}, *answer)));
   }
   void OnControl(const IpAddress& source, std::span<const uint8_t> payload) {
     auto host = hosts_.find(source);

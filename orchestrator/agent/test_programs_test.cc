@@ -114,7 +114,7 @@ void WaitFor(const char* ms) { poll(nullptr, 0, std::atoi(ms)); }
     char host[128] = "";
     gethostname(host, sizeof(host));
     std::printf("hostname=%s\n", host);
-    for (const char* other : {"host3", "other", "OTHER.test.im", "nobody", "localhost"})
+    for (const char* other : {"host3", "other", "OTHER.test.im", "driver", "nobody", "localhost"})
       Resolve(other);
     std::printf("pid=%d\n", getpid());
   }

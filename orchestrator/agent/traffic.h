@@ -22,7 +22,9 @@
 
 namespace im::agent {
 
-enum class Use : uint8_t { kNone, kEnd, kSyn, kDatagram, kPing, kData };
+// kName: imd's answer to a question about a name. A program that was paused meanwhile is
+// thawed for it, but like the question it is no use.
+enum class Use : uint8_t { kNone, kEnd, kSyn, kDatagram, kPing, kData, kName };
 
 class Traffic {
  public:

@@ -18,6 +18,7 @@ proto::WakeCause CauseOf(Use use, const IpView& packet) {
       cause.set_kind(proto::WakeCause::SYN);
       break;
     case Use::kDatagram:
+    case Use::kName:
       cause.set_kind(proto::WakeCause::DATAGRAM);
       break;
     case Use::kPing:

@@ -92,7 +92,9 @@ void AddRun(CLI::App& app, Context& context) {
   CLI::App* verb =
       app.add_subcommand("run", "Run a program inside the cluster's network: im run -- COMMAND");
   auto options = std::make_shared<Options>();
-  verb->add_option("--name", options->name, "Its name in the network; default: run-1, run-2, ...");
+  verb->add_option("--name", options->name,
+                   "Its name in the network, by which hosts find it while it runs; nobody\n"
+                   "else's. Default: run-1, run-2, ...");
   verb->add_option("--attach", options->attach,
                    "How it gets the network: tun, as root alone may; netstack, as anybody\n"
                    "may; auto is tun where it is permitted")

@@ -139,10 +139,11 @@ struct DnsResponder::Reply {
   uint16_t code = kNoError;
   uint16_t type = 0;  // of the answer
   std::vector<uint8_t> data;  // empty: no answer record
+  bool passing = false;       // the name may be gone at any time
 };
 
-DnsResponder::DnsResponder(NameIndex& names, absl::string_view domain)
-    : names_(names), domain_(absl::AsciiStrToLower(domain)) {}
+DnsResponder::DnsResponder(NameIndex& names, absl::string_view domain, const IpPrefix& network)
+    : names_(names), domain_(absl::AsciiStrToLower(domain)), network_(network) {}
 
 std::optional<absl::string_view> DnsResponder::HostPart(absl::string_view name) const {
   if (!absl::StrContains(name, '.')) return name == domain_ ? absl::string_view() : name;
@@ -159,7 +160,7 @@ DnsResponder::Reply DnsResponder::Resolve(const Question& question) {
     const std::string host = address ? names_.FindName(*address) : std::string();
     if (host.empty()) return {.code = kNameError};
     if (question.type != kTypePtr && question.type != kTypeAny) return {};
-    Reply reply{.type = kTypePtr};
+    Reply reply{.type = kTypePtr, .passing = names_.IsPassing(host)};
     PutName(reply.data, domain_.empty() ? host : absl::StrCat(host, ".", domain_));
     return reply;
   }
@@ -171,10 +172,12 @@ DnsResponder::Reply DnsResponder::Resolve(const Question& question) {
   const uint16_t type = address->is_v4() ? kTypeA : kTypeAaaa;
   if (question.type != type && question.type != kTypeAny) return {};
   const std::span<const uint8_t> bytes = address->bytes();
-  return {.type = type, .data = {bytes.begin(), bytes.end()}};
+  return {.type = type,
+          .data = {bytes.begin(), bytes.end()},
+          .passing = names_.IsPassing(*host)};
 }
 
-bool DnsResponder::IsElsewhere(std::span<const uint8_t> query) {
+Knower DnsResponder::WhoKnows(std::span<const uint8_t> query) {
   Reader in(query);
   in.U16();
   const uint16_t flags = in.U16();
@@ -183,10 +186,18 @@ bool DnsResponder::IsElsewhere(std::span<const uint8_t> query) {
   const std::optional<std::string> name = ReadName(in);
   in.U32();
   if (!in.ok() || !name || questions != 1 || (flags & (kFlagResponse | kOpcodeMask)) != 0)
-    return false;
-  if (!absl::EndsWith(*name, ".arpa")) return !HostPart(*name).has_value();
-  const std::optional<IpAddress> address = ParseReverse(*name);
-  return !address || names_.FindName(*address).empty();
+    return Knower::kHere;
+  if (absl::EndsWith(*name, ".arpa")) {
+    const std::optional<IpAddress> address = ParseReverse(*name);
+    if (!address) return Knower::kElsewhere;
+    if (!names_.FindName(*address).empty()) return Knower::kHere;
+    return network_.Contains(*address) ? Knower::kImd : Knower::kElsewhere;
+  }
+  const std::optional<absl::string_view> host = HostPart(*name);
+  if (!host) return Knower::kElsewhere;
+  // The names that come and go have one label.
+  if (host->empty() || absl::StrContains(*host, '.')) return Knower::kHere;
+  return names_.Find(*host) ? Knower::kHere : Knower::kImd;
 }
 
 std::optional<std::vector<uint8_t>> DnsResponder::Answer(std::span<const uint8_t> query) {
@@ -253,7 +264,7 @@ std::optional<std::vector<uint8_t>> DnsResponder::Answer(std::span<const uint8_t
     PutU16(out, reply.type);
     PutU16(out, kClassIn);
     PutU16(out, 0);
-    PutU16(out, kDnsTtlSeconds);
+    PutU16(out, reply.passing ? 0 : kDnsTtlSeconds);
     PutU16(out, static_cast<uint16_t>(reply.data.size()));
     out.insert(out.end(), reply.data.begin(), reply.data.end());
   }

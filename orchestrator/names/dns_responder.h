@@ -1,10 +1,12 @@
 // DnsResponder: answers a program's DNS questions about the cluster.
 //
-// Names are configuration, so nothing is asked of anybody: a query in, the
+// Hosts' names are configuration, so nothing is asked of anybody: a query in, the
 // answer out. "db" and "db.shop.im" both name the host db of the domain
-// shop.im, in any case of letters. Answered are A, AAAA, ANY and PTR; other
-// types of a known name have no data; unknown names do not exist. Only what a
-// resolver library sends is understood: one question, opcode QUERY, EDNS
+// shop.im, in any case of letters. Names of guests and of stock peers come and go;
+// imd alone knows them (NameIndex::Passing), so it is asked for what the table has not.
+//
+// Answered are A, AAAA, ANY and PTR; other types of a known name have no data;
+// unknown names do not exist. Only what a resolver library sends is understood: one question, opcode QUERY, EDNS
 // tolerated. Anything else is refused with the fitting code, and what is not a
 // query at all is dropped.
 //
@@ -25,19 +27,27 @@
 
 namespace im::names {
 
+inline constexpr uint16_t kDnsPort = 53;
+
 // Addresses belong to their hosts for ever; the limit is for those who change
-// cluster.yaml.
+// cluster.yaml. What is said of names that come and go is not to be kept at all.
 inline constexpr uint32_t kDnsTtlSeconds = 60;
+
+// Who can answer a query.
+enum class Knower : uint8_t {
+  kHere,       // DnsResponder::Answer, the table or the form of the query being enough
+  kImd,        // the name, of one label or below the domain, or the address, of the network, is not
+               // in the table: a guest's, a peer's, or nobody's
+  kElsewhere,  // it is none of the cluster's: another resolver, if there is one
+};
 
 class DnsResponder {
  public:
-  // `names` must outlive the responder. `domain` without dots at its ends.
-  DnsResponder(NameIndex& names, absl::string_view domain);
+  // `names` must outlive the responder. `domain` without dots at its ends. `network`: the
+  // cluster's.
+  DnsResponder(NameIndex& names, absl::string_view domain, const IpPrefix& network);
 
-  // Whether `query` asks for a name that is neither of the cluster nor of one label, or
-  // for that of an address that no host has: what Answer would say does not exist, and
-  // another resolver may know.
-  bool IsElsewhere(std::span<const uint8_t> query);
+  Knower WhoKnows(std::span<const uint8_t> query);
   // The answer to the UDP payload `query`; nullopt if none is due.
   std::optional<std::vector<uint8_t>> Answer(std::span<const uint8_t> query);
 
@@ -51,6 +61,7 @@ class DnsResponder {
 
   NameIndex& names_;
   std::string domain_;
+  IpPrefix network_;
 };
 
 }  // namespace im::names

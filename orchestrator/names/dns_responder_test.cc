@@ -57,24 +57,58 @@ class DnsResponderTest : public testing::Test {
                             {"Db", "10.77.0.5"},
                             {"app", "10.77.0.4"},
                             {"six", "fd00::77"}})};
-  DnsResponder responder_{names_, "Shop.im"};
+  DnsResponder responder_{names_, "Shop.im", *IpPrefix::Parse("10.77.0.0/16")};
 };
 
-TEST_F(DnsResponderTest, TellsWhatAnotherResolverMayKnow) {
-  for (const char* name : {"debian.org", "shop.im.org", "xshop.im", "9.0.77.10.in-addr.arpa",
-                           "a.ip6.arpa"})
-    EXPECT_TRUE(responder_.IsElsewhere(Query(name, kA))) << name;
-  for (const char* name : {"db", "nobody", "db.shop.im", "nobody.Shop.IM", "shop.im", "",
+TEST_F(DnsResponderTest, TellsWhoKnowsWhatItDoesNot) {
+  for (const char* name : {"debian.org", "shop.im.org", "xshop.im", "9.0.78.10.in-addr.arpa",
+                           "77.10.in-addr.arpa", "a.ip6.arpa"})
+    EXPECT_EQ(responder_.WhoKnows(Query(name, kA)), Knower::kElsewhere) << name;
+  for (const char* name : {"nobody", "nobody.Shop.IM", "9.0.77.10.in-addr.arpa"})
+    EXPECT_EQ(responder_.WhoKnows(Query(name, kAaaa)), Knower::kImd) << name;
+  // What a search list makes of names of the world's is no guest's.
+  for (const char* name : {"db", "DB.shop.im", "shop.im", "", "debian.org.shop.im",
                            "5.0.77.10.in-addr.arpa"})
-    EXPECT_FALSE(responder_.IsElsewhere(Query(name, kA))) << name;
+    EXPECT_EQ(responder_.WhoKnows(Query(name, kA)), Knower::kHere) << name;
   // What is no query at all is not passed on either.
   Bytes response = Query("debian.org", kA);
   response[2] |= 0x80;
-  EXPECT_FALSE(responder_.IsElsewhere(response));
+  EXPECT_EQ(responder_.WhoKnows(response), Knower::kHere);
   Bytes cut = Query("debian.org", kA);
   cut.pop_back();
-  EXPECT_FALSE(responder_.IsElsewhere(cut));
-  EXPECT_FALSE(responder_.IsElsewhere(Bytes(5)));
+  EXPECT_EQ(responder_.WhoKnows(cut), Knower::kHere);
+  EXPECT_EQ(responder_.WhoKnows(Bytes(5)), Knower::kHere);
+}
+
+class OneGuest final : public NameIndex::Passing {
+ public:
+  std::optional<IpAddress> Find(absl::string_view name) const override {
+    return name == "driver" && here ? std::optional(address) : std::nullopt;
+  }
+  std::string FindName(const IpAddress& wanted) const override {
+    return wanted == address && here ? "driver" : "";
+  }
+  const IpAddress address = *IpAddress::Parse("10.77.0.254");
+  bool here = true;
+};
+
+TEST_F(DnsResponderTest, AGuestIsKnownWhileItIsThereAndNotKeptByWhoAsked) {
+  OneGuest guest;
+  names_.SetPassing(&guest);
+  for (const char* name : {"driver", "Driver.shop.im"}) {
+    EXPECT_EQ(responder_.WhoKnows(Query(name, kA)), Knower::kHere) << name;
+    const Bytes answer = Ask(Query(name, kA));
+    ASSERT_EQ(Answers(answer), 1) << name;
+    const Bytes tail(answer.end() - 10, answer.end());
+    EXPECT_THAT(tail, testing::ElementsAre(0, 0, 0, 0, 0, 4, 10, 77, 0, 254)) << "a TTL of 0";
+  }
+  EXPECT_EQ(Answers(Ask(Query("254.0.77.10.in-addr.arpa", kPtr))), 1);
+  EXPECT_EQ(Answers(Ask(Query("driver", kAaaa))), 0);
+  EXPECT_EQ(Code(Ask(Query("driver", kAaaa))), 0) << "no data";
+  guest.here = false;
+  EXPECT_EQ(Code(Ask(Query("driver", kA))), 3);
+  EXPECT_EQ(Code(Ask(Query("254.0.77.10.in-addr.arpa", kPtr))), 3);
+  EXPECT_EQ(Answers(Ask(Query("db", kA))), 1) << "hosts stay";
 }
 
 TEST_F(DnsResponderTest, AnswersShortAndFullNamesInAnyCase) {

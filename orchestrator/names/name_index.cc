@@ -117,6 +117,15 @@ absl::string_view NameIndex::NameOf(const Entry& entry) const {
 }
 
 std::optional<IpAddress> NameIndex::Find(absl::string_view name) {
+  const std::optional<IpAddress> address = FindInTable(name);
+  return address || passing_ == nullptr ? address : passing_->Find(name);
+}
+
+bool NameIndex::IsPassing(absl::string_view name) {
+  return passing_ != nullptr && !FindInTable(name) && passing_->Find(name).has_value();
+}
+
+std::optional<IpAddress> NameIndex::FindInTable(absl::string_view name) {
   DecodeOnce();
   auto at = std::lower_bound(
       by_name_.begin(), by_name_.end(), name,
@@ -137,7 +146,8 @@ std::string NameIndex::FindName(const IpAddress& address) {
                              [this](uint32_t i, const IpAddress& wanted) {
                                return by_name_[i].address < wanted;
                              });
-  if (at == by_address_.end() || by_name_[*at].address != address) return {};
+  if (at == by_address_.end() || by_name_[*at].address != address)
+    return passing_ == nullptr ? std::string() : passing_->FindName(address);
   return std::string(NameOf(by_name_[*at]));
 }
 

@@ -5,6 +5,9 @@
 // comes, record by record, into one string of names and two sorted arrays:
 // about 40 bytes a host and no allocation for each. The names of replicas are
 // computed (proto::ReplicaNames).
+//
+// Names that come and go, of guests and of stock peers, are in no table: who has them is
+// asked for each (Passing), after the table.
 
 #ifndef IM_ORCHESTRATOR_NAMES_NAME_INDEX_H_
 #define IM_ORCHESTRATOR_NAMES_NAME_INDEX_H_
@@ -25,15 +28,30 @@ inline constexpr size_t kHostNameBytesMax = 253;
 
 class NameIndex {
  public:
+  // Who knows the names that come and go.
+  class Passing {
+   public:
+    virtual ~Passing() = default;
+    // Precondition: `name` is in lower case.
+    virtual std::optional<IpAddress> Find(absl::string_view name) const = 0;
+    // Empty if nobody has the address.
+    virtual std::string FindName(const IpAddress& address) const = 0;
+  };
+
   // `encoded` is a serialized proto::NameTable. What cannot be decoded of it
   // is left out.
   explicit NameIndex(std::string encoded) : encoded_(std::move(encoded)) {}
 
+  // Null: nobody. It must outlive this.
+  void SetPassing(const Passing* passing) { passing_ = passing; }
+
   // Precondition: `name` is in lower case.
   std::optional<IpAddress> Find(absl::string_view name);
-  // Empty if no host has the address.
+  // Whether the name is known, and not by the table.
+  bool IsPassing(absl::string_view name);
+  // Empty if nobody has the address.
   std::string FindName(const IpAddress& address);
-  // Names that can be found.
+  // Names of the table.
   size_t size();
 
  private:
@@ -53,11 +71,13 @@ class NameIndex {
   void AddReplicas(absl::string_view prefix, uint32_t first, absl::string_view address,
                    uint32_t count);
   void Sort();
+  std::optional<IpAddress> FindInTable(absl::string_view name);
   std::optional<IpAddress> FindReplica(absl::string_view name) const;
   absl::string_view NameOf(const Entry& entry) const;
 
   std::string encoded_;
   bool decoded_ = false;
+  const Passing* passing_ = nullptr;
   std::string names_;
   std::vector<Entry> by_name_;
   std::vector<uint32_t> by_address_;  // indices into by_name_

@@ -1,5 +1,6 @@
 """Hosts start on the first packet, answer, pause, and are released."""
 
+import json
 import os
 import signal
 import subprocess
@@ -162,6 +163,42 @@ class Direct(ClusterTest):
         self.assertTrue(answer["ok"], answer)
         self.settle(c, drive, 2)
         self.assertGreater(int(c.ps()["server"]["incarnation"]), int(first["incarnation"]))
+
+
+class GuestNames(ClusterTest):
+    def test_a_guest_is_found_by_name_while_it_is_there(self):
+        c = self.cluster(SERVER.replace("  other:", "  other:\n    attach: netstack")).up()
+        guest = c.drive("driver")
+        self.assertTrue(guest("connect 1 server 7000")["ok"])
+        address = c.ps()["driver"]["address"]
+        for where in ["exec", "server"], ["exec", "other"], ["run"], ["run", "--attach", "netstack"]:
+            for name in "driver", "DRIVER.t.im":
+                found = c.im(*where, "--", "getent", "hosts", name)
+                self.assertEqual(found.stdout.split()[0], address, where)
+        self.assertIn("driver.t.im", c.im("exec", "server", "--", "getent", "hosts", address).stdout)
+        ping = c.im("exec", "server", "--", "ping", "-c", "1", "-W", "10", "driver")
+        self.assertIn("1 received", ping.stdout)
+
+        twice = c.im("run", "--name", "driver", "--", "true", check=False)
+        self.assertEqual(twice.returncode, 1)
+        self.assertIn("the name driver is taken: it is of a program by im run", twice.stderr)
+        guest.close()
+        wait_until(lambda: "driver" not in c.ps(), "the guest has left")
+        for host in "server", "other":
+            self.assertEqual(c.im("exec", host, "--", "getent", "hosts", "driver", check=False).returncode, 2)
+
+    def test_to_ask_for_a_guest_is_no_use_of_a_host(self):
+        asks = ("import select, socket\nwhile True:\n select.select([], [], [], .2)\n"
+                " try: socket.gethostbyname('nobody')\n except OSError: pass")
+        c = self.cluster(f"""
+network: {{cidr: 10.77.0.0/24}}
+hosts:
+  asks:
+    command: [{sys.executable}, -c, {json.dumps(asks)}]
+    idle: {{after: 2s, timers: ignore, cpu_below: 50%}}
+""").up()
+        c.im("wake", "asks")
+        c.wait_state("asks", "paused")
 
 
 class Exec(ClusterTest):
