@@ -168,8 +168,8 @@ void AddUp(CLI::App& app, Context& context) {
       "ends the cluster; a second Ctrl-C kills them. With -d the cluster stays until im down.\n"
       "Root's hosts have networks, files and processes of their own (attach: tun). Without\n"
       "root, or where the machine permits no namespaces, they have a network alone (attach:\n"
-      "netstack). Brought up with sudo, a cluster obeys the user who did so: im ps, why,\n"
-      "events, wake, suspend, release, wait and down then work without sudo.\n"
+      "netstack). Brought up with sudo, a cluster obeys the user who did so: all but exec,\n"
+      "logs, capture and cp, which reach into hosts, then works without sudo.\n"
       "Nothing of this machine's own network is changed.");
   verb->callback([&context, options] {
     context.run = [&context, options] {
