@@ -67,7 +67,8 @@ class PeerTest(ClusterTest):
         # And what a host sends by itself.
         own = json.loads(cluster.im("peer", "list", "--json").stdout)["peers"][0]["address"]
         self.assertEqual(own, "10.77.0.254")
-        cluster.im("exec", "web", "--", "ping", "-c", "1", "-W", "5", own)
+        for name in own, "laptop", f"laptop.{domain}":
+            cluster.im("exec", "web", "--", "ping", "-c", "1", "-W", "5", name)
 
         # Paused: thawed. Released: started.
         cluster.im("suspend", "web")
