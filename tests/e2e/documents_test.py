@@ -1,6 +1,5 @@
 """The documents say what is so: their commands work, their messages exist, their links lead somewhere."""
 
-import os
 import pathlib
 import re
 import shlex
@@ -8,24 +7,20 @@ import subprocess
 import tempfile
 import unittest
 
-from cluster import BIN, DEADLINE_S, ClusterTest
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/README.md")])
-REDIS = subprocess.run(["which", "redis-server", "redis-cli", "curl"], stdout=subprocess.DEVNULL).returncode == 0
+from cluster import BIN, DEADLINE_S, LONG, ClusterTest, agents_of
+from document_runner import DOCUMENTS, ROOT, DocumentRunner, blocks, commands, lacking, normal, script
+from document_sessions import ELSEWHERE, LEFT_OUT, SESSIONS
 
 
-def blocks(path, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.S | re.M)
+def name(path):
+    return str(path.relative_to(ROOT))
 
 
-def commands(path):
-    """Its shell commands, without comments, continued lines as one."""
-    for block in blocks(path, "sh"):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            if words:
-                yield line, words
+def im_commands(path):
+    """Lines of its shell commands, and `im …` in its text."""
+    yield from commands(path)
+    for code in re.findall(r"`(im [^`]*)`", re.sub(r"^```.*?^```", "", path.read_text(), flags=re.S | re.M)):
+        yield code.replace("\n", " ").replace("…", "")
 
 
 def im_verbs(words):
@@ -37,7 +32,8 @@ def im_verbs(words):
             if rest[0] == "-c":
                 rest = rest[2:]
             end = next((j for j, w in enumerate(rest) if w in (";", "|", "&&", "--") or w.endswith(";")), len(rest))
-            yield rest[:end + 1] if end < len(rest) and rest[end] == "--" else rest[:end + 1]
+            if rest:
+                yield rest[:end + 1]
 
 
 class Documents(ClusterTest):
@@ -68,15 +64,18 @@ class Documents(ClusterTest):
         help_of = {}
         found = 0
         for path in DOCUMENTS:
-            for line, words in commands(path):
-                for verb, *rest in im_verbs(words):
+            for line in im_commands(path):
+                for verb, *rest in im_verbs(shlex.split(line, comments=True)):
                     found += 1
                     verb = verb.rstrip(";")
-                    if verb.startswith("-"):
+                    if verb.startswith(("-", "__")):
                         continue
+                    if verb in ("image", "peer") and rest:
+                        verb += " " + rest.pop(0)
                     if verb not in help_of:
-                        help_of[verb] = subprocess.run([str(BIN / "im"), verb, "--help"], text=True, timeout=DEADLINE_S,
-                                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                        help_of[verb] = subprocess.run([str(BIN / "im"), *verb.split(), "--help"], text=True,
+                                                       timeout=DEADLINE_S, stdout=subprocess.PIPE,
+                                                       stderr=subprocess.STDOUT)
                     shown = help_of[verb]
                     self.assertEqual(shown.returncode, 0, f"{path}: {line}: {shown.stdout}")
                     for word in rest:
@@ -85,7 +84,7 @@ class Documents(ClusterTest):
                         if re.match(r"--?[a-z]", word) and verb != "completion":
                             option = word.split("=")[0].rstrip(";")
                             self.assertRegex(shown.stdout, rf"(^|[\s,]){option}\b", f"{path}: {line}")
-        self.assertGreater(found, 50)
+        self.assertGreater(found, 150)
 
     def test_messages_of_troubleshooting_exist(self):
         source = "".join(path.read_text(errors="replace") for path in (ROOT / "orchestrator").rglob("*.cc")
@@ -99,44 +98,56 @@ class Documents(ClusterTest):
             self.assertTrue(written in source or written.partition(": ")[2] and all(
                 part in source for part in written.partition(": ")[::2]), message)
 
-    def script(self, document, before="", skip=()):
-        """Does all of a document's commands in one shell, in a home of its own; what was said."""
-        home = self.enterContext(tempfile.TemporaryDirectory(prefix="im-docs-", dir="/var/tmp"))
-        os.chmod(home, 0o755)
-        text = "sudo() { \"$@\"; }\n" + before
-        for block in blocks(document, "sh"):
-            text += "".join(f"{line}\n" for line in block.splitlines() if not line.startswith(tuple(skip) or ("\0",)))
-        env = dict(os.environ, HOME=home, PATH=f"{BIN}:{os.environ['PATH']}", IM_STATE_DIR=f"{home}/run",
-                   IM_DATA_DIR=f"{home}/data", NO_COLOR="1")
-        done = subprocess.run(["bash", "-exc", text], cwd=home, env=env, text=True, timeout=4 * DEADLINE_S,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.addCleanup(subprocess.run, [str(BIN / "im"), "down"], env=env, cwd=home, stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done.stdout
 
-    @unittest.skipUnless(REDIS, "not installed: redis-server, redis-tools, curl")
-    def test_start_as_it_is(self):
-        document = ROOT / "docs/start.md"
-        files = ""
-        for name, language in ("app.py", "python"), ("cluster.yaml", "yaml"):
-            (text,) = blocks(document, language)
+class Sessions(ClusterTest):
+    """Every command of every document, but for those of LEFT_OUT."""
+
+    def test_every_document_with_commands_has_a_session(self):
+        with_commands = {name(path) for path in DOCUMENTS if list(commands(path))}
+        self.assertEqual(with_commands, {*SESSIONS, *ELSEWHERE})
+        for document, test in ELSEWHERE.items():
+            self.assertIn(pathlib.Path(document).name, pathlib.Path(__file__).with_name(test).read_text())
+
+    def test_what_is_left_out_or_prepared_for_is_there(self):
+        there = {(name(path), normal(line)) for path in DOCUMENTS for line in commands(path)}
+        wanted = {*LEFT_OUT, *((document, key) for document, session in SESSIONS.items() for keys in
+                               (session.before, session.until, session.written, session.shorter) for key in keys)}
+        self.assertEqual(wanted - there, set())
+
+    def do(self, document):
+        session = SESSIONS[document]
+        if lack := lacking(session):
+            self.skipTest(f"needs {lack}")
+        runner = DocumentRunner(self.enterContext(tempfile.TemporaryDirectory(prefix="im-docs-", dir="/var/tmp")))
+        if session.prepare:
+            session.prepare(runner.tree)
+        left_out = {key for path, key in LEFT_OUT if path == document}
+        self.addCleanup(runner.end)
+        code, said, all_of_it = runner.do(script(ROOT / document, session, left_out))
+        runner.end()
+        self.assertEqual(agents_of(runner), [], "agents are left")
+        self.assertEqual(code, 0, all_of_it)
+        at = 0
+        for pattern in session.says:
+            found = re.compile(pattern, re.M).search(said, at)
+            self.assertIsNotNone(found, f"not said: {pattern}\n{all_of_it}")
+            at = found.end()
+
+    def test_start_is_of_few_lines(self):
+        for language in "python", "yaml":
+            (text,) = blocks(ROOT / "docs/start.md", language)
             self.assertLess(len(text.splitlines()), 15)
-            files += f"cat > first/{name} << 'END_OF_FILE'\n{text}END_OF_FILE\n"
-        said = self.script(document, "mkdir -p first\n" + files, skip=("./setup", "export PATH="))
-        self.assertEqual(re.findall(r"visitor (\d+)", said), ["1", "2", "1"])
-        self.assertRegex(said, r"web +imaginary")
-        self.assertRegex(said, r"db +running .*SYN from web:\d+ to :6379")
-        self.assertIn("first: ended", said)
 
-    @unittest.skipUnless(REDIS, "not installed: redis-server, redis-tools, curl")
-    def test_troubleshooting_as_it_is(self):
-        before = ("printf 'name: shop\\nhosts: {web: {command: sleep 1000}}\\n' > cluster.yaml\n"
-                  "im up -d; im wake web\n")
-        said = self.script(ROOT / "docs/troubleshooting.md", before)
-        self.assertRegex(said, r"web is running")
-        self.assertRegex(said, r"web +imaginary (→|->) starting +im wake")
 
+def add_sessions():
+    for document, session in SESSIONS.items():
+        method = lambda self, document=document: self.do(document)
+        if session.long and not LONG:
+            method = unittest.skip("one of the long cases (IM_LONG=1)")(method)
+        setattr(Sessions, "test_commands_of_" + re.sub(r"\W+", "_", document.removesuffix(".md")), method)
+
+
+add_sessions()
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
