@@ -50,7 +50,7 @@ struct Activator::Activation {
   bool ready = false;       // Restoring or Releasing: frozen, until all fellows are ready
   bool thawed = false;      // ready, but it runs
   bool rising = false;      // Running, but its agent has not said so yet
-  bool outsiders = false;   // Releasing: packets from outside the group are held
+  bool outsiders = false;   // Releasing, Starting: packets from outside the group are held
   std::string disk_reason;  // Releasing: why it does not go to disk
   bool disk_error = false;  // that is its own failure
 

@@ -79,7 +79,9 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
       return refuse(it->second->backoff.Reason(now));
   }
   const HeldPackets::Result result = held_.Enqueue(host, packet, view, now, now + bound);
-  if (row.state == HostState::kReleasing && !FromSleepingFellow(host, view.source))
+  // (One that was taken back may be on its way to disk.)
+  if ((row.state == HostState::kReleasing || row.state == HostState::kStarting) &&
+      !FromSleepingFellow(host, view.source))
     Get(host).outsiders = true;
   // Even a packet that does not fit is a reason to wake: it will be repeated.
   if (use == PacketUse::kWakes) {

@@ -335,6 +335,17 @@ TEST_F(ActivatorGroupDiskTest, ThoseOnDiskAreRestoredWhenAnotherIsPaused) {
   EXPECT_THAT(States(), ElementsAre("restoring", "restoring", "paused"));
 }
 
+// Seed 211200 of the cluster simulation: imd was started anew while members went to disk.
+TEST_F(ActivatorGroupDiskTest, APacketToOneThatWasTakenBackOnItsWayToDiskIsNotLost) {
+  OnDisk();
+  ASSERT_TRUE(activator->Release(2, "im release", now).ok());
+  activator->Adopt(2, 77, Cause(), now);
+  EXPECT_EQ(Send(2, Tcp(200, 5, 2, 6379, kTcpAck, 1)), Activator::Verdict::kHeld);
+  EndOnDisk(2);
+  EXPECT_THAT(States(), ElementsAre("restoring", "restoring", "restoring"));
+  EXPECT_EQ(activator->held().packets(), 1u);
+}
+
 TEST_F(ActivatorGroupDiskTest, AUsersReleaseInTheRestoreKeepsNobody) {
   Restoring();
   ASSERT_TRUE(activator->Release(0, "im release", now).ok());

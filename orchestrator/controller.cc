@@ -326,6 +326,8 @@ void Controller::Ended(HostId host, const Activator::End& end) {
   tunnel_.RemovePeer(instance->key);
   control_.Remove(instance->address);
   introductions_.Leave(instance->address, now());
+  if (end.kind != Activator::End::Kind::kCheckpointed && !end.checkpoint_kept)
+    TellFellows(*instance);
   dirty_ = true;
   Touch();
   activator_.OnInstanceEnded(host, instance->id.incarnation, end, now());

@@ -215,6 +215,8 @@ class Controller final : public Activator::Delegate,
   // controller_groups.cc: what GroupSuspender is told, and asks for.
   void ReportToGroup(HostId host, const proto::GroupStatus& status);
   void RunGroupActions();
+  // The instance has ended for good.
+  void TellFellows(const Instance& ended);
   void EndGuest(HostId host, const absl::Status& why);
   // controller_checkpoints.cc
   void AdoptCheckpoints();

@@ -41,4 +41,16 @@ void Controller::RunGroupActions() {
   }
 }
 
+// Those that sleep await its answers although it was withdrawn, which might have been called
+// off; after this they do not.
+void Controller::TellFellows(const Instance& ended) {
+  const std::optional<uint32_t> group = hosts_.GroupOf(ended.host);
+  if (!group.has_value() || shutting_down_) return;
+  for (const HostId fellow : hosts_.groups()[*group].members) {
+    const Instance* const instance = FindInstance(fellow);
+    if (fellow != ended.host && instance != nullptr && instance->reachable)
+      introductions_.TellAgain(instance->address, ended.address, now());
+  }
+}
+
 }  // namespace im::orchestrator

@@ -53,6 +53,11 @@ void Introductions::Leave(const IpAddress& address, Instant now) {
   FinishWithdrawals(subjects);
 }
 
+void Introductions::TellAgain(const IpAddress& recipient, const IpAddress& subject, Instant now) {
+  const auto it = members_.find(recipient);
+  if (it != members_.end()) Renew(recipient, it->second, subject, /*withdrawn=*/true, now);
+}
+
 void Introductions::Introduce(const IpAddress& a, const IpAddress& b, Instant now) {
   const auto at_a = members_.find(a);
   const auto at_b = members_.find(b);

@@ -68,6 +68,9 @@ class Introductions {
   void Leave(const IpAddress& address, Instant now);
   bool Contains(const IpAddress& address) const { return members_.contains(address); }
 
+  // `recipient` is told that `subject` is withdrawn, also if it was told before.
+  void TellAgain(const IpAddress& recipient, const IpAddress& subject, Instant now);
+
   // A packet went from `a` to `b` by the gateway. Nothing happens unless both
   // are members with known endpoints, of which none is being withdrawn.
   void Introduce(const IpAddress& a, const IpAddress& b, Instant now);

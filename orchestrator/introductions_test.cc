@@ -97,6 +97,27 @@ TEST_F(IntroductionsTest, repeats_ever_slower_until_acknowledged) {
   EXPECT_TRUE(introductions_.Knows(kA, kB));
 }
 
+TEST_F(IntroductionsTest, who_has_forgotten_one_can_be_told_again) {
+  Join(kA);
+  Join(kB);
+  introductions_.Introduce(kA, kB, now_);
+  AcknowledgeAll(kA);
+  Withdraw(kB);
+  const uint64_t first = Due(kA)[0].version();
+  introductions_.Acknowledge(kA, first);
+  introductions_.Leave(kB, now_);
+  EXPECT_TRUE(Due(kA).empty());
+  introductions_.TellAgain(kA, kB, now_);
+  const auto again = Due(kA);
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_TRUE(again[0].withdrawn());
+  EXPECT_GT(again[0].version(), first);
+  introductions_.Acknowledge(kA, again[0].version());
+  EXPECT_EQ(introductions_.NextDeadline(), kNever);
+  introductions_.TellAgain(kC, kB, now_);  // who is not there is not told
+  EXPECT_EQ(introductions_.NextDeadline(), kNever);
+}
+
 TEST_F(IntroductionsTest, an_old_acknowledgment_does_not_stop_the_newest) {
   Join(kA);
   Join(kB);

@@ -89,6 +89,7 @@ void GroupPauser::Fall() {
 void GroupPauser::OnPausedOrThawed(bool paused, Instant now) {
   deadline_ = kNever;
   heard_.clear();
+  gone_.clear();
   if (paused) {
     if (state_ != State::kFalling) {  // not by us
       expected_.clear();
@@ -128,8 +129,9 @@ void GroupPauser::OnFellowGone(const IpAddress& fellow, Instant now) {
   if (!fellows_.contains(fellow)) return;
   beats_.Forget(fellow);
   std::erase(expected_, fellow);
-  // Its release may still be called off, and then it is woken as we are.
-  if (state_ != State::kPaused) std::erase(answer_, fellow);
+  const bool again = !gone_.insert(fellow).second;
+  const bool asleep = state_ == State::kPaused || state_ == State::kWaking;
+  if (!asleep || again) std::erase(answer_, fellow);
   if (state_ == State::kWaking && Answered()) deadline_ = now;
   if (state_ == State::kFalling && expected_.empty()) Fall();
 }

@@ -205,6 +205,9 @@ TEST_F(GroupPauserTest, NorFromAFellowThatIsGone) {
   Wake("a packet");
   pauser->OnFellowGone(kLeader, now);
   pauser->OnTimer(now);
+  EXPECT_TRUE(frozen);  // its release may be called off
+  pauser->OnFellowGone(kLeader, now);
+  pauser->OnTimer(now);
   EXPECT_FALSE(frozen);
 }
 
@@ -223,6 +226,19 @@ TEST_F(GroupPauserTest, AReleaseThatMayBeCalledOffChangesNoOrder) {
   EXPECT_TRUE(Status().waking());
   pauser->OnFellow(kLeader, true, 50, now);
   pauser->OnTimer(now);
+  EXPECT_FALSE(frozen);
+}
+
+// Told again, it has ended.
+TEST_F(GroupPauserTest, WaitsForNoAnswerOfWhoHasEndedWhileItSlept) {
+  Beats(kLeader, /*theirs=*/false);
+  pauser->OnQuiet();
+  Ask();
+  ASSERT_TRUE(frozen);
+  now += seconds(60);
+  pauser->OnFellowGone(kLeader, now);
+  pauser->OnFellowGone(kLeader, now);
+  Wake("release cancelled");
   EXPECT_FALSE(frozen);
 }
 

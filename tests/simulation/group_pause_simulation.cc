@@ -175,6 +175,28 @@ void GroupPauseSimulation::Begin(GroupMember& member) {
   });
 }
 
+// As a Controller tells it: at the begin of a release, and when it has ended.
+void GroupPauseSimulation::SetGoal(HostId host, uint64_t incarnation, Activator::Goal goal,
+                                   const Cause& cause) {
+  if (goal == Activator::Goal::kReleaseIfIdle || goal == Activator::Goal::kRelease)
+    TellFellows(host);
+  GroupSimulation::SetGoal(host, incarnation, goal, cause);
+}
+
+void GroupPauseSimulation::OnTransition(const Transition& transition) {
+  if (transition.to == HostState::kImaginary) TellFellows(transition.host);
+  GroupSimulation::OnTransition(transition);
+}
+
+void GroupPauseSimulation::TellFellows(HostId host) {
+  for (HostId fellow = 0; fellow < size_; ++fellow) {
+    Member* const member = static_cast<Member*>(At(fellow));
+    if (fellow == host || member == nullptr) continue;
+    member->After(world_.Delay(),
+                  [this, member, host] { member->pauser->OnFellowGone(TestAddress(host), Now()); });
+  }
+}
+
 std::vector<HostId> GroupPauseSimulation::LedBy(HostId host) const {
   std::vector<HostId> led;
   for (HostId other = 0; other < size_; ++other) {

@@ -32,6 +32,11 @@ class GroupPauseSimulation final : public GroupSimulation {
   explicit GroupPauseSimulation(uint64_t seed);
   void RunAll() override;
 
+  // Activator::Delegate:
+  void SetGoal(HostId host, uint64_t incarnation, Activator::Goal goal,
+               const Cause& cause) override;
+  void OnTransition(const Transition& transition) override;
+
   // Pauses beyond the timeout, and those of them in which there was an order.
   uint64_t long_pauses() const { return long_pauses_; }
   uint64_t ordered_pauses() const { return ordered_pauses_; }
@@ -47,6 +52,8 @@ class GroupPauseSimulation final : public GroupSimulation {
   bool BeatsArePromised() const { return !faulty_ && shape_ != Shape::kCircle; }
   // Whom it sends beats.
   std::vector<HostId> LedBy(HostId host) const;
+  // The others, that it is withdrawn.
+  void TellFellows(HostId host);
   void Carry(const Member& from, HostId to, bool beat);
   void CheckBeats(const Member& thawed);
   void CheckAtRest();

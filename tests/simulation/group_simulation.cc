@@ -103,6 +103,12 @@ void GroupSimulation::Refuse(HostId, PacketBatch packets, absl::string_view reas
 void GroupSimulation::OnTransition(const Transition& transition) {
   Trace("  m", transition.host, " ", HostStateName(transition.from), " -> ",
         HostStateName(transition.to), ": ", transition.reason);
+  // As a Controller does it: who has refused to go is not asked again by what else it is told.
+  GroupMember* const member = Find(transition.host, transition.incarnation);
+  const bool stays = transition.from == HostState::kReleasing && HasInstance(transition.to);
+  if (stays && member != nullptr &&
+      std::exchange(member->desired.goal, Activator::Goal::kRun) != Activator::Goal::kRun)
+    SendDesired(*member);
   suspender_->OnTransition(transition.host, Now());
 }
 
