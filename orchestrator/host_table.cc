@@ -104,7 +104,7 @@ std::optional<HostId> HostTable::FindByName(absl::string_view name) const {
 }
 
 std::optional<HostId> HostTable::FindByAddress(const IpAddress& address) const {
-  const auto it = by_address_.find(address);
+  const auto it = by_address_.find(Plain(address));
   if (it == by_address_.end()) return std::nullopt;
   return it->second;
 }
@@ -132,7 +132,7 @@ const HostTable::Host& HostTable::operator[](HostId id) const {
 std::string HostTable::NameOf(const IpAddress& address) const {
   const std::optional<HostId> id = FindByAddress(address);
   if (id) return hosts_[*id].name;
-  const auto peer = peers_.find(address);
+  const auto peer = peers_.find(Plain(address));
   return peer == peers_.end() ? address.ToString() : peer->second;
 }
 

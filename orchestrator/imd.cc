@@ -255,8 +255,18 @@ absl::Status Imd::OpenStack() {
                                             .prefix_length = spec.network.length(),
                                             .mtu = kInnerMtu},
                                            controller_->gateway().from_stack()));
-  controller_->gateway().SetStack(nic);
+  netstack::Interface* nic6 = nullptr;
+  if (spec.dual_stack.on()) {
+    IM_ASSIGN_OR_RETURN(nic6, stack_->AddInterface({.name = "gateway",
+                                                    .address = spec.dual_stack.ToV6(spec.gateway),
+                                                    .prefix_length = DualStack::kPrefixLength,
+                                                    .mtu = kInnerMtu},
+                                                   controller_->gateway().from_stack()));
+  }
+  to_stack_.emplace(nic, nic6);
+  controller_->gateway().SetStack(&*to_stack_);
   IM_ASSIGN_OR_RETURN(names_, NameServer::Open(loop_, *stack_, spec.gateway, spec.network,
+                                               spec.dual_stack,
                                                std::string(controller_->requests().name_table()),
                                                spec.domain));
   return absl::OkStatus();

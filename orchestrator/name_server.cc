@@ -33,7 +33,8 @@ std::string ReadResolvConf() {
 
 }  // namespace
 
-std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& network) {
+std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& network,
+                                      const DualStack& dual_stack) {
   std::vector<Endpoint> resolvers;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     const std::vector<absl::string_view> words =
@@ -42,25 +43,26 @@ std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& ne
     // By Endpoint, which knows the scope of link-local addresses.
     std::optional<Endpoint> resolver = Endpoint::Parse(absl::StrCat("[", words[1], "]:53"));
     if (!resolver) resolver = Endpoint::Parse(absl::StrCat(words[1], ":53"));
-    if (!resolver || network.Contains(resolver->address)) continue;
+    if (!resolver || network.Contains(dual_stack.Plain(resolver->address))) continue;
     resolvers.push_back(*resolver);
     if (resolvers.size() == kResolversMax) break;
   }
   return resolvers;
 }
 
-NameServer::NameServer(EventLoop& loop, const IpPrefix& network, std::string name_table,
-                       absl::string_view domain)
+NameServer::NameServer(EventLoop& loop, const IpPrefix& network, const DualStack& dual_stack,
+                       std::string name_table, absl::string_view domain)
     : loop_(loop),
       network_(network),
+      dual_stack_(dual_stack),
       names_(std::move(name_table)),
-      responder_(names_, domain) {}
+      responder_(names_, domain, dual_stack) {}
 
 absl::StatusOr<std::unique_ptr<NameServer>> NameServer::Open(
     EventLoop& loop, netstack::Stack& stack, const IpAddress& gateway, const IpPrefix& network,
-    std::string name_table, absl::string_view domain) {
+    const DualStack& dual_stack, std::string name_table, absl::string_view domain) {
   std::unique_ptr<NameServer> server(
-      new NameServer(loop, network, std::move(name_table), domain));
+      new NameServer(loop, network, dual_stack, std::move(name_table), domain));
   IM_ASSIGN_OR_RETURN(
       server->udp_,
       stack.BindUdp({gateway, kDnsPort}, [server = server.get()](const Endpoint& from,
@@ -71,7 +73,7 @@ absl::StatusOr<std::unique_ptr<NameServer>> NameServer::Open(
 }
 
 std::vector<Endpoint> NameServer::Resolvers() const {
-  return resolvers_ ? *resolvers_ : ParseResolvConf(ReadResolvConf(), network_);
+  return resolvers_ ? *resolvers_ : ParseResolvConf(ReadResolvConf(), network_, dual_stack_);
 }
 
 void NameServer::OnQuery(const Endpoint& asker, std::span<const uint8_t> query) {

@@ -141,8 +141,14 @@ struct DnsResponder::Reply {
   std::vector<uint8_t> data;  // empty: no answer record
 };
 
-DnsResponder::DnsResponder(NameIndex& names, absl::string_view domain)
-    : names_(names), domain_(absl::AsciiStrToLower(domain)) {}
+DnsResponder::DnsResponder(NameIndex& names, absl::string_view domain,
+                           const DualStack& dual_stack)
+    : names_(names), domain_(absl::AsciiStrToLower(domain)), dual_stack_(dual_stack) {}
+
+std::string DnsResponder::FindReverse(absl::string_view name) {
+  const std::optional<IpAddress> address = ParseReverse(name);
+  return address ? names_.FindName(dual_stack_.Plain(*address)) : std::string();
+}
 
 std::optional<absl::string_view> DnsResponder::HostPart(absl::string_view name) const {
   if (!absl::StrContains(name, '.')) return name == domain_ ? absl::string_view() : name;
@@ -155,8 +161,7 @@ std::optional<absl::string_view> DnsResponder::HostPart(absl::string_view name) 
 
 DnsResponder::Reply DnsResponder::Resolve(const Question& question) {
   if (absl::EndsWith(question.name, ".arpa")) {
-    const std::optional<IpAddress> address = ParseReverse(question.name);
-    const std::string host = address ? names_.FindName(*address) : std::string();
+    const std::string host = FindReverse(question.name);
     if (host.empty()) return {.code = kNameError};
     if (question.type != kTypePtr && question.type != kTypeAny) return {};
     Reply reply{.type = kTypePtr};
@@ -166,8 +171,10 @@ DnsResponder::Reply DnsResponder::Resolve(const Question& question) {
   const std::optional<absl::string_view> host = HostPart(question.name);
   if (!host) return {.code = kNameError};
   if (host->empty()) return {};  // the domain itself: exists, has no address
-  const std::optional<IpAddress> address = names_.Find(*host);
+  std::optional<IpAddress> address = names_.Find(*host);
   if (!address) return {.code = kNameError};
+  if (question.type == kTypeAaaa && dual_stack_.on() && address->is_v4())
+    address = dual_stack_.ToV6(*address);
   const uint16_t type = address->is_v4() ? kTypeA : kTypeAaaa;
   if (question.type != type && question.type != kTypeAny) return {};
   const std::span<const uint8_t> bytes = address->bytes();
@@ -185,8 +192,7 @@ bool DnsResponder::IsElsewhere(std::span<const uint8_t> query) {
   if (!in.ok() || !name || questions != 1 || (flags & (kFlagResponse | kOpcodeMask)) != 0)
     return false;
   if (!absl::EndsWith(*name, ".arpa")) return !HostPart(*name).has_value();
-  const std::optional<IpAddress> address = ParseReverse(*name);
-  return !address || names_.FindName(*address).empty();
+  return FindReverse(*name).empty();
 }
 
 std::optional<std::vector<uint8_t>> DnsResponder::Answer(std::span<const uint8_t> query) {

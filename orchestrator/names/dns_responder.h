@@ -2,7 +2,8 @@
 //
 // Names are configuration, so nothing is asked of anybody: a query in, the
 // answer out. "db" and "db.shop.im" both name the host db of the domain
-// shop.im, in any case of letters. Answered are A, AAAA, ANY and PTR; other
+// shop.im, in any case of letters. Answered are A, AAAA, ANY (by the first that
+// there is, RFC 8482 4.1) and PTR of either address; other
 // types of a known name have no data; unknown names do not exist. Only what a
 // resolver library sends is understood: one question, opcode QUERY, EDNS
 // tolerated. Anything else is refused with the fitting code, and what is not a
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "base/dual_stack.h"
 #include "orchestrator/names/name_index.h"
 
 namespace im::names {
@@ -32,7 +34,7 @@ inline constexpr uint32_t kDnsTtlSeconds = 60;
 class DnsResponder {
  public:
   // `names` must outlive the responder. `domain` without dots at its ends.
-  DnsResponder(NameIndex& names, absl::string_view domain);
+  DnsResponder(NameIndex& names, absl::string_view domain, const DualStack& dual_stack = {});
 
   // Whether `query` asks for a name that is neither of the cluster nor of one label, or
   // for that of an address that no host has: what Answer would say does not exist, and
@@ -48,9 +50,12 @@ class DnsResponder {
   // name lies elsewhere. Empty for the domain itself.
   std::optional<absl::string_view> HostPart(absl::string_view name) const;
   Reply Resolve(const Question& question);
+  // The name of the host with the address of a reverse name; empty: there is none.
+  std::string FindReverse(absl::string_view name);
 
   NameIndex& names_;
   std::string domain_;
+  const DualStack dual_stack_;
 };
 
 }  // namespace im::names
