@@ -44,7 +44,7 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
     return Verdict::kForward;
   if (row.state == HostState::kStarting) {
     const Activation& activation = *activations_.at(host);
-    if (!activation.not_ready.empty() && activation.called.contains(view.source))
+    if (!activation.not_ready.empty() && activation.called.contains(table_.Plain(view.source)))
       return Verdict::kForward;
   }
   PacketUse use = UseOfPacket(view);
@@ -106,7 +106,7 @@ void Activator::OnSent(const IpAddress& from, const IpAddress& to) {
   const std::optional<HostId> host = table_.FindByAddress(from);
   if (!host || table_[*host].state != HostState::kStarting) return;
   absl::flat_hash_set<IpAddress>& called = activations_.at(*host)->called;
-  if (called.size() < limits_.called_max) called.insert(to);
+  if (called.size() < limits_.called_max) called.insert(table_.Plain(to));
 }
 
 absl::Status Activator::Wake(HostId host, const Cause& cause, Instant now) {

@@ -138,6 +138,7 @@ std::string CheckpointFingerprint(const proto::StartRequest& request) {
   part.set_domain(request.domain());
   part.set_address(request.address());
   part.set_prefix_length(request.prefix_length());
+  part.set_network6(request.network6());
   part.set_gateway_address(request.gateway_address());
   std::string bytes;
   {

@@ -162,6 +162,7 @@ absl::StatusOr<proto::AddPeerReply> ClusterApi::AddPeer(const proto::AddPeerRequ
       Endpoint{spec.listen.address, controller_.options().gateway_endpoint.port}.ToString());
   reply.set_gateway(spec.gateway.ToString());
   reply.set_network(spec.network.ToString());
+  if (spec.dual_stack.on()) reply.set_network6(spec.dual_stack.network().ToString());
   reply.set_domain(spec.domain);
   reply.set_mtu(kInnerMtu);
   return reply;

@@ -8,17 +8,16 @@
 #include <fstream>
 #include <memory>
 #include <system_error>
-#include <tuple>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "orchestrator/address_pool.h"
 #include "orchestrator/spec/diagnostic_sink.h"
 #include "orchestrator/spec/host_parser.h"
 #include "orchestrator/spec/map_reader.h"
+#include "orchestrator/spec/network_fields.h"
 #include "orchestrator/spec/spec_checks.h"
 #include "orchestrator/spec/variables.h"
 #include "orchestrator/spec/yaml_tree.h"
@@ -26,23 +25,11 @@
 namespace im::orchestrator {
 namespace {
 
-constexpr char kDefaultNetwork[] = "10.77.0.0/16";
-// Room for the gateway and one host, and not more than one private block.
-constexpr int kPrefixLengthMin = 8;
-constexpr int kPrefixLengthMax = 30;
 // Part of paths of sockets, which are short.
 constexpr size_t kClusterNameBytesMax = 40;
 constexpr size_t kDomainBytesMax = 180;  // leaves room for a host's label (RFC 1035 2.3.4)
 constexpr int64_t kStartingMax = 10'000;
 constexpr uint64_t kHeartbeatBytesMax = 100 << 20;
-
-bool IsPrivate(const IpPrefix& network) {
-  for (const char* block : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
-                            "198.18.0.0/15", "169.254.0.0/16"}) {
-    if (IpPrefix::Parse(block)->Contains(network)) return true;
-  }
-  return false;
-}
 
 bool IsDomain(absl::string_view domain) {
   if (domain.empty() || domain.size() > kDomainBytesMax) return false;
@@ -145,21 +132,18 @@ class SpecParser {
 
   void ReadNetwork(MapReader& reader) {
     spec_.domain = absl::StrCat(spec_.name, ".im");
-    std::string cidr = kDefaultNetwork;
-    SourcePosition cidr_at = reader.at();
+    NetworkText text;
     const YamlNode* networks = reader.Get("networks");
-    const auto subnet = networks == nullptr ? std::nullopt : ReadNetworks(*networks);
+    const NetworkText compose =
+        networks == nullptr ? NetworkText() : ReadComposeNetworks(*networks, sink_);
     if (const YamlNode* node = reader.Get("network"); node == nullptr) {
-      if (subnet) std::tie(cidr, cidr_at) = *subnet;
+      text = compose;
     } else if (node->kind == YamlNode::Kind::kScalar) {
-      cidr = node->scalar;
-      cidr_at = node->at;
+      text.cidr = {node->scalar, node->at};
     } else {
       MapReader network(*node, "network", sink_);
-      if (auto text = network.Text("cidr")) {
-        cidr = *text;
-        cidr_at = network.Get("cidr")->at;
-      }
+      if (auto cidr = network.Text("cidr")) text.cidr = {*cidr, network.Get("cidr")->at};
+      if (auto ipv6 = network.Text("ipv6")) text.ipv6 = {*ipv6, network.Get("ipv6")->at};
       if (auto domain = network.Text("domain")) {
         spec_.domain = *domain;
         if (!IsDomain(*domain)) {
@@ -177,47 +161,7 @@ class SpecParser {
       network.NotHonoured({"dns", "upstream"});
       network.Finish();
     }
-    SetNetwork(cidr, cidr_at);
-  }
-
-  // Compose's. Of a single one the subnet, which addresses of services are in.
-  std::optional<std::pair<std::string, SourcePosition>> ReadNetworks(const YamlNode& node) {
-    std::optional<std::pair<std::string, SourcePosition>> subnet;
-    if (node.kind != YamlNode::Kind::kMap) {
-      sink_.Error(node.at, absl::StrCat("networks: expected a mapping of names, found ",
-                                        node.KindName()));
-      return subnet;
-    }
-    if (node.entries.size() > 1) {
-      sink_.Warning(node.at, "networks: all hosts are in one network, and reach each other");
-    }
-    for (const YamlNode::Entry& entry : node.entries) {
-      if (entry.value->kind == YamlNode::Kind::kNull) continue;
-      MapReader network(*entry.value, absl::StrCat("networks.", entry.key), sink_);
-      if (const YamlNode* ipam = network.Get("ipam")) {
-        const auto field = [](const YamlNode* map, absl::string_view name) -> const YamlNode* {
-          if (map == nullptr || map->kind != YamlNode::Kind::kMap) return nullptr;
-          const YamlNode::Entry* found = map->Find(name);
-          return found == nullptr ? nullptr : found->value.get();
-        };
-        const YamlNode* config = field(ipam, "config");
-        const bool some = config != nullptr && config->kind == YamlNode::Kind::kSequence &&
-                          !config->items.empty();
-        const YamlNode* text = field(some ? config->items[0].get() : nullptr, "subnet");
-        const auto prefix = text == nullptr ? std::nullopt : IpPrefix::Parse(text->scalar);
-        if (prefix && prefix->is_v4() && prefix->length() <= kPrefixLengthMax &&
-            node.entries.size() == 1) {
-          subnet = {text->scalar, text->at};
-        } else {
-          sink_.Warning(ipam->at, absl::StrCat("networks.", entry.key, ": ipam is not honoured"),
-                        "network: {cidr: ...} chooses the hosts' addresses");
-        }
-      }
-      network.NotHonoured({"external", "driver_opts", "enable_ipv6"});
-      network.Ignore({"driver", "name", "labels", "internal", "attachable", "enable_ipv4"});
-      network.Finish();
-    }
-    return subnet;
+    network_is_good_ = SetNetworks(text, reader.at(), spec_, sink_);
   }
 
   // ADDRESS or ADDRESS:PORT. Hosts reach the gateway by IPv4 (start_requests.h).
@@ -237,39 +181,6 @@ class SpecParser {
     } else {
       spec_.listen = *listen;
     }
-  }
-
-  void SetNetwork(const std::string& cidr, SourcePosition at) {
-    const auto prefix = IpPrefix::Parse(cidr);
-    const size_t slash = cidr.find('/');
-    if (!prefix || !prefix->is_v4()) {
-      sink_.Error(at, absl::StrCat("expected an IPv4 network, found ", Quote(cidr)),
-                  "networks look like 10.77.0.0/16");
-      return;
-    }
-    if (prefix->length() < kPrefixLengthMin || prefix->length() > kPrefixLengthMax) {
-      sink_.Error(at, absl::StrCat("the network ", cidr, " must have a prefix length from ",
-                                   kPrefixLengthMin, " to ", kPrefixLengthMax));
-      return;
-    }
-    if (IpAddress::Parse(cidr.substr(0, slash)) != prefix->address()) {
-      sink_.Error(at, absl::StrCat(cidr, " is an address inside a network, not a network"),
-                  absl::StrCat("write ", prefix->ToString()));
-      return;
-    }
-    const uint32_t first_byte = prefix->address().v4() >> 24;
-    if (first_byte == 0 || first_byte == 127 || first_byte >= 224) {
-      sink_.Error(at, absl::StrCat("hosts cannot have addresses of ", cidr),
-                  "take a part of 10.0.0.0/8");
-      return;
-    }
-    if (!IsPrivate(*prefix)) {
-      sink_.Warning(at, absl::StrCat(cidr, " is not a private network (RFC 1918)"),
-                    "the machines that really have these addresses cannot be reached by the hosts");
-    }
-    spec_.network = *prefix;
-    spec_.gateway = AddressPool(*prefix).gateway();
-    network_is_good_ = true;
   }
 
   void ReadProvider(MapReader& reader) {

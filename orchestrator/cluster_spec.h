@@ -21,6 +21,7 @@
 
 #include "absl/strings/string_view.h"
 #include "base/clock.h"
+#include "base/dual_stack.h"
 #include "base/ip_address.h"
 #include "base/status.h"
 #include "orchestrator/image/image_store.h"
@@ -285,6 +286,7 @@ inline constexpr uint16_t kDefaultListenPort = 51820;
 struct ClusterSpec {
   std::string name;
   IpPrefix network;   // IPv4
+  DualStack dual_stack;  // of hosts' IPv6 addresses, if they have any
   IpAddress gateway;  // the network's first address
   std::string domain;  // "shop.im"
   AttachMode attach = AttachMode::kAuto;  // of hosts that say nothing else

@@ -127,6 +127,31 @@ std::vector<BadFile> BadFiles() {
        {"c.yaml:1:10: the network 10.0.0.0/31 must have a prefix length from 8 to 30"}},
       {"NetworkOfLoopback", "network: 127.0.0.0/8\nhosts: {a: {command: a}}\n",
        {"c.yaml:1:10: hosts cannot have addresses of 127.0.0.0/8 (take a part of 10.0.0.0/8)"}},
+      {"BadIpv6Networks", "network: {ipv6: maybe}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:17: expected true, false or an IPv6 network, found \"maybe\" "
+        "(networks look like fd12:3456:789a::/64)"}},
+      {"Ipv6NetworkOfTheOtherFamily", "network: {ipv6: 10.9.0.0/16}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:17: expected true, false or an IPv6 network, found \"10.9.0.0/16\" "
+        "(networks look like fd12:3456:789a::/64)"}},
+      {"Ipv6NetworkOfMappedAddresses",
+       "network: {ipv6: '::ffff:0:0/96'}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:17: expected true, false or an IPv6 network, found \"::ffff:0:0/96\" "
+        "(networks look like fd12:3456:789a::/64)"}},
+      {"Ipv6NetworkWithoutRoom", "network: {ipv6: 'fd00::/97'}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:17: the network fd00::/97 must have a prefix length of at most 96 "
+        "(the last 32 bits of a host's address are its IPv4 address)"}},
+      {"Ipv6NetworkWithHostBits", "network: {ipv6: 'fd00::1/64'}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:17: fd00::1/64 is an address inside a network, not a network "
+        "(write fd00::/64)"}},
+      {"Ipv6NetworkOfLoopback", "network: {ipv6: '::/96'}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:17: hosts cannot have addresses of ::/96 (take a part of fd00::/8)"}},
+      {"Ipv6NetworkOfALink", "network: {ipv6: 'fe80::/64'}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:17: hosts cannot have addresses of fe80::/64 (take a part of fd00::/8)"}},
+      {"Ipv6NetworkOfMulticast", "network: {ipv6: 'ff05::/64'}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:17: hosts cannot have addresses of ff05::/64 (take a part of fd00::/8)"}},
+      {"AnMtuThatIsTooSmallForIpv6",
+       "network: {ipv6: true, mtu: 1279}\nhosts: {a: {command: a}}\n",
+       {"c.yaml:1:28: expected a whole number from 1280 to 65475, found \"1279\""}},
       {"PortClash",
        "hosts:\n  a: {command: [a], ports: ['8080:80']}\n  b:\n    command: [b]\n    ports:\n"
        "      - 0.0.0.0:8080:81\n",
@@ -278,11 +303,11 @@ std::vector<BadFile> BadFiles() {
         "c.yaml:2:69: expected a duration of at most 49 days, found \"x\" "
         "(durations look like 500ms, 5s, 1m30s, 2h)"}},
       {"IgnoreOfIdle",
-       "hosts:\n  a:\n    command: a\n    idle:\n      ignore: {ports: [0, http], from: [host, 'fd00::1']}\n",
+       "hosts:\n  a:\n    command: a\n    idle:\n      ignore: {ports: [0, http], from: [host, 'fd00::1/129']}\n",
        {"c.yaml:5:24: expected a port, found \"0\"",
         "c.yaml:5:27: expected a port, found \"http\"",
-        "c.yaml:5:41: expected an IPv4 address or network, found \"host\"",
-        "c.yaml:5:47: expected an IPv4 address or network, found \"fd00::1\""}},
+        "c.yaml:5:41: expected an IP address or network, found \"host\"",
+        "c.yaml:5:47: expected an IP address or network, found \"fd00::1/129\""}},
       {"IdleTooShort", "hosts:\n  a: {command: a, idle: {after: 1ms}}\n",
        {"c.yaml:2:33: idle.after must be at least 10ms (a host that never pauses: policy: "
         "never)"}},

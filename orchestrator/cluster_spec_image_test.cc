@@ -118,6 +118,33 @@ networks: {front: {ipam: {config: [{subnet: 172.30.0.0/24}]}}, back: {external: 
   EXPECT_EQ(parsed.spec->hosts[0].address.ToString(), "10.77.0.2");
 }
 
+TEST(ClusterSpecNetworks, OfComposeMayHaveIpv6) {
+  const auto network6 = [](const std::string& front) {
+    const auto parsed = Parse("name: shop\nservices: {a: {command: [a]}}\nnetworks: " + front + "\n");
+    EXPECT_THAT(Lines(parsed.errors), IsEmpty()) << front;
+    if (!parsed.spec || !parsed.spec->dual_stack.on()) return std::string();
+    return parsed.spec->dual_stack.network().ToString();
+  };
+  const std::string made_up = network6("{front: {enable_ipv6: true}}");
+  EXPECT_THAT(made_up, testing::StartsWith("fd"));
+  EXPECT_EQ(network6("{front: {enable_ipv6: true}, back: {}}"), made_up);
+  EXPECT_EQ(network6("{front: {enable_ipv6: false}}"), "");
+  EXPECT_EQ(network6("{front: {enable_ipv6: true, ipam: {config: [{subnet: 'fd77::/64'}]}}}"),
+            "fd77::/96");
+  EXPECT_EQ(network6("{front: {ipam: {config: [{subnet: 10.77.0.0/16}, {subnet: 'fd77::/64'}]}}}"),
+            "");
+
+  const auto parsed = Parse(
+      "services: {a: {command: [a]}}\nnetworks: {n: {enable_ipv6: true, ipam: {config: "
+      "[{subnet: 'fd77::/112'}, {subnet: 172.30.0.0/24}]}}}\n");
+  ASSERT_THAT(Lines(parsed.errors), IsEmpty());
+  EXPECT_THAT(Lines(parsed.warnings),
+              ElementsAre(HasSubstr("not honoured: the network fd77::/112 must have a prefix length "
+                                    "of at most 96")));
+  EXPECT_EQ(parsed.spec->network.ToString(), "172.30.0.0/24");
+  EXPECT_TRUE(parsed.spec->dual_stack.on());
+}
+
 // All but where it stands in a file.
 void Forget(ClusterSpec& spec) {
   for (HostSpec& host : spec.hosts) {
@@ -137,6 +164,7 @@ void ExpectTheSame(const std::string& text) {
   Forget(*second.spec);
   EXPECT_EQ(first.spec->name, second.spec->name);
   EXPECT_EQ(first.spec->network, second.spec->network);
+  EXPECT_EQ(first.spec->dual_stack, second.spec->dual_stack);
   EXPECT_EQ(first.spec->domain, second.spec->domain);
   EXPECT_EQ(first.spec->listen, second.spec->listen);
   EXPECT_EQ(first.spec->mtu, second.spec->mtu);
@@ -151,6 +179,8 @@ void ExpectTheSame(const std::string& text) {
 
 TEST(SpecWriterTest, WhatIsWrittenSaysTheSame) {
   ExpectTheSame("hosts: {a: {command: [x]}}");
+  ExpectTheSame("name: a\nnetwork: {ipv6: true}\nhosts: {a: {command: [x]}}");
+  ExpectTheSame("network: {cidr: 10.9.0.0/24, ipv6: 'fd77:1::/64'}\nhosts: {a: {command: [x]}}");
   ExpectTheSame(R"(
 name: shop
 network: {cidr: 10.9.0.0/24, domain: a.b, mtu: 1500, listen: 0.0.0.0:51820}
@@ -183,7 +213,7 @@ hosts:
     healthcheck: {test: 'test "$$A" = 1', interval: 1500ms, retries: 5, start_interval: 100ms}
     idle: {after: 1500ms, release_after: never, cpu_below: 0.5%, busy_file: /busy, timers: honor,
            timer_horizon: 2s, tick_max: 0, below_bytes_per_s: 10, reclaim: true,
-           ignore: {ports: [1, 2], from: [10.9.0.9, 10.9.0.16/28]}}
+           ignore: {ports: [1, 2], from: [10.9.0.9, 10.9.0.16/28, 'fd77::/64']}}
   many: {command: [x], replicas: 3, group: g, restart: always, idle: {policy: no_connections}}
   kept: {command: [x], replicas: 3, min_running: 2}
   checked: {command: [x], healthcheck: {test: [CMD, a b, c], start_period: 1m, timeout: 2s}}

@@ -50,12 +50,13 @@ constexpr size_t kTcpHeaderBytes = 20;
 void ConnectionsOnDisk::Set(HostId host, const proto::CheckpointManifest& manifest) {
   hosts_.erase(host);
   const std::optional<IpAddress> address = AddressOf(manifest.address());
-  if (!address || manifest.connections().empty()) return;
+  if (!address || !address->is_v4() || manifest.connections().empty()) return;
   Connections& connections = hosts_[host];
   for (const proto::KeptConnection& kept : manifest.connections()) {
     const std::optional<IpAddress> peer = AddressOf(kept.peer());
-    if (!peer) continue;
-    FlowKey flow{*peer, *address, static_cast<uint16_t>(kept.peer_port()),
+    if (!peer || (!peer->is_v4() && !dual_stack_.on())) continue;
+    const IpAddress own = peer->is_v4() ? *address : dual_stack_.ToV6(*address);
+    FlowKey flow{*peer, own, static_cast<uint16_t>(kept.peer_port()),
                  static_cast<uint16_t>(kept.port()), kProtocolTcp};
     connections[flow] = {.receive_next = kept.receive_next(),
                          .send_next = kept.send_next(),

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "base/dual_stack.h"
 #include "base/ip_header.h"
 #include "base/packet.h"
 #include "orchestrator/host.h"
@@ -28,6 +29,9 @@ namespace im::orchestrator {
 
 class ConnectionsOnDisk {
  public:
+  // Manifests name hosts by their IPv4 addresses, and peers by those that they have used.
+  explicit ConnectionsOnDisk(const DualStack& dual_stack = {}) : dual_stack_(dual_stack) {}
+
   void Set(HostId host, const proto::CheckpointManifest& manifest);
   void Forget(HostId host) { hosts_.erase(host); }
 
@@ -51,6 +55,7 @@ class ConnectionsOnDisk {
   // By the packets of their peers.
   using Connections = absl::flat_hash_map<FlowKey, Connection>;
 
+  const DualStack dual_stack_;
   absl::flat_hash_map<HostId, Connections> hosts_;
   uint64_t answers_ = 0;
 };

@@ -120,5 +120,24 @@ TEST_F(ConnectionsOnDiskTest, WhoIsForgottenIsNotAnsweredFor) {
             Verdict::kForHost);
 }
 
+TEST_F(ConnectionsOnDiskTest, ThoseOverIpv6AreOfTheHostsOtherAddress) {
+  const DualStack dual_stack(*IpPrefix::Parse("fd00:77::/96"));
+  const IpAddress peer = dual_stack.ToV6(peer_), host = dual_stack.ToV6(host_);
+  kept().set_peer(std::string(peer.bytes().begin(), peer.bytes().end()));
+  TestPacket probe(BuildTcp({peer, 40000}, {host, 6379}, Segment(kReceived - 1, kSent), {}));
+  // Without the address there is no such connection.
+  connections_.Set(kHost, manifest_);
+  EXPECT_EQ(connections_.OnPacket(kHost, probe.packet(), probe.view(), answer_),
+            Verdict::kForHost);
+  ConnectionsOnDisk connections(dual_stack);
+  connections.Set(kHost, manifest_);
+  ASSERT_EQ(connections.OnPacket(kHost, probe.packet(), probe.view(), answer_), Verdict::kAnswer);
+  const std::optional<IpView> view = ParseIp(answer_);
+  ASSERT_TRUE(view.has_value());
+  EXPECT_EQ(view->source, host);
+  EXPECT_EQ(view->destination, peer);
+  EXPECT_EQ(view->tcp_acknowledgment, kReceived);
+}
+
 }  // namespace
 }  // namespace im::orchestrator

@@ -46,7 +46,8 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
       requests_(spec, options.state_dir, options.gateway_key, options.gateway_endpoint,
                 options.criu),
       checkpoints_(options.checkpoints_directory),
-      gateway_(spec.network, spec.gateway, tunnel, *this),
+      connections_on_disk_(spec.dual_stack),
+      gateway_(spec.network, spec.gateway, spec.dual_stack, tunnel, *this),
       memory_(spec.limits.min_free_memory_bytes, options.available_memory),
       activator_(hosts, options.limits, options.first_incarnation, *this),
       introductions_(options.introduction_times, FirstVersion(options.first_incarnation)),
@@ -57,7 +58,8 @@ Controller::Controller(const Options& options, const ClusterSpec& spec, HostTabl
       passing_names_(hosts),
       names_(std::string(requests_.name_table())),
       guests_(addresses_, names_),
-      peers_(spec.network, addresses_, hosts, names_, tunnel, gateway_, loop.clock()),
+      peers_(spec.network, spec.dual_stack, addresses_, hosts, names_, tunnel, gateway_,
+             loop.clock()),
       meter_(spec.hosts.size(), loop.now()),
       self_(std::make_shared<Controller*>(this)) {
   names_.SetPassing(&passing_names_);
@@ -132,7 +134,7 @@ absl::Status Controller::Start(Instance& instance, const tunnel::PrivateKey& key
   IM_RETURN_IF_ERROR(MakeDirectory(instance.directory));
   tunnel::PeerConfig peer;
   peer.public_key = instance.key;
-  peer.allowed_ips = {IpPrefix::Host(instance.address)};
+  peer.allowed_ips = spec_.dual_stack.HostPrefixes(instance.address);
   peer.probe_mtu = true;
   IM_RETURN_IF_ERROR(tunnel_.SetPeer(peer));
   provider_->Start(request, {.name_table = requests_.name_table()});
@@ -415,7 +417,7 @@ bool Controller::OnPacketToSleeper(const Packet& packet, const IpView& view) {
   if (verdict == Activator::Verdict::kForward) {
     PacketBatch batch;
     batch.AppendCopy(packet);
-    gateway_.Deliver(view.destination, std::move(batch));
+    gateway_.Deliver(hosts_[*host].address, std::move(batch));
   }
   return true;
 }

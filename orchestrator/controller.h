@@ -7,7 +7,7 @@
 // sent, the one timer is set, and the state is saved if it changed.
 //
 //  Start      new key pair; the key becomes a peer of the gateway's tunnel (its
-//             /32, no endpoint yet), then the provider starts the agent. The
+//             addresses, no endpoint yet), then the provider starts the agent. The
 //             first status makes the host Running: held packets are delivered,
 //             and their senders introduced.
 //  Release    the host is withdrawn from all who know it; when all have

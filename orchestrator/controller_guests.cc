@@ -20,7 +20,7 @@ absl::StatusOr<proto::JoinReply> Controller::Join(const std::string& name,
   const tunnel::PrivateKey key = tunnel::GeneratePrivateKey(random_);
   tunnel::PeerConfig peer;
   peer.public_key = tunnel::DerivePublicKey(key);
-  peer.allowed_ips = {IpPrefix::Host(hosts_[host].address)};
+  peer.allowed_ips = spec_.dual_stack.HostPrefixes(hosts_[host].address);
   peer.probe_mtu = true;
   absl::Status status = tunnel_.SetPeer(peer);
   if (status.ok() && mkdir(directory.c_str(), 0755) < 0 && errno != EEXIST) {
@@ -39,6 +39,8 @@ absl::StatusOr<proto::JoinReply> Controller::Join(const std::string& name,
   proto::JoinReply reply;
   reply.set_name(instance.id.host);
   reply.set_address(instance.address.ToString());
+  if (spec_.dual_stack.on())
+    reply.set_address6(spec_.dual_stack.ToV6(instance.address).ToString());
   reply.set_start_request(requests_.ForGuest(instance, key).SerializeAsString());
   return reply;
 }

@@ -86,7 +86,7 @@ void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {
   if (!key.has_value()) return KillStray(saved);
   tunnel::PeerConfig peer;
   peer.public_key = *key;
-  peer.allowed_ips = {IpPrefix::Host(hosts_[host].address)};
+  peer.allowed_ips = spec_.dual_stack.HostPrefixes(hosts_[host].address);
   peer.probe_mtu = true;
   peer.endpoint = Endpoint::Parse(saved.endpoint());
   if (!peer.endpoint)

@@ -9,10 +9,11 @@
 
 namespace im::orchestrator {
 
-Gateway::Gateway(const IpPrefix& network, const IpAddress& address, TunnelEdge& tunnel,
-                 Delegate& delegate)
+Gateway::Gateway(const IpPrefix& network, const IpAddress& address, const DualStack& dual_stack,
+                 TunnelEdge& tunnel, Delegate& delegate)
     : network_(network),
       address_(address),
+      dual_stack_(dual_stack),
       tunnel_(tunnel),
       delegate_(delegate),
       from_stack_(*this) {}
@@ -29,7 +30,8 @@ void Gateway::Route(PacketBatch batch, Origin origin) {
 bool Gateway::RouteWhole(PacketBatch& batch, Origin origin) {
   const std::optional<IpRoute> first = ParseIpRoute(batch[0].bytes());
   if (!first.has_value()) return false;
-  const auto route = routes_.find(first->destination);
+  const IpAddress host = dual_stack_.Plain(first->destination);
+  const auto route = routes_.find(host);
   if (route == routes_.end() || !SourceIsRight(first->source, origin)) return false;
   for (size_t i = 1; i < batch.size(); ++i) {
     const std::optional<IpRoute> next = ParseIpRoute(batch[i].bytes());
@@ -41,9 +43,9 @@ bool Gateway::RouteWhole(PacketBatch& batch, Origin origin) {
   const tunnel::PublicKey peer = route->second;
   if (origin == Origin::kTunnel) {
     forwarded_packets_ += batch.size() - 1;
-    Forwarded(first->source, first->destination, batch.total_bytes());
+    Forwarded(dual_stack_.Plain(first->source), host, batch.total_bytes());
   } else {
-    pairs_.Add(first->source, first->destination, batch.total_bytes());
+    pairs_.Add(address_, host, batch.total_bytes());
   }
   tunnel_.SendTo(peer, std::move(batch));
   return true;
@@ -60,28 +62,29 @@ void Gateway::RouteOne(const Packet& packet, Origin origin, std::vector<Group>& 
     drops_.Add(DropReason::kSpoofed);
     return;
   }
-  if (ip->destination == address_) return ToGateway(packet, origin, to_stack);
-  if (const auto route = routes_.find(ip->destination); route != routes_.end()) {
-    if (groups.empty() || groups.back().destination != ip->destination) {
+  const IpAddress host = dual_stack_.Plain(ip->destination);
+  if (host == address_) return ToGateway(packet, origin, to_stack);
+  if (const auto route = routes_.find(host); route != routes_.end()) {
+    if (groups.empty() || groups.back().destination != host) {
       // Packets of one flow stay in order also if others come between: a
       // destination has one group.
       auto group = groups.begin();
-      while (group != groups.end() && group->destination != ip->destination) ++group;
+      while (group != groups.end() && group->destination != host) ++group;
       if (group == groups.end()) {
-        groups.push_back({ip->destination, route->second, PacketBatch()});
+        groups.push_back({host, route->second, PacketBatch()});
       } else if (group + 1 != groups.end()) {
         std::swap(*group, groups.back());
       }
     }
     groups.back().batch.AppendCopy(packet);
     if (origin == Origin::kTunnel) {
-      Forwarded(ip->source, ip->destination, packet.size);
+      Forwarded(dual_stack_.Plain(ip->source), host, packet.size);
     } else {
-      pairs_.Add(ip->source, ip->destination, packet.size);
+      pairs_.Add(address_, host, packet.size);
     }
     return;
   }
-  if (!network_.Contains(ip->destination)) {
+  if (!InNetwork(ip->destination)) {
     drops_.Add(DropReason::kNoRoute);
     return;
   }
@@ -99,10 +102,16 @@ void Gateway::RouteOne(const Packet& packet, Origin origin, std::vector<Group>& 
   }
 }
 
+bool Gateway::InNetwork(const IpAddress& address) const {
+  return network_.Contains(address) ||
+         (dual_stack_.on() && dual_stack_.network().Contains(address));
+}
+
 bool Gateway::SourceIsRight(const IpAddress& source, Origin origin) const {
-  if (origin == Origin::kStack) return source == address_;
+  const bool own = dual_stack_.Plain(source) == address_;
+  if (origin == Origin::kStack) return own;
   // That the sender owns the address was checked by the tunnel.
-  return source != address_ && network_.Contains(source);
+  return !own && InNetwork(source);
 }
 
 void Gateway::ToGateway(const Packet& packet, Origin origin, PacketBatch& to_stack) {
@@ -114,7 +123,7 @@ void Gateway::ToGateway(const Packet& packet, Origin origin, PacketBatch& to_sta
   if (view->is_udp() && view->destination_port == kControlPort) {
     delegate_.OnControlPacket(packet, *view);
   } else if (stack_ != nullptr) {
-    pairs_.Add(view->source, address_, packet.size);
+    pairs_.Add(dual_stack_.Plain(view->source), address_, packet.size);
     to_stack.AppendCopy(packet);
   } else {
     drops_.Add(DropReason::kNoRoute);
@@ -137,8 +146,8 @@ void Gateway::Deliver(const IpAddress& host, PacketBatch batch) {
   for (const Packet& packet : batch) {
     const std::optional<IpRoute> ip = ParseIpRoute(packet.bytes());
     if (!ip.has_value()) continue;
-    if (ip->source != address_) {
-      Forwarded(ip->source, host, packet.size);
+    if (const IpAddress from = dual_stack_.Plain(ip->source); from != address_) {
+      Forwarded(from, host, packet.size);
     } else {
       pairs_.Add(address_, host, packet.size);
     }
@@ -164,11 +173,12 @@ void Gateway::RefuseOne(const Packet& packet) {
 }
 
 void Gateway::Send(std::span<const uint8_t> packet, const IpAddress& destination) {
-  if (destination == address_) {
+  const IpAddress host = dual_stack_.Plain(destination);
+  if (host == address_) {
     if (stack_ != nullptr) stack_->Write(SinglePacket(packet));
     return;
   }
-  const std::optional<tunnel::PublicKey> peer = PeerFor(destination);
+  const std::optional<tunnel::PublicKey> peer = PeerFor(host);
   if (!peer.has_value()) {
     drops_.Add(DropReason::kNoRoute);
     return;

@@ -14,6 +14,9 @@
 //
 // Batches: one whose packets all go to one running host is passed on as it is;
 // others are sorted by destination, in order.
+//
+// A host is known by its IPv4 address, to the delegate too; packets to and from its
+// IPv6 address are the same host's (base/dual_stack.h).
 
 #ifndef IM_ORCHESTRATOR_GATEWAY_H_
 #define IM_ORCHESTRATOR_GATEWAY_H_
@@ -24,6 +27,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/counters.h"
+#include "base/dual_stack.h"
 #include "base/ip_address.h"
 #include "base/ip_header.h"
 #include "base/packet_sink.h"
@@ -50,9 +54,9 @@ class Gateway final : public PacketSink {
     virtual std::optional<tunnel::PublicKey> PeerOf(const IpAddress& host) const = 0;
   };
 
-  // `tunnel` and `delegate` must outlive it.
-  Gateway(const IpPrefix& network, const IpAddress& address, TunnelEdge& tunnel,
-          Delegate& delegate);
+  // `network` and `address` are of IPv4. `tunnel` and `delegate` must outlive it.
+  Gateway(const IpPrefix& network, const IpAddress& address, const DualStack& dual_stack,
+          TunnelEdge& tunnel, Delegate& delegate);
 
   // Takes what is for the gateway's own address; null: nobody does.
   void SetStack(PacketSink* stack) { stack_ = stack; }
@@ -100,6 +104,8 @@ class Gateway final : public PacketSink {
   bool RouteWhole(PacketBatch& batch, Origin origin);
   void RouteOne(const Packet& packet, Origin origin, std::vector<Group>& groups,
                 PacketBatch& to_stack);
+  // Of ours, by whatever family. `address` as it is in the packet.
+  bool InNetwork(const IpAddress& address) const;
   bool SourceIsRight(const IpAddress& source, Origin origin) const;
   void ToGateway(const Packet& packet, Origin origin, PacketBatch& to_stack);
   void Forwarded(const IpAddress& from, const IpAddress& to, size_t bytes);
@@ -108,6 +114,7 @@ class Gateway final : public PacketSink {
 
   const IpPrefix network_;
   const IpAddress address_;
+  const DualStack dual_stack_;
   TunnelEdge& tunnel_;
   Delegate& delegate_;
   PacketSink* stack_ = nullptr;

@@ -67,7 +67,7 @@ class GatewayTest : public testing::Test, public Gateway::Delegate {
     forwarded_.insert({from, to});
   }
   bool OnPacketToSleeper(const Packet&, const IpView& view) override {
-    if (!sleepers_.contains(view.destination)) return false;
+    if (!sleepers_.contains(dual_stack_.Plain(view.destination))) return false;
     woken_.push_back(view.destination);
     return true;
   }
@@ -83,13 +83,21 @@ class GatewayTest : public testing::Test, public Gateway::Delegate {
   void FromStack(const std::vector<uint8_t>& packet) {
     gateway_.from_stack().Write(SinglePacket(packet));
   }
+  IpAddress Address6(uint32_t n) const { return dual_stack_.ToV6(TestAddress(n)); }
+  std::vector<uint8_t> Packet6(uint32_t from, uint32_t to, uint8_t flags = kTcpAck,
+                               uint32_t sequence = 1) const {
+    return BuildTcp({Address6(from), 1000}, {Address6(to), 80},
+                    {.sequence = sequence, .flags = flags});
+  }
   static std::vector<uint8_t> Packet2(uint32_t from, uint32_t to, uint32_t sequence = 1) {
     return Tcp(from, 1000, to, 80, kTcpAck, sequence);
   }
 
   FakeTunnel tunnel_;
   FakeStack stack_;
-  Gateway gateway_{*IpPrefix::Parse("10.77.0.0/16"), TestAddress(kGatewayNumber), tunnel_, *this};
+  const DualStack dual_stack_{*IpPrefix::Parse("fd00:77::/64")};
+  Gateway gateway_{*IpPrefix::Parse("10.77.0.0/16"), TestAddress(kGatewayNumber), dual_stack_,
+                   tunnel_, *this};
   std::vector<IpAddress> control_;
   std::vector<IpAddress> woken_;
   std::set<IpAddress> sleepers_;
@@ -204,6 +212,49 @@ TEST_F(GatewayTest, a_refusal_reaches_a_host_whose_status_is_still_on_its_way) {
   FromTunnel({Tcp(4, 1000, 77, 80, kTcpSyn, 5)});
   ASSERT_EQ(tunnel_.sent[4].size(), 1u);
   EXPECT_TRUE(ParseIp(tunnel_.sent[4][0])->is_rst());
+}
+
+TEST_F(GatewayTest, a_hosts_ipv6_address_leads_where_its_ipv4_address_does) {
+  gateway_.pairs().SetWatched(true);
+  FromTunnel({Packet6(2, 3), Packet6(2, 3)});
+  FromTunnel({Packet2(2, 3, 7), Packet6(2, 3), Packet6(3, 2), Packet6(2, 9)});
+  EXPECT_EQ(tunnel_.batches, 3);
+  EXPECT_EQ(tunnel_.sent[3].size(), 4u);
+  EXPECT_EQ(ParseIp(tunnel_.sent[3][2])->tcp_sequence, 7u);
+  EXPECT_EQ(tunnel_.sent[2].size(), 1u);
+  // Known by the other one.
+  EXPECT_EQ(forwarded_, (std::set<std::pair<IpAddress, IpAddress>>{
+                            {TestAddress(2), TestAddress(3)}, {TestAddress(3), TestAddress(2)}}));
+  EXPECT_EQ((gateway_.pairs().Take()[{TestAddress(2), TestAddress(3)}]), 3 * 60u + 40u);
+  EXPECT_EQ(woken_, std::vector{Address6(9)});
+}
+
+TEST_F(GatewayTest, what_is_refused_over_ipv4_is_over_ipv6) {
+  FromTunnel({Packet6(2, 77, kTcpSyn, 5)});
+  ASSERT_EQ(tunnel_.sent[2].size(), 1u);
+  const auto reset = ParseIp(tunnel_.sent[2][0]);
+  EXPECT_TRUE(reset->is_rst());
+  EXPECT_EQ(reset->source, Address6(77));
+  EXPECT_EQ(reset->tcp_acknowledgment, 6u);
+  // Of the /96, though of no host: hosts have it on their link.
+  const IpAddress outside = dual_stack_.ToV6(IpAddress::V4(0x01020304));
+  FromTunnel({BuildUdp({Address6(2), 1}, {outside, 9}, {})});
+  ASSERT_EQ(tunnel_.sent[2].size(), 2u);
+  EXPECT_EQ(ParseIp(tunnel_.sent[2][1])->protocol, kProtocolIcmpV6);
+  FromTunnel({BuildUdp({Address6(2), 1}, {*IpAddress::Parse("fd00:78::1"), 9}, {})});
+  EXPECT_EQ(tunnel_.sent[2].size(), 2u);
+  FromTunnel({Packet6(kGatewayNumber, 3)});
+  EXPECT_EQ(gateway_.drops()[DropReason::kSpoofed], 1u);
+}
+
+TEST_F(GatewayTest, its_own_ipv6_address_is_the_stacks) {
+  FromTunnel({Packet6(2, kGatewayNumber)});
+  EXPECT_EQ(stack_.got.size(), 1u);
+  FromStack(Packet6(kGatewayNumber, 3));
+  EXPECT_EQ(tunnel_.sent[3].size(), 1u);
+  EXPECT_TRUE(forwarded_.empty());
+  gateway_.Send(Packet6(77, 2), Address6(2));
+  EXPECT_EQ(tunnel_.sent[2].size(), 1u);
 }
 
 TEST_F(GatewayTest, refusals_wake_nobody) {

@@ -211,6 +211,8 @@ absl::Status FillStartRequest(const ClusterSpec& cluster, const HostSpec& host,
   SetAddress(cluster.gateway, *request.mutable_gateway_address());
   SetAddress(host.address, *request.mutable_address());
   request.set_prefix_length(static_cast<uint32_t>(cluster.network.length()));
+  if (cluster.dual_stack.on())
+    SetAddress(cluster.dual_stack.network().address(), *request.mutable_network6());
   request.set_domain(cluster.domain);
   request.set_hostname(host.hostname);
   request.set_attach(host.attach == AttachMode::kNetstack ? proto::ATTACH_NETSTACK

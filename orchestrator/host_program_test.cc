@@ -172,6 +172,16 @@ TEST_F(HostProgram, AStartRequestHoldsWhatTheSpecDecides) {
   EXPECT_EQ(request.healthcheck().start_interval_ms(), 10u);
 }
 
+TEST_F(HostProgram, AStartRequestSaysWhetherThereIsIpv6) {
+  proto::StartRequest request;
+  ClusterSpec cluster = Parse("network: 10.9.0.0/24\nhosts: {a: {command: a}}\n");
+  ASSERT_TRUE(FillStartRequest(cluster, cluster.hosts[0], request).ok());
+  EXPECT_EQ(request.network6(), "");
+  cluster = Parse("network: {ipv6: 'fd77::/64'}\nhosts: {a: {command: a}}\n");
+  ASSERT_TRUE(FillStartRequest(cluster, cluster.hosts[0], request).ok());
+  EXPECT_EQ(request.network6(), Bytes("fd77::"));
+}
+
 TEST_F(HostProgram, TheNameTableHasEveryNameOnce) {
   const ClusterSpec cluster = Parse(
       "network: 10.9.0.0/24\nhosts:\n  web: {command: a, aliases: [www]}\n"

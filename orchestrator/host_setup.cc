@@ -44,6 +44,7 @@ HostPolicy PolicyOf(const HostSpec& host) {
 }
 
 absl::Status AddHosts(const ClusterSpec& spec, Instant now, HostTable& table) {
+  table.SetDualStack(spec.dual_stack);
   HostId next = 0;
   for (const HostSpec& host : spec.hosts) {
     IM_ASSIGN_OR_RETURN(const HostId id, table.Add({.name = host.name,

@@ -104,7 +104,7 @@ std::optional<HostId> HostTable::FindByName(absl::string_view name) const {
 }
 
 std::optional<HostId> HostTable::FindByAddress(const IpAddress& address) const {
-  const auto it = by_address_.find(address);
+  const auto it = by_address_.find(Plain(address));
   if (it == by_address_.end()) return std::nullopt;
   return it->second;
 }
@@ -144,7 +144,7 @@ std::optional<IpAddress> HostTable::FindPeer(absl::string_view name) const {
 std::string HostTable::NameOf(const IpAddress& address) const {
   const std::optional<HostId> id = FindByAddress(address);
   if (id) return hosts_[*id].name;
-  std::string peer = PeerAt(address);
+  std::string peer = PeerAt(Plain(address));
   return peer.empty() ? address.ToString() : peer;
 }
 

@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "base/clock.h"
+#include "base/dual_stack.h"
 #include "base/ip_address.h"
 #include "orchestrator/host.h"
 
@@ -81,6 +82,7 @@ class HostTable {
   // At most so many hosts, guests included: what a network of /12 has addresses for.
   static constexpr size_t kHostsMax = 1 << 20;
 
+  // Addresses are of IPv4; who asks for one of IPv6 means its host.
   HostTable() = default;
   HostTable(const HostTable&) = delete;
   HostTable& operator=(const HostTable&) = delete;
@@ -122,6 +124,11 @@ class HostTable {
   const std::vector<Group>& groups() const { return groups_; }
   // The index in groups(); nullopt: it is in none.
   std::optional<uint32_t> GroupOf(HostId id) const;
+
+  // IPv4 alone by default.
+  void SetDualStack(const DualStack& dual_stack) { dual_stack_ = dual_stack; }
+  // By what hosts are known here (DualStack::Plain).
+  IpAddress Plain(const IpAddress& address) const { return dual_stack_.Plain(address); }
 
   std::optional<HostId> FindByName(absl::string_view name) const;
   std::optional<HostId> FindByAddress(const IpAddress& address) const;
@@ -170,6 +177,7 @@ class HostTable {
   std::vector<HostPolicy> policies_;
   absl::flat_hash_map<absl::string_view, HostId> by_name_;
   absl::flat_hash_map<IpAddress, HostId> by_address_;
+  DualStack dual_stack_;
   absl::flat_hash_map<IpAddress, std::string> peers_;
   absl::flat_hash_map<HostId, std::vector<Follower>> followers_;
   absl::flat_hash_map<HostId, std::vector<HostId>> leaders_;

@@ -30,6 +30,21 @@ TEST(HostTable, FindsByNameAndAddress) {
   EXPECT_EQ(table.count(HostState::kImaginary), 2u);
 }
 
+TEST(HostTable, AnIpv6AddressMeansItsHost) {
+  HostTable table;
+  const HostId web = *table.Add(Config("web", 2), kStart);
+  table.NamePeer(TestAddress(9), "laptop");
+  const DualStack dual_stack(*IpPrefix::Parse("fd00:77::/96"));
+  const auto v6 = [&](uint32_t n) { return dual_stack.ToV6(TestAddress(n)); };
+  EXPECT_EQ(table.FindByAddress(v6(2)), std::nullopt);
+  table.SetDualStack(dual_stack);
+  EXPECT_EQ(table.FindByAddress(v6(2)), web);
+  EXPECT_EQ(table.FindByAddress(v6(3)), std::nullopt);
+  EXPECT_EQ(table.NameOf(v6(2)), "web");
+  EXPECT_EQ(table.NameOf(v6(9)), "laptop");
+  EXPECT_EQ(table.NameOf(v6(3)), "fd00:77::a4d:3");
+}
+
 TEST(HostTable, RefusesDuplicates) {
   HostTable table;
   ASSERT_TRUE(table.Add(Config("web", 2), kStart).ok());

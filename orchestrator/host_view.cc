@@ -74,6 +74,8 @@ proto::HostInfo DescribeHost(const Controller& controller, HostId host, Instant 
   proto::HostInfo info;
   info.set_name(row.name);
   info.set_address(row.address.ToString());
+  if (const DualStack& dual_stack = controller.spec().dual_stack; dual_stack.on())
+    info.set_address6(dual_stack.ToV6(row.address).ToString());
   info.set_state(std::string(HostStateName(row.state)));
   info.set_incarnation(row.incarnation);
   info.set_guest(row.guest);
@@ -167,6 +169,7 @@ proto::Cluster DescribeCluster(Controller& controller) {
   proto::Cluster cluster;
   cluster.set_name(spec.name);
   cluster.set_network(spec.network.ToString());
+  if (spec.dual_stack.on()) cluster.set_network6(spec.dual_stack.network().ToString());
   cluster.set_gateway(spec.gateway.ToString());
   cluster.set_domain(spec.domain);
   cluster.set_spec_path(spec.path);

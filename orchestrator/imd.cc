@@ -255,9 +255,19 @@ absl::Status Imd::OpenStack() {
                                             .prefix_length = spec.network.length(),
                                             .mtu = kInnerMtu},
                                            controller_->gateway().from_stack()));
-  controller_->gateway().SetStack(nic);
+  netstack::Interface* nic6 = nullptr;
+  if (spec.dual_stack.on()) {
+    IM_ASSIGN_OR_RETURN(nic6, stack_->AddInterface({.name = "gateway",
+                                                    .address = spec.dual_stack.ToV6(spec.gateway),
+                                                    .prefix_length = DualStack::kPrefixLength,
+                                                    .mtu = kInnerMtu},
+                                                   controller_->gateway().from_stack()));
+  }
+  to_stack_.emplace(nic, nic6);
+  controller_->gateway().SetStack(&*to_stack_);
   IM_ASSIGN_OR_RETURN(names_, NameServer::Open(loop_, *stack_, spec.gateway, spec.network,
-                                               controller_->name_index(), spec.domain));
+                                               spec.dual_stack, controller_->name_index(),
+                                               spec.domain));
   return absl::OkStatus();
 }
 

@@ -1,7 +1,7 @@
 // Imd: one cluster's orchestrator, put together out of its parts.
 //
 // It owns everything that is real: the UDP socket of the gateway's tunnel, the
-// network stack with the gateway's address, the published ports, the process
+// network stack with the gateway's addresses, the published ports, the process
 // provider, the state file and the API socket. What decides is Controller.
 //
 // All on the loop's thread (gRPC's threads only post to it).
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/event_loop.h"
+#include "base/family_split.h"
 #include "base/random.h"
 #include "base/restore_watch.h"
 #include "netstack/net.h"
@@ -132,6 +133,7 @@ class Imd {
   std::unique_ptr<Controller> controller_;
   std::unique_ptr<Provider> provider_;
   std::unique_ptr<netstack::Stack> stack_;
+  std::optional<FamilySplit> to_stack_;
   std::unique_ptr<NameServer> names_;
   std::vector<std::unique_ptr<PortPublisher>> ports_;
   std::unique_ptr<ClusterApi> api_;

@@ -32,7 +32,8 @@ std::string ReadResolvConf() {
 
 }  // namespace
 
-std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& network) {
+std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& network,
+                                      const DualStack& dual_stack) {
   std::vector<Endpoint> resolvers;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     const std::vector<absl::string_view> words =
@@ -41,32 +42,38 @@ std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& ne
     // By Endpoint, which knows the scope of link-local addresses.
     std::optional<Endpoint> resolver = Endpoint::Parse(absl::StrCat("[", words[1], "]:53"));
     if (!resolver) resolver = Endpoint::Parse(absl::StrCat(words[1], ":53"));
-    if (!resolver || network.Contains(resolver->address)) continue;
+    if (!resolver || network.Contains(dual_stack.Plain(resolver->address))) continue;
     resolvers.push_back(*resolver);
     if (resolvers.size() == kResolversMax) break;
   }
   return resolvers;
 }
 
-NameServer::NameServer(EventLoop& loop, const IpPrefix& network, names::NameIndex& names,
-                       absl::string_view domain)
-    : loop_(loop), network_(network), responder_(names, domain, network) {}
+NameServer::NameServer(EventLoop& loop, const IpPrefix& network, const DualStack& dual_stack,
+                       names::NameIndex& names, absl::string_view domain)
+    : loop_(loop),
+      network_(network),
+      dual_stack_(dual_stack),
+      responder_(names, domain, network, dual_stack) {}
 
 absl::StatusOr<std::unique_ptr<NameServer>> NameServer::Open(
     EventLoop& loop, netstack::Stack& stack, const IpAddress& gateway, const IpPrefix& network,
-    names::NameIndex& names, absl::string_view domain) {
-  std::unique_ptr<NameServer> server(new NameServer(loop, network, names, domain));
-  IM_ASSIGN_OR_RETURN(
-      server->udp_,
-      stack.BindUdp({gateway, names::kDnsPort}, [server = server.get()](const Endpoint& from,
-                                                                 std::span<const uint8_t> query) {
-        server->OnQuery(from, query);
-      }));
+    const DualStack& dual_stack, names::NameIndex& names, absl::string_view domain) {
+  std::unique_ptr<NameServer> server(new NameServer(loop, network, dual_stack, names, domain));
+  const auto answer = [server = server.get()](const Endpoint& from,
+                                              std::span<const uint8_t> query) {
+    server->OnQuery(from, query);
+  };
+  IM_ASSIGN_OR_RETURN(server->udp_, stack.BindUdp({gateway, names::kDnsPort}, answer));
+  if (dual_stack.on()) {
+    IM_ASSIGN_OR_RETURN(server->udp6_,
+                        stack.BindUdp({dual_stack.ToV6(gateway), names::kDnsPort}, answer));
+  }
   return server;
 }
 
 std::vector<Endpoint> NameServer::Resolvers() const {
-  return resolvers_ ? *resolvers_ : ParseResolvConf(ReadResolvConf(), network_);
+  return resolvers_ ? *resolvers_ : ParseResolvConf(ReadResolvConf(), network_, dual_stack_);
 }
 
 void NameServer::OnQuery(const Endpoint& asker, std::span<const uint8_t> query) {
@@ -83,10 +90,12 @@ void NameServer::OnQuery(const Endpoint& asker, std::span<const uint8_t> query) 
       return Ask(std::prev(forwarded_.end()));
     }
   }
-  if (const auto answer = responder_.Answer(query)) {
-    // What cannot be sent is as good as lost: it will be asked again.
-    (void)udp_->SendTo(asker, *answer);
-  }
+  if (const auto answer = responder_.Answer(query)) SendAnswer(asker, *answer);
+}
+
+void NameServer::SendAnswer(const Endpoint& asker, std::span<const uint8_t> answer) {
+  // What cannot be sent is as good as lost: it will be asked again.
+  (void)(asker.address.is_v4() ? udp_ : udp6_)->SendTo(asker, answer);
 }
 
 void NameServer::Ask(Place place) {
@@ -128,7 +137,7 @@ void NameServer::OnAnswer(Place place) {
   }
   // Not an answer to this question: another one may come.
   if (n < 12 || bytes[0] != one.query[0] || bytes[1] != one.query[1]) return;
-  (void)udp_->SendTo(one.asker, std::span(bytes).first(static_cast<size_t>(n)));
+  SendAnswer(one.asker, std::span(bytes).first(static_cast<size_t>(n)));
   forwarded_.erase(place);
 }
 

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "base/dual_stack.h"
 #include "base/event_loop.h"
 #include "base/file_descriptor.h"
 #include "base/ip_address.h"
@@ -38,8 +39,9 @@ inline constexpr size_t kDnsForwardedMax = 256;
 inline constexpr Duration kDnsForwardTime = std::chrono::seconds(3);
 
 // The "nameserver" lines of a resolv.conf(5), at most the three that it knows, without
-// addresses in `network`: those lead back to us.
-std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& network);
+// addresses in `network`, by either family: those lead back to us.
+std::vector<Endpoint> ParseResolvConf(absl::string_view text, const IpPrefix& network,
+                                      const DualStack& dual_stack = {});
 
 // Owned by the loop's thread.
 class NameServer {
@@ -48,6 +50,7 @@ class NameServer {
   static absl::StatusOr<std::unique_ptr<NameServer>> Open(EventLoop& loop, netstack::Stack& stack,
                                                           const IpAddress& gateway,
                                                           const IpPrefix& network,
+                                                          const DualStack& dual_stack,
                                                           names::NameIndex& names,
                                                           absl::string_view domain);
 
@@ -67,19 +70,22 @@ class NameServer {
   };
   using Place = std::list<Forwarded>::iterator;
 
-  NameServer(EventLoop& loop, const IpPrefix& network, names::NameIndex& names,
-             absl::string_view domain);
+  NameServer(EventLoop& loop, const IpPrefix& network, const DualStack& dual_stack,
+             names::NameIndex& names, absl::string_view domain);
   void OnQuery(const Endpoint& asker, std::span<const uint8_t> query);
+  void SendAnswer(const Endpoint& asker, std::span<const uint8_t> answer);
   void Ask(Place place);
   void OnAnswer(Place place);
   std::vector<Endpoint> Resolvers() const;
 
   EventLoop& loop_;
   const IpPrefix network_;
+  const DualStack dual_stack_;
   names::DnsResponder responder_;
   std::optional<std::vector<Endpoint>> resolvers_;
   std::list<Forwarded> forwarded_;
   std::unique_ptr<netstack::UdpEndpoint> udp_;
+  std::unique_ptr<netstack::UdpEndpoint> udp6_;  // with dual_stack_ alone
 };
 
 }  // namespace im::orchestrator

@@ -22,6 +22,7 @@ using Bytes = std::vector<uint8_t>;
 
 const IpPrefix kNetwork = *IpPrefix::Parse("10.77.0.0/16");
 const IpAddress kGateway = IpAddress::V4(0x0a4d0001);
+const DualStack kDualStack(*IpPrefix::Parse("fd00:77::/96"));
 const Endpoint kLaptop{IpAddress::V4(0x0a4dfffe), 5353};
 const Endpoint kLoopback{IpAddress::V4(0x7f000001), 0};
 
@@ -78,7 +79,7 @@ class NameServerTest : public testing::Test, public PacketSink {
     web.set_name("web");
     web.set_address(AddressBytes(IpAddress::V4(0x0a4d0002)));
     names_.emplace(table.SerializeAsString());
-    server_ = *NameServer::Open(*loop_, stack_, kGateway, kNetwork, *names_, "shop.im");
+    server_ = *NameServer::Open(*loop_, stack_, kGateway, kNetwork, kDualStack, *names_, "shop.im");
   }
   void Write(PacketBatch batch) override {
     for (const Packet& packet : batch) {
@@ -143,6 +144,9 @@ TEST(ResolvConfTest, NamesItsServers) {
                               kNetwork),
               ElementsAre(*Endpoint::Parse("192.0.2.1:53"), *Endpoint::Parse("[fd00::1]:53")))
       << "without those that lead back to us";
+  EXPECT_THAT(ParseResolvConf("nameserver fd00:77::10.77.3.4\nnameserver fd00:77::10.78.0.1\n",
+                              kNetwork, kDualStack),
+              ElementsAre(*Endpoint::Parse("[fd00:77::10.78.0.1]:53")));
   EXPECT_EQ(ParseResolvConf("nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n"
                             "nameserver 192.0.2.4",
                             kNetwork)

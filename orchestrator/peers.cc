@@ -11,9 +11,11 @@
 
 namespace im::orchestrator {
 
-Peers::Peers(const IpPrefix& network, AddressPool& addresses, HostTable& hosts,
-             names::NameIndex& names, TunnelEdge& tunnel, Gateway& gateway, const Clock& clock)
+Peers::Peers(const IpPrefix& network, const DualStack& dual_stack, AddressPool& addresses,
+             HostTable& hosts, names::NameIndex& names, TunnelEdge& tunnel, Gateway& gateway,
+             const Clock& clock)
     : network_(network),
+      dual_stack_(dual_stack),
       addresses_(addresses),
       hosts_(hosts),
       names_(names),
@@ -38,7 +40,7 @@ absl::Status Peers::LetIn(const Peer& peer) {
   config.public_key = peer.key;
   config.preshared_key = peer.preshared_key;
   config.endpoint = Endpoint::Parse(peer.endpoint);
-  config.allowed_ips = {IpPrefix::Host(peer.address)};
+  config.allowed_ips = dual_stack_.HostPrefixes(peer.address);
   config.fit_mtu = true;
   if (absl::Status status = tunnel_.SetPeer(config); !status.ok()) {
     addresses_.Release(peer.address);
@@ -89,7 +91,8 @@ absl::StatusOr<IpAddress> Peers::ChooseAddress(const std::string& wish) {
     if (!address.has_value()) {
       return absl::InvalidArgumentError(absl::StrCat("\"", wish, "\" is no IP address"));
     }
-    return *address;
+    // Its IPv6 address names it as well.
+    return dual_stack_.Plain(*address);
   }
   // LetIn takes it for good.
   const std::optional<IpAddress> address = addresses_.TakeHighest();
@@ -185,6 +188,7 @@ proto::PeerInfo Peers::Describe(const Peer& peer) const {
   proto::PeerInfo info;
   info.set_name(peer.name);
   info.set_address(peer.address.ToString());
+  if (dual_stack_.on()) info.set_address6(dual_stack_.ToV6(peer.address).ToString());
   info.set_public_key(peer.key.ToBase64());
   info.set_preshared_key(!peer.preshared_key.is_zero());
   info.set_added_unix_nanos(peer.added_unix_nanos);

@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/dual_stack.h"
 #include "base/ip_address.h"
 #include "base/status.h"
 #include "orchestrator/address_pool.h"
@@ -52,8 +53,9 @@ class Peers {
   using Save = std::function<absl::Status(proto::SavedPeers saved, Durability durability)>;
 
   // All must outlive it.
-  Peers(const IpPrefix& network, AddressPool& addresses, HostTable& hosts,
-        names::NameIndex& names, TunnelEdge& tunnel, Gateway& gateway, const Clock& clock);
+  Peers(const IpPrefix& network, const DualStack& dual_stack, AddressPool& addresses,
+        HostTable& hosts, names::NameIndex& names, TunnelEdge& tunnel, Gateway& gateway,
+        const Clock& clock);
 
   void SetSave(Save save) { save_ = std::move(save); }
 
@@ -91,6 +93,7 @@ class Peers {
   absl::Status SaveAll(Durability durability);
 
   const IpPrefix network_;
+  const DualStack dual_stack_;
   AddressPool& addresses_;
   HostTable& hosts_;
   names::NameIndex& names_;

@@ -63,6 +63,16 @@ TEST_F(PeersTest, AddressesComeFromTheTop) {
   EXPECT_EQ(peers().Add(Request("d", 4))->address(), "10.77.0.5");
 }
 
+TEST(PeersDualStackTest, APeerHasBothAddressesAndIsNamedByEither) {
+  VirtualCluster cluster(
+      "name: shop\nnetwork: {cidr: 10.77.0.0/29, ipv6: 'fd00:77::/64'}\nhosts: {web: {command: [web]}}\n");
+  Peers& peers = cluster.controller().peers();
+  EXPECT_EQ(peers.Add(Request("a", 1))->address6(), "fd00:77::a4d:6");
+  EXPECT_EQ(peers.Add(Request("b", 2, "fd00:77::10.77.0.4"))->address(), "10.77.0.4");
+  EXPECT_TRUE(absl::IsInvalidArgument(peers.Add(Request("c", 3, "fd00:78::a4d:5")).status()));
+  EXPECT_EQ(cluster.controller().hosts().NameOf(*IpAddress::Parse("fd00:77::a4d:6")), "a");
+}
+
 TEST_F(PeersTest, WhatIsRefusedChangesNothing) {
   ASSERT_TRUE(peers().Add(Request("a", 1)).ok());
   for (const auto& request :

@@ -114,6 +114,8 @@ proto::StartRequest StartRequests::ForGuest(const Instance& instance,
   request.set_hostname(instance.id.host);
   request.set_address(AddressBytes(instance.address));
   request.set_prefix_length(static_cast<uint32_t>(spec_.network.length()));
+  if (spec_.dual_stack.on())
+    request.set_network6(AddressBytes(spec_.dual_stack.network().address()));
   request.set_domain(spec_.domain);
   request.mutable_idle()->set_mode(proto::IdlePolicy::NEVER);
   const auto timeout = std::chrono::milliseconds(std::chrono::seconds(30));

@@ -39,7 +39,7 @@ class VirtualInstance : private tunnel::Device::Delegate {
 
   // ---- what the program does ----
   void Send(const std::vector<uint8_t>& packet);
-  // To another host's address.
+  // To another host's address, of either family, from the same.
   void SendSyn(const IpAddress& to, uint16_t from_port, uint32_t isn = 1);
 
   // Its healthcheck, if it has one, succeeds.
@@ -85,6 +85,7 @@ class VirtualInstance : private tunnel::Device::Delegate {
   const InstanceId id_;
   const IpAddress address_;
   const IpAddress gateway_address_;
+  const DualStack dual_stack_;
   const Endpoint endpoint_;
   const Duration stop_grace_;
   const tunnel::PublicKey gateway_key_;
@@ -123,6 +124,10 @@ class VirtualCluster {
   Controller& controller() { return *controller_; }
   HostId Id(const std::string& host) const { return *hosts_->FindByName(host); }
   IpAddress AddressOf(const std::string& host) const { return spec_.FindHost(host)->address; }
+  // Preconditions: the spec has network.ipv6.
+  IpAddress Address6Of(const std::string& host) const {
+    return spec_.dual_stack.ToV6(AddressOf(host));
+  }
   HostState StateOf(const std::string& host) const { return (*hosts_)[Id(host)].state; }
   absl::Status Wake(const std::string& host);
   // A packet from the gateway's own stack, and what came back to it.

@@ -27,6 +27,10 @@ VirtualInstance::VirtualInstance(VirtualCluster& cluster, const proto::StartRequ
       id_{request.host(), request.incarnation()},
       address_(FromProtoBytes(request.address())),
       gateway_address_(FromProtoBytes(request.gateway_address())),
+      dual_stack_(request.network6().empty()
+                      ? DualStack()
+                      : DualStack(IpPrefix(FromProtoBytes(request.network6()),
+                                           DualStack::kPrefixLength))),
       endpoint_(endpoint),
       stop_grace_(milliseconds(request.program().stop_grace_ms())),
       gateway_key_(*tunnel::PublicKey::FromBytes(request.gateway_public_key())),
@@ -43,6 +47,7 @@ VirtualInstance::VirtualInstance(VirtualCluster& cluster, const proto::StartRequ
   gateway.public_key = gateway_key_;
   gateway.endpoint = Endpoint::Parse(request.gateway_endpoint());
   gateway.allowed_ips = {IpPrefix(address_, static_cast<int>(request.prefix_length()))};
+  if (dual_stack_.on()) gateway.allowed_ips.push_back(dual_stack_.network());
   gateway.relay = true;
   IM_CHECK(device_.SetPeer(gateway, cluster_.Now(), out_).ok());
 }
@@ -80,7 +85,8 @@ void VirtualInstance::Send(const std::vector<uint8_t>& packet) {
 void VirtualInstance::Say(const std::vector<uint8_t>& status) { Send(status); }
 
 void VirtualInstance::SendSyn(const IpAddress& to, uint16_t from_port, uint32_t isn) {
-  Send(BuildTcp({address_, from_port}, {to, 80},
+  const IpAddress own = to.is_v4() ? address_ : dual_stack_.ToV6(address_);
+  Send(BuildTcp({own, from_port}, {to, 80},
                 {.sequence = isn, .flags = kTcpSyn, .window = 64'000}));
 }
 
@@ -201,7 +207,7 @@ void VirtualInstance::OnPeer(const IpAddress& address, const proto::PeerUpdate& 
   tunnel::PeerConfig peer;
   peer.public_key = *tunnel::PublicKey::FromBytes(update.public_key());
   peer.endpoint = Endpoint::Parse(update.endpoint());
-  peer.allowed_ips = {IpPrefix::Host(address)};
+  peer.allowed_ips = dual_stack_.HostPrefixes(address);
   peer.standby = true;
   peers_[address] = peer.public_key;
   IM_CHECK(device_.SetPeer(peer, cluster_.Now(), out_).ok());

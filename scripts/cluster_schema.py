@@ -57,7 +57,7 @@ SHARE = text(r"^\d+(\.\d+)?%$")
 TEXTS = either(ANY_TEXT, list_of(ANY_TEXT))
 COMMAND = either(ANY_TEXT, list_of({"type": ["string", "number", "boolean"]}))
 ADDRESS = text(r"^\d+\.\d+\.\d+\.\d+$")
-PREFIX = text(r"^\d+\.\d+\.\d+\.\d+(/\d+)?$")
+PREFIX = text(r"^(\d+\.\d+\.\d+\.\d+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/\d+)?$")
 ATTACH = one_of("auto", "tun", "netstack", "true", "false", True, False)
 PORT = either(text(r"^((\[.*\]|[^:]+):)?\d+:\d+(/(tcp|udp|sctp))?$"),
               mapping({"target": integer(1, 65535), "published": integer(1, 65535), "host_ip": ANY_TEXT,
@@ -88,6 +88,7 @@ HEALTHCHECK = mapping({"test": either(ANY_TEXT, list_of(ANY_TEXT)), "interval": 
 FORMS = {
     "name": text(r"^[a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?$", number=True),
     "network.cidr": text(r"^\d+\.\d+\.\d+\.\d+/\d+$"),
+    "network.ipv6": either(BOOL, text(r"^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/\d+$")),
     "network.domain": text(),
     "network.mtu": integer(1280, 65475),
     "network.attach": one_of("auto", "tun", "netstack"),

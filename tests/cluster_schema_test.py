@@ -47,10 +47,11 @@ HOST = {
 IDLE = {
     "after": ["5s", "1.5h"], "release_after": ["10m", "never"], "policy": ["quiet", "never"], "cpu_below": ["2%", "0.5%"],
     "busy_file": ["/tmp/busy"], "timers": ["auto", "ignore"], "timer_horizon": ["1s"], "tick_max": ["0"],
-    "ignore": ["{ports: [9100], from: [10.9.0.9, 10.9.1.0/28]}"], "below_bytes_per_s": ["8k"], "reclaim": ["true"],
+    "ignore": ["{ports: [9100], from: [10.9.0.9, 10.9.1.0/28, 'fd12::/64']}"], "below_bytes_per_s": ["8k"], "reclaim": ["true"],
 }
 TOP = {
-    "name": ["shop"], "network": ["10.9.0.0/16", "{cidr: 10.9.0.0/16, domain: a.im, mtu: 1400, attach: tun}"],
+    "name": ["shop"], "network": ["10.9.0.0/16", "{cidr: 10.9.0.0/16, domain: a.im, mtu: 1400, attach: tun}",
+                                                       "{ipv6: true}", "{ipv6: 'fd12:3456:789a::/64'}"],
     "provider": ["process"], "defaults": ["{idle: 5s, user: nobody}"], "limits": ["{max_starting: 3, min_free_memory: 64m}"],
     "volumes": ["{data: , other: {}}"], "groups": ["{h: {suspend: together, heartbeat: {below_bytes_per_s: 1k}}}"],
     "x-mine": ["{anything: [at, all]}"],
@@ -67,7 +68,7 @@ WRONG = [
     "hosts: {a: {command: x, start_timeout: 30}}", "hosts: {a: {command: x, min_running: -1}}",
     "hosts: {a: {command: x, attach: wifi}}", "hosts: {a: {command: {x: y}}}", "hosts: {a: {command: x, depends_on: {b: {condition: x}}}}",
     "hosts: {a: {command: x, healthcheck: {test: x, retries: 0}}}", "hosts: {a: {command: x, healthcheck: {test: x, interval: 5}}}",
-    "{hosts: {a: {command: x}}, services: {b: {command: x}}}", "{hosts: {a: {command: x}}, network: {mtu: 10}}",
+    "{hosts: {a: {command: x}}, services: {b: {command: x}}}", "{hosts: {a: {command: x}}, network: {mtu: 10}}", "{hosts: {a: {command: x}}, network: {ipv6: maybe}}",
     "{hosts: {a: {command: x}}, network: here}", "{hosts: {a: {command: x}}, provider: cloud}",
     "{hosts: {a: {command: x}}, defaults: {command: y}}", "{hosts: {a: {command: x}}, limits: {max_starting: 0}}",
     "{hosts: {a: {command: x}}, groups: {g: {suspend: never}}}", "{hosts: {a: {command: x}}, group: {}}",
@@ -158,7 +159,7 @@ class ClusterSchema(unittest.TestCase):
                      *(ROOT / "orchestrator/spec").glob("*_fields.cc")]:
             read |= set(re.findall(r"\b(?:Get|GetEntry|Text|Integer|Bool|Time|Size|Word)\(\"([^\"]+)\"", path.read_text()))
         self.assertGreater(len(read), 40)
-        of_compose = {"ipam"}  # inside `networks`, which the schema leaves to Compose's own
+        of_compose = {"ipam", "enable_ipv6"}  # inside `networks`, which the schema leaves to Compose's own
         self.assertEqual(read - properties_of(SCHEMA) - of_compose, set())
 
     def test_what_is_wrong_is_wrong_for_both(self):

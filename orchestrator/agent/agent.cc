@@ -33,21 +33,19 @@ constexpr Duration kReportAfterThaw = std::chrono::milliseconds(1);
 // From SIGKILL to the news of the end. Longer: it hangs in the kernel.
 constexpr Duration kKillTakes = std::chrono::seconds(2);
 
-IpAddress AddressOf(const std::string& bytes) {
-  return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-}
-
 }  // namespace
 
 Agent::Agent(proto::StartRequest request, Instant started_at)
     : request_(std::move(request)),
       started_at_(started_at),
       gateway_(*tunnel::PublicKey::FromBytes(request_.gateway_public_key())),
+      dual_stack_(DualStackOf(request_)),
       names_(std::move(*request_.mutable_name_table())),
       dns_(names_, request_.domain(),
-           IpPrefix(AddressOf(request_.address()), static_cast<int>(request_.prefix_length()))),
+           IpPrefix(AddressOf(request_.address()), static_cast<int>(request_.prefix_length())),
+           dual_stack_),
       control_(request_.incarnation(), *this),
-      use_meter_(request_.idle()),
+      use_meter_(request_.idle(), dual_stack_),
       health_probe_(request_.healthcheck()),
       readiness_(request_.has_healthcheck() ? &request_.healthcheck() : nullptr, *this),
       give_up_at_(started_at + std::chrono::milliseconds(request_.start_timeout_ms())) {}
@@ -118,13 +116,14 @@ absl::Status Agent::MakeAttachment() {
     const NetstackAttachment::Options options{
         .host = AddressOf(request_.address()),
         .prefix_length = static_cast<int>(request_.prefix_length()),
+        .dual_stack = dual_stack_,
         .gateway = AddressOf(request_.gateway_address()),
         .mtu = std::min(static_cast<int>(request_.mtu()), tunnel::kPathMtuBase),
         .hold_for = hold_for};
     IM_ASSIGN_OR_RETURN(attachment_, NetstackAttachment::Create(options, *loop_, *data_path_));
   } else {
-    const TunAttachment::Options options{
-        .offload = request_.offload(), .hold_for = hold_for, .init = sandbox_->init()};
+    const TunAttachment::Options options{.offload = request_.offload(), .hold_for = hold_for,
+                                         .init = sandbox_->init(), .dual_stack = dual_stack_.on()};
     attachment_ = std::make_unique<TunAttachment>(options, *loop_, *data_path_);
   }
   data_path_->SetAttachment(*attachment_);
@@ -139,7 +138,8 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   data_path_ = std::make_unique<DataPath>(
       DataPath::Options{.host = AddressOf(request_.address()),
                         .gateway = AddressOf(request_.gateway_address()),
-                        .started_at = started_at_},
+                        .started_at = started_at_,
+                        .dual_stack = dual_stack_},
       *loop_, dns_, *this);
   if (absl::Status made = MakeAttachment(); !made.ok())
     return Failure{proto::ExitReport::SANDBOX_FAILED, made};
@@ -160,14 +160,13 @@ std::optional<Agent::Failure> Agent::StartTunnel() {
   explicit_bzero(key.data(), key.size());
   if (!driver.ok()) return Failure{proto::ExitReport::TUNNEL_FAILED, driver.status()};
   driver_ = *std::move(driver);
-  peers_ = std::make_unique<DirectPeers>(*driver_);
+  peers_ = std::make_unique<DirectPeers>(*driver_, dual_stack_);
   data_path_->SetTunnel(*driver_, *peers_);
 
   tunnel::PeerConfig gateway;
   gateway.public_key = gateway_;
   gateway.endpoint = Endpoint::Parse(request_.gateway_endpoint());
-  gateway.allowed_ips = {IpPrefix(AddressOf(request_.address()),
-                                  static_cast<int>(request_.prefix_length()))};
+  gateway.allowed_ips = NetworksOf(request_);
   gateway.relay = true;
   gateway.probe_mtu = true;
   if (absl::Status status = driver_->SetPeer(gateway); !status.ok())

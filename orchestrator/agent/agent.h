@@ -33,6 +33,7 @@
 #include <string>
 
 #include "base/clock.h"
+#include "base/dual_stack.h"
 #include "base/event_loop.h"
 #include "base/random.h"
 #include "base/restore_watch.h"
@@ -166,6 +167,7 @@ class Agent final : public Sandbox::Delegate,
   RealClock clock_;
   SecureRandom random_;
   tunnel::PublicKey gateway_;
+  const DualStack dual_stack_;
   std::unique_ptr<EventLoop> loop_;  // made last, gone last
   std::unique_ptr<Cgroup> cgroup_;
   std::unique_ptr<ProgramOutput> output_;

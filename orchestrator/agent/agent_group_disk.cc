@@ -112,7 +112,7 @@ void Agent::PutGroupIn(proto::CheckpointManifest& manifest) const {
     *manifest.add_quiet_packets() = ToKept(packet);
   for (const Packet& packet : data_path_->kept()) {
     const std::optional<IpView> view = ParseIp(packet.bytes());
-    const bool quiet = view && pauser_->group()->IsFellow(view->source);
+    const bool quiet = view && pauser_->group()->IsFellow(dual_stack_.Plain(view->source));
     *(quiet ? manifest.add_quiet_packets() : manifest.add_packets()) = ToKept(packet);
   }
   for (const IpAddress& fellow : pauser_->group()->AnswersAwaited())

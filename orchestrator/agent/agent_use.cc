@@ -9,7 +9,8 @@ namespace im::agent {
 
 void Agent::OnInboundUse(Use use, const IpView& packet) {
   const Instant now = loop_->now();
-  if (pauser_->IsHeartbeat(packet.source, /*inbound=*/true, packet.total_size, now)) return;
+  const IpAddress from = dual_stack_.Plain(packet.source);
+  if (pauser_->IsHeartbeat(from, /*inbound=*/true, packet.total_size, now)) return;
   const bool counts =
       use != Use::kEnd && use != Use::kName && use_meter_.CountsInbound(packet, now);
   if (counts) pauser_->detector().OnUse(now);
@@ -38,7 +39,8 @@ void Agent::OnInboundDelivered() {
 
 void Agent::OnOutboundUse(const IpView& packet) {
   const Instant now = loop_->now();
-  if (pauser_->IsHeartbeat(packet.destination, /*inbound=*/false, packet.total_size, now)) return;
+  const IpAddress to = dual_stack_.Plain(packet.destination);
+  if (pauser_->IsHeartbeat(to, /*inbound=*/false, packet.total_size, now)) return;
   if (!use_meter_.CountsOutbound(packet, now)) return;
   pauser_->detector().OnUse(now);
   // What it sends of itself wakes it only from being about to be paused.

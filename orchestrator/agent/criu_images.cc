@@ -31,7 +31,8 @@ std::string AddressOf(uint32_t family, const google::protobuf::RepeatedField<uin
   else if (family == kFamilyV4)
     bytes.resize(std::min<size_t>(bytes.size(), 4));
   if (bytes.size() != 4 && bytes.size() != 16) return "";
-  return bytes.size() == 4 && bytes[0] == 127 ? "" : bytes;
+  constexpr absl::string_view kLoopback6("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1", 16);
+  return bytes == kLoopback6 || (bytes.size() == 4 && bytes[0] == 127) ? "" : bytes;
 }
 
 }  // namespace

@@ -85,6 +85,18 @@ TEST(CriuImages, AnAddressOfV4InASocketOfV6IsOne) {
   EXPECT_EQ(ConnectionOf(socket, Stream())->peer(), std::string("\x0a\x4d\x00\x03", 4));
 }
 
+TEST(CriuImages, AnAddressOfV6IsKeptUnlessItIsTheMachineItself) {
+  proto::CriuInetSocket socket = Socket();
+  socket.set_family(10);
+  socket.clear_dst_addr();
+  for (const uint32_t word : {0x770000fdu, 0u, 0u, 0x03004d0au}) socket.add_dst_addr(word);
+  EXPECT_EQ(ConnectionOf(socket, Stream())->peer(),
+            std::string("\xfd\0\0\x77\0\0\0\0\0\0\0\0\x0a\x4d\x00\x03", 16));
+  socket.clear_dst_addr();
+  for (const uint32_t word : {0u, 0u, 0u, 0x01000000u}) socket.add_dst_addr(word);
+  EXPECT_FALSE(ConnectionOf(socket, Stream()).has_value());
+}
+
 TEST(CriuImages, WhatIsNoConnectionWithAnotherHostIsNone) {
   proto::CriuInetSocket socket = Socket();
   socket.set_state(10);  // listens

@@ -137,7 +137,7 @@ bool DataPath::FromProgram(const Packet& packet, PacketBatch& answers) {
     drops_.Add(DropReason::kNoRoute);
     return false;
   }
-  if (view->destination == options_.gateway && view->is_udp()) {
+  if (view->is_udp() && options_.dual_stack.Plain(view->destination) == options_.gateway) {
     if (view->destination_port == names::kDnsPort) {
       if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
       const bool goes_on = AnswerDns(packet, *view, answers);

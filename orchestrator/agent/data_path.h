@@ -1,7 +1,8 @@
 // DataPath: the packets between the program's attachment and the tunnel.
 //
-//   from the program:  DNS questions to the gateway → answered here, but for
-//                        those that imd alone knows of → tunnel; no use
+//   from the program:  DNS questions to the gateway (by either family) → answered
+//                        here, but for those that imd alone knows of → tunnel;
+//                        no use
 //                      the gateway's control port    → dropped, spoofed
 //                      multicast, link noise         → dropped
 //                      refusals of early packets     → kept (Attachment::LetOut)
@@ -25,6 +26,7 @@
 
 #include "absl/strings/string_view.h"
 #include "base/counters.h"
+#include "base/dual_stack.h"
 #include "base/event_loop.h"
 #include "base/packet_sink.h"
 #include "orchestrator/agent/attachment.h"
@@ -61,6 +63,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
     IpAddress host;
     IpAddress gateway;
     Instant started_at;  // for first_answer
+    DualStack dual_stack{};
   };
 
   // All must outlive it.

@@ -93,6 +93,22 @@ TEST_F(DataPathTest, AnAnswerAboutANameThawsAndIsNoUse) {
   EXPECT_THAT(happened_, ElementsAre("name", "write 1", "delivered"));
 }
 
+TEST_F(DataPathTest, TheGatewayAnswersNamesAtEitherAddress) {
+  const DualStack dual_stack(*IpPrefix::Parse("fd00:77::/96"));
+  DataPath path({.host = kHost,
+                 .gateway = kGateway,
+                 .started_at = clock_.Now(),
+                 .dual_stack = dual_stack},
+                *loop_, dns_, *this);
+  path.SetAttachment(*this);
+  const IpAddress host6 = dual_stack.ToV6(kHost), gateway6 = dual_stack.ToV6(kGateway);
+  const std::vector<uint8_t> query = {1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'x', 0, 0, 1, 0, 1};
+  path.OnFromProgram(Batch({BuildUdp({host6, 5000}, {gateway6, names::kDnsPort}, query),
+                            BuildUdp({host6, 5000}, {gateway6, kControlPort}, query)}));
+  EXPECT_THAT(happened_, ElementsAre("write 1"));
+  EXPECT_EQ(path.drops()[DropReason::kSpoofed], 1u);
+}
+
 TEST_F(DataPathTest, DatagramsForAPausedProgramAreRememberedUntilItIsThawed) {
   const auto datagram = [](uint8_t what) {
     const uint8_t payload[] = {what};

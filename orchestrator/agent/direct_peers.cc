@@ -26,7 +26,7 @@ void DirectPeers::Apply(const IpAddress& address, const proto::PeerUpdate& updat
   tunnel::PeerConfig config;
   config.public_key = *key;
   config.endpoint = *endpoint;
-  config.allowed_ips = {IpPrefix::Host(address)};
+  config.allowed_ips = dual_stack_.HostPrefixes(address);
   config.standby = true;
   config.probe_mtu = true;
   if (absl::Status status = driver_.SetPeer(config); !status.ok()) {
@@ -79,7 +79,7 @@ void DirectPeers::OnSession(const tunnel::PublicKey& key, bool up) {
 }
 
 void DirectPeers::OnPacketTo(const IpAddress& destination, Instant now) {
-  auto found = peers_.find(destination);
+  auto found = peers_.find(dual_stack_.Plain(destination));
   if (found == peers_.end() || found->second.up) return;
   if (now - found->second.asked_at < kReconnectAfter) return;
   found->second.asked_at = now;

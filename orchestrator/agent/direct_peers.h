@@ -1,6 +1,6 @@
 // DirectPeers: the hosts that this one has been introduced to.
 //
-// Each is a standby peer of the tunnel: its /32 carries packets only while a
+// Each is a standby peer of the tunnel: its addresses carry packets only while a
 // session with it is up, and until then, and after, the gateway does. A
 // session that expired for want of traffic is asked for again when there is
 // traffic for that host, at most once in kReconnectAfter.
@@ -20,6 +20,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "base/clock.h"
+#include "base/dual_stack.h"
 #include "base/ip_address.h"
 #include "proto/agent.pb.h"
 #include "tunnel/driver.h"
@@ -33,7 +34,8 @@ class DirectPeers {
   static constexpr size_t kToldMax = 24;  // half a kilobyte of a status
 
   // `driver` must outlive it.
-  explicit DirectPeers(tunnel::Driver& driver) : driver_(driver) {}
+  explicit DirectPeers(tunnel::Driver& driver, const DualStack& dual_stack = {})
+      : driver_(driver), dual_stack_(dual_stack) {}
 
   // Newer than all before for this address.
   void Apply(const IpAddress& address, const proto::PeerUpdate& update, Instant now);
@@ -41,7 +43,7 @@ class DirectPeers {
 
   // False: packets need not be shown.
   bool any_down() const { return up_ < peers_.size(); }
-  // A packet leaves for `destination`.
+  // A packet leaves for `destination`, an address of either family.
   void OnPacketTo(const IpAddress& destination, Instant now);
 
   size_t up() const { return up_; }
@@ -65,6 +67,7 @@ class DirectPeers {
   void ForgetWithdrawn(Instant now);
 
   tunnel::Driver& driver_;
+  const DualStack dual_stack_;
   Peers peers_;
   absl::flat_hash_map<IpAddress, Withdrawn> withdrawn_;
   absl::flat_hash_map<tunnel::PublicKey, IpAddress> addresses_;

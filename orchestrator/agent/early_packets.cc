@@ -79,13 +79,15 @@ EarlyPackets::Verdict EarlyPackets::OnInboundSyn(const Packet& packet,
       return known->second.waiting ? Verdict::kKeep : Verdict::kPass;
     ForgetSyn(flow);  // a new attempt from the same port
   }
+  const Port which(view.v6, view.destination_port);
+  if (refusing_tcp_ports_.contains(which)) return Verdict::kPass;
   if (!HasRoomFor(packet)) return Verdict::kKeep;
   Syn syn{.packet = KeptPacket(packet, view)};
   syn.sequence = view.tcp_sequence;
   syn.refused_by = view.tcp_sequence + 1 + view.payload_size();
   syn.delay = kUnanswered;
   syn.next = now + kUnanswered;
-  auto closed = closed_tcp_ports_.find(view.destination_port);
+  auto closed = closed_tcp_ports_.find(which);
   if (closed != closed_tcp_ports_.end()) {
     syn.waiting = true;
     closed->second.waiting.push_back(flow);
@@ -99,9 +101,10 @@ EarlyPackets::Verdict EarlyPackets::OnInboundSyn(const Packet& packet,
 
 EarlyPackets::Verdict EarlyPackets::OnInboundDatagram(const Packet& packet,
                                                       const IpView& view, Instant now) {
-  if (open_udp_ports_.contains(view.destination_port)) return Verdict::kPass;
+  const Port which(view.v6, view.destination_port);
+  if (open_udp_ports_.contains(which)) return Verdict::kPass;
   if (!HasRoomFor(packet)) return Verdict::kKeep;
-  auto [at, is_new] = udp_ports_.try_emplace(view.destination_port);
+  auto [at, is_new] = udp_ports_.try_emplace(which);
   UdpPort& port = at->second;
   if (is_new) port.next = now + kRefusedWithin;
   port.waiting.push_back({view.flow(), KeptPacket(packet, view)});
@@ -117,9 +120,10 @@ EarlyPackets::Verdict EarlyPackets::OnOutbound(const Packet& packet,
   if (view.is_tcp()) return OnTcpAnswer(view, now);
   if (IsPortUnreachable(view)) return OnUnreachable(packet, view, now);
   if (view.is_udp()) {  // a socket is bound to the port that it sends from
-    auto port = udp_ports_.find(view.source_port);
+    const Port which(view.v6, view.source_port);
+    auto port = udp_ports_.find(which);
     if (port == udp_ports_.end()) {
-      open_udp_ports_.insert(view.source_port);
+      open_udp_ports_.insert(which);
     } else {
       port->second.open = true;
       port->second.next = now;
@@ -137,12 +141,17 @@ EarlyPackets::Verdict EarlyPackets::OnTcpAnswer(const IpView& view, Instant now)
   if (found == syns_.end()) return Verdict::kPass;
   if (accepted) {
     ForgetSyn(flow);
-    OpenTcpPort(view.source_port, now);
+    OpenTcpPort({view.v6, view.source_port}, now);
     return Verdict::kPass;
   }
   Syn& syn = found->second;
   if (view.tcp_acknowledgment != syn.refused_by) return Verdict::kPass;
-  auto [at, is_new] = closed_tcp_ports_.try_emplace(view.source_port);
+  const Port which(view.v6, view.source_port);
+  if (refusing_tcp_ports_.contains(which)) {
+    ForgetSyn(flow);
+    return Verdict::kPass;
+  }
+  auto [at, is_new] = closed_tcp_ports_.try_emplace(which);
   ClosedTcpPort& port = at->second;
   if (!syn.waiting) {
     syn.waiting = true;
@@ -151,8 +160,18 @@ EarlyPackets::Verdict EarlyPackets::OnTcpAnswer(const IpView& view, Instant now)
   if (is_new || port.waiting.front() == flow) {  // the probe failed
     port.delay = Longer(port.delay, kFirstRetry, kLastRetry);
     port.next = now + port.delay;
+    AskOtherFamily(which, port, now);
   }
   return Verdict::kKeep;
+}
+
+void EarlyPackets::AskOtherFamily(const Port& which, ClosedTcpPort& port, Instant now) {
+  if (listens_ == nullptr || now < port.ask_at) return;
+  port.ask_at = now + kFamilyGrace;
+  const bool open = listens_(!which.first, which.second);
+  port.refuses = open && port.open_by_other;
+  port.open_by_other = open;
+  if (port.refuses) port.next = now;
 }
 
 EarlyPackets::Verdict EarlyPackets::OnUnreachable(const Packet& packet,
@@ -161,7 +180,7 @@ EarlyPackets::Verdict EarlyPackets::OnUnreachable(const Packet& packet,
   if (packet.size <= quoted_at) return Verdict::kPass;
   const std::optional<FlowKey> flow = QuotedUdpFlow(packet.bytes().subspan(quoted_at));
   if (!flow) return Verdict::kPass;
-  auto found = udp_ports_.find(flow->destination_port);
+  auto found = udp_ports_.find({!flow->destination.is_v4(), flow->destination_port});
   // Only the first of a port is ever at the kernel.
   if (found == udp_ports_.end() || !(found->second.waiting.front().flow == *flow))
     return Verdict::kPass;
@@ -187,6 +206,7 @@ Instant EarlyPackets::NextDeadline() const {
 void EarlyPackets::OnTimer(Instant now, PacketBatch& offers, PacketBatch& refusals) {
   if (!young_) return;
   if (now < old_at_) {
+    RefusePorts(refusals);
     OfferSyns(now, offers);
     OfferDatagrams(now, offers);
     return;
@@ -199,8 +219,24 @@ void EarlyPackets::OnTimer(Instant now, PacketBatch& offers, PacketBatch& refusa
   ForgetAll();
 }
 
-void EarlyPackets::OpenTcpPort(uint16_t number, Instant now) {
-  auto port = closed_tcp_ports_.find(number);
+void EarlyPackets::RefusePorts(PacketBatch& refusals) {
+  for (auto at = closed_tcp_ports_.begin(); at != closed_tcp_ports_.end();) {
+    const auto closed = at++;
+    if (!closed->second.refuses) continue;
+    refusing_tcp_ports_.insert(closed->first);
+    const std::deque<FlowKey> waiting = std::move(closed->second.waiting);
+    closed_tcp_ports_.erase(closed);
+    for (const FlowKey& flow : waiting) {
+      const auto syn = syns_.find(flow);
+      AppendRefusal(syn->second.packet.bytes, refusals);
+      syn->second.waiting = false;
+      ForgetSyn(flow);
+    }
+  }
+}
+
+void EarlyPackets::OpenTcpPort(const Port& which, Instant now) {
+  auto port = closed_tcp_ports_.find(which);
   if (port == closed_tcp_ports_.end()) return;
   for (const FlowKey& flow : port->second.waiting) {
     Syn& syn = syns_.at(flow);
@@ -258,7 +294,7 @@ void EarlyPackets::ForgetSyn(const FlowKey& flow) {
   auto syn = syns_.find(flow);
   if (syn == syns_.end()) return;
   if (syn->second.waiting) {
-    auto port = closed_tcp_ports_.find(flow.destination_port);
+    auto port = closed_tcp_ports_.find({!flow.destination.is_v4(), flow.destination_port});
     std::deque<FlowKey>& waiting = port->second.waiting;
     waiting.erase(std::find(waiting.begin(), waiting.end(), flow));
     if (waiting.empty()) closed_tcp_ports_.erase(port);
@@ -273,6 +309,7 @@ void EarlyPackets::ForgetAll() {
   old_at_ = kNever;
   syns_ = {};
   closed_tcp_ports_ = {};
+  refusing_tcp_ports_ = {};
   udp_ports_ = {};
   open_udp_ports_ = {};
   packets_ = 0;

@@ -24,6 +24,10 @@
 //     nothing within kRefusedWithin → it was taken; the port is open
 //     the program sends from it     → the port is open
 //
+// A port is one of its family: what is refused by one of them says nothing of the other. But
+// where the program listens by the other one (kFamilyGrace long), a SYN is refused: its caller
+// may have asked for both addresses, and tries the other one then.
+//
 // The kernel answers SYNs, not we: nothing is accepted in the program's place.
 // When the program has grown old, or has exited, refusals go out: what waits
 // gets its own at once.
@@ -37,6 +41,8 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -61,10 +67,18 @@ class EarlyPackets {
   // our own turn of the loop.
   static constexpr Duration kRefusedWithin = std::chrono::milliseconds(2);
 
+  // More than a program needs to listen by both families, if it does.
+  static constexpr Duration kFamilyGrace = std::chrono::milliseconds(50);
+
   // What to do with the packet that was shown.
   enum class Verdict { kPass, kKeep };
+  // Whether the program listens on the TCP port by this family. Asked at most once in
+  // kFamilyGrace for each port that refuses.
+  using Listens = std::function<bool(bool v6, uint16_t port)>;
 
-  explicit EarlyPackets(Duration hold_for) : hold_for_(hold_for) {}
+  // `listens`: null where there is one family.
+  explicit EarlyPackets(Duration hold_for, Listens listens = nullptr)
+      : hold_for_(hold_for), listens_(std::move(listens)) {}
 
   // The program is being started: from now on it is young. Again when it has
   // been started, which counts the time anew. Everything passes before.
@@ -102,6 +116,9 @@ class EarlyPackets {
     Duration delay{0};
     Instant next;                  // offer the first again
     std::deque<FlowKey> waiting;   // keys of syns_; never empty
+    Instant ask_at;                // whether it is open by the other family
+    bool open_by_other = false;    // when that was asked last
+    bool refuses = false;          // all that wait get their refusals
   };
   struct Datagram {
     FlowKey flow;
@@ -116,6 +133,9 @@ class EarlyPackets {
     std::deque<Datagram> waiting;  // never empty
   };
 
+  // IPv6 or not, and the number.
+  using Port = std::pair<bool, uint16_t>;
+
   Verdict OnInboundSyn(const Packet& packet, const IpView& view, Instant now);
   Verdict OnInboundDatagram(const Packet& packet, const IpView& view, Instant now);
   Verdict OnTcpAnswer(const IpView& view, Instant now);
@@ -123,19 +143,23 @@ class EarlyPackets {
   bool HasRoomFor(const Packet& packet) const {
     return packets_ < kHeldPacketsMax && bytes_ + packet.size <= kHeldBytesMax;
   }
-  void OpenTcpPort(uint16_t number, Instant now);
+  void OpenTcpPort(const Port& which, Instant now);
+  void AskOtherFamily(const Port& which, ClosedTcpPort& port, Instant now);
+  void RefusePorts(PacketBatch& refusals);
   void OfferSyns(Instant now, PacketBatch& offers);
   void OfferDatagrams(Instant now, PacketBatch& offers);
   void ForgetSyn(const FlowKey& flow);
   void ForgetAll();
 
   const Duration hold_for_;
+  const Listens listens_;
   bool young_ = false;
   Instant old_at_ = kNever;
   absl::flat_hash_map<FlowKey, Syn> syns_;
-  absl::flat_hash_map<uint16_t, ClosedTcpPort> closed_tcp_ports_;
-  absl::flat_hash_map<uint16_t, UdpPort> udp_ports_;
-  absl::flat_hash_set<uint16_t> open_udp_ports_;
+  absl::flat_hash_map<Port, ClosedTcpPort> closed_tcp_ports_;
+  absl::flat_hash_set<Port> refusing_tcp_ports_;  // of the family that the program has not chosen
+  absl::flat_hash_map<Port, UdpPort> udp_ports_;
+  absl::flat_hash_set<Port> open_udp_ports_;
   size_t packets_ = 0;  // remembered, waiting or not
   size_t bytes_ = 0;
 };

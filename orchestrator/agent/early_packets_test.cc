@@ -91,6 +91,79 @@ TEST_F(EarlyPacketsTest, ARefusedSynIsOfferedAgainUntilTheProgramListens) {
   EXPECT_EQ(early_.NextDeadline(), start_ + kHoldFor) << "nothing waits any more";
 }
 
+// Of a host that has both families, whose program listens as `listening_` says.
+class EarlyFamiliesTest : public EarlyPacketsTest {
+ protected:
+  EarlyFamiliesTest() { families_.OnProgramStart(now_); }
+
+  // A SYN to port 80 by IPv6, and what its kernel says.
+  Bytes Syn6(uint16_t from, uint32_t isn) const {
+    return BuildTcp({kCaller6, from}, {kHost6, 80}, {.sequence = isn, .flags = kTcpSyn});
+  }
+  Bytes Rst6(uint16_t from, uint32_t acknowledgment) const {
+    return BuildTcp({kHost6, 80}, {kCaller6, from},
+                    {.acknowledgment = acknowledgment, .flags = kTcpRst | kTcpAck});
+  }
+  Verdict In6(const Bytes& bytes) {
+    return families_.OnInbound(AsPacket(bytes), *ParseIp(bytes), now_);
+  }
+  Verdict Out6(const Bytes& bytes) {
+    return families_.OnOutbound(AsPacket(bytes), *ParseIp(bytes), now_);
+  }
+  // To the next deadline; each SYN of one port that is offered is refused.
+  void Step(uint32_t acknowledgment) {
+    now_ = std::max(now_, families_.NextDeadline());
+    PacketBatch offers, refusals;
+    families_.OnTimer(now_, offers, refusals);
+    for (const Packet& packet : refusals) refused_.push_back(ParseIp(packet.bytes())->destination_port);
+    for (const Packet& packet : offers)
+      Out6(Rst6(ParseIp(packet.bytes())->source_port, acknowledgment));
+  }
+
+  const IpAddress kHost6 = *IpAddress::Parse("fd00::3"), kCaller6 = *IpAddress::Parse("fd00::9");
+  bool listens4_ = false;
+  int asked_ = 0;
+  EarlyPackets families_{kHoldFor, [this](bool v6, uint16_t port) {
+                           ++asked_;
+                           EXPECT_FALSE(v6);
+                           EXPECT_EQ(port, 80);
+                           return listens4_;
+                         }};
+  std::vector<uint16_t> refused_;
+};
+
+TEST_F(EarlyFamiliesTest, APortIsOneOfItsFamily) {
+  EXPECT_EQ(In6(Syn6(40000, 1000)), Verdict::kPass);
+  EXPECT_EQ(Out6(Rst6(40000, 1001)), Verdict::kKeep);
+  EXPECT_EQ(In6(Syn(40001, 80, 5)), Verdict::kPass) << "the other one may be open";
+  EXPECT_EQ(Out6(SynAck(40001, 80, 5)), Verdict::kPass);
+  EXPECT_EQ(families_.held(), 1u) << "and says nothing of this one";
+  // The same of datagrams.
+  const Bytes by6 = BuildUdp({kCaller6, 1}, {kHost6, 53}, Bytes{1});
+  EXPECT_EQ(In6(by6), Verdict::kPass);
+  EXPECT_EQ(Out6(Unreachable(by6)), Verdict::kKeep);
+  EXPECT_EQ(In6(Udp(1, 53, 1)), Verdict::kPass);
+}
+
+TEST_F(EarlyFamiliesTest, WhoListensByTheOtherFamilyRefusesThisOneSoon) {
+  EXPECT_EQ(In6(Syn6(40000, 1000)), Verdict::kPass);
+  EXPECT_EQ(Out6(Rst6(40000, 1001)), Verdict::kKeep);
+  EXPECT_EQ(In6(Syn6(40001, 1000)), Verdict::kKeep);
+  while (now_ < start_ + seconds(1)) Step(1001);
+  EXPECT_TRUE(refused_.empty()) << "it listens nowhere yet";
+  EXPECT_LE(asked_, 21);
+  listens4_ = true;
+  const Instant before = now_;
+  while (refused_.empty() && now_ < before + seconds(1)) Step(1001);
+  EXPECT_EQ(refused_, (std::vector<uint16_t>{40000, 40001}));
+  EXPECT_GE(now_ - before, EarlyPackets::kFamilyGrace) << "it may listen by both in a moment";
+  EXPECT_LE(now_ - before, 3 * EarlyPackets::kFamilyGrace);
+  EXPECT_EQ(families_.held(), 0u);
+  // From then on its kernel answers, who may also have changed its mind.
+  EXPECT_EQ(In6(Syn6(40002, 1000)), Verdict::kPass);
+  EXPECT_EQ(Out6(Rst6(40002, 1001)), Verdict::kPass);
+}
+
 TEST_F(EarlyPacketsTest, OneProbeForAPortAndAllWhenItOpens) {
   In(Syn(40000, 80, 1000));
   Out(Rst(40000, 80, 1001));

@@ -10,11 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/file_descriptor.h"
-#include "base/ip_address.h"
 #include "base/log.h"
 #include "orchestrator/agent/image_root.h"
 #include "orchestrator/agent/inside.h"
 #include "orchestrator/agent/proc_stat.h"
+#include "orchestrator/agent/start_request.h"
 
 // Numbers of linux/mount.h, which cannot be included beside sys/mount.h with
 // every libc.
@@ -29,10 +29,6 @@ namespace im::agent {
 namespace {
 
 constexpr char kCgroupPath[] = "/sys/fs/cgroup";
-
-IpAddress AddressOf(const std::string& bytes) {
-  return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-}
 
 // Shows `text` as `path` in this namespace. What is not there stays so: the
 // directory is the machine's, and nothing may be made in it.
@@ -119,9 +115,13 @@ std::vector<std::pair<std::string, std::string>> NameFiles(const proto::StartReq
   std::string resolv =
       absl::StrCat("nameserver ", AddressOf(request.gateway_address()).ToString(), "\n");
   if (!request.domain().empty()) absl::StrAppend(&resolv, "search ", request.domain(), "\n");
-  return {{"/etc/hosts",
-           absl::StrCat("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
-                        AddressOf(request.address()).ToString(), " ", full_name, "\n")},
+  const IpAddress address = AddressOf(request.address());
+  std::string hosts =
+      absl::StrCat("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n",
+                   address.ToString(), " ", full_name, "\n");
+  if (const DualStack dual_stack = DualStackOf(request); dual_stack.on())
+    absl::StrAppend(&hosts, dual_stack.ToV6(address).ToString(), " ", full_name, "\n");
+  return {{"/etc/hosts", hosts},
           {"/etc/hostname", request.hostname() + "\n"},
           {"/etc/resolv.conf", resolv}};
 }

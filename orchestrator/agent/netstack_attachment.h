@@ -6,7 +6,9 @@
 // of such a filter: one of the program, one of each exec session.
 //
 // Which ports are open is known here, so what comes before the program listens
-// waits until the port is opened (unlistened_packets.h). Who asks a DNS server
+// waits until the port is opened (unlistened_packets.h). Where it is opened by one
+// family alone, what waits for the other is refused after kFamilyGrace
+// (early_packets.h). Who asks a DNS server
 // that cannot be reached asks the gateway's address instead, where DataPath
 // answers.
 
@@ -14,9 +16,14 @@
 #define IM_ORCHESTRATOR_AGENT_NETSTACK_ATTACHMENT_H_
 
 #include <memory>
+#include <optional>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
+#include "base/dual_stack.h"
 #include "base/event_loop.h"
+#include "base/family_split.h"
 #include "base/ip_address.h"
 #include "base/packet_sink.h"
 #include "netstack/net.h"
@@ -31,6 +38,7 @@ class NetstackAttachment final : public Attachment {
   struct Options {
     IpAddress host;
     int prefix_length = 0;  // of the network
+    DualStack dual_stack{};  // of a host with an IPv4 address
     IpAddress gateway;
     int mtu = 0;
     Duration hold_for{0};  // how long the program is young
@@ -54,7 +62,7 @@ class NetstackAttachment final : public Attachment {
   void OnTimer() override;
   int CountConnections() const override { return broker_.CountConnections(); }
   int CountWaitingCalls() const override { return broker_.CountWaitingCalls(); }
-  const DropCounters& drops() const override { return interface_->drops(); }
+  const DropCounters& drops() const override;
 
  private:
   // Where the interface puts what leaves.
@@ -70,6 +78,9 @@ class NetstackAttachment final : public Attachment {
   NetstackAttachment(const Options& options, EventLoop& loop, Delegate& delegate);
   void OnOutput(PacketBatch batch);
   void OnOpened(int type, uint16_t port);
+  // By the other address of the host.
+  bool IsOpenByOther(int type, const Endpoint& at) const;
+  void RefuseSoon(const UnlistenedPackets::Place& place);
 
   const Options options_;
   EventLoop& loop_;
@@ -80,7 +91,13 @@ class NetstackAttachment final : public Attachment {
   PacketBatch after_output_;
   netstack::Stack stack_;
   netstack::Interface* interface_ = nullptr;
+  netstack::Interface* interface6_ = nullptr;  // null: IPv4 alone
+  std::optional<FamilySplit> inlet_;           // to both
+  mutable DropCounters drops_;                 // of both
   UnlistenedPackets unlistened_;
+  // Where the program listens by the other family alone; and whether it does is waited for.
+  absl::flat_hash_set<UnlistenedPackets::Place> refusing_;
+  absl::flat_hash_map<UnlistenedPackets::Place, EventLoop::Timer> grace_;
   Instant old_at_ = kNever;  // kNever: not young
   SocketBroker broker_;
 };

@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/file_descriptor.h"
 
@@ -136,6 +137,17 @@ int CountEstablished(absl::string_view proc_net_tcp) {
     if (!IsLoopback(remote.first)) ++count;
   }
   return count;
+}
+
+bool ListensOutside(absl::string_view proc_net_tcp, uint16_t port) {
+  for (absl::string_view line : absl::StrSplit(proc_net_tcp, '\n')) {
+    const std::vector<absl::string_view> fields =
+        absl::StrSplit(line, absl::MaxSplits(absl::ByAnyChar(" "), 40), absl::SkipEmpty());
+    if (fields.size() < 4 || fields[3] != "0A") continue;
+    const std::pair<absl::string_view, absl::string_view> local = absl::StrSplit(fields[1], ':');
+    if (local.second == absl::StrFormat("%04X", port) && !IsLoopback(local.first)) return true;
+  }
+  return false;
 }
 
 int CountConnections(pid_t process_in_namespace) {

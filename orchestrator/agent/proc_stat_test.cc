@@ -85,5 +85,20 @@ TEST(ProcStatTest, CountsEstablishedConnectionsToOthers) {
   EXPECT_EQ(CountEstablished("garbage\n01 01 01\n"), 0);
 }
 
+TEST(ProcStatTest, FindsWhoListensOutside) {
+  constexpr char kTcp[] =
+      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
+      "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n"
+      "   1: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n"
+      "   2: 0300004D:0051 0900004D:9C40 01 00000000:00000000 00:00000000 00000000\n";
+  EXPECT_TRUE(ListensOutside(kTcp, 8080));
+  EXPECT_FALSE(ListensOutside(kTcp, 80)) << "loopback";
+  EXPECT_FALSE(ListensOutside(kTcp, 81)) << "a connection";
+  constexpr char kTcp6[] =
+      "   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0\n";
+  EXPECT_TRUE(ListensOutside(kTcp6, 80));
+  EXPECT_FALSE(ListensOutside("", 80));
+}
+
 }  // namespace
 }  // namespace im::agent

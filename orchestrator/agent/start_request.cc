@@ -15,17 +15,37 @@ namespace im::agent {
 namespace {
 
 constexpr uint32_t kMtuMin = 576;
+constexpr uint32_t kMtuMin6 = 1280;  // RFC 8200 5
 constexpr uint32_t kMtuDefault = 1420;
 constexpr uint32_t kStartTimeoutDefaultMs = 30'000;
 constexpr uint32_t kStopGraceDefaultMs = 10'000;
 
 bool IsAddress(const std::string& bytes) { return bytes.size() == 4 || bytes.size() == 16; }
 
+bool IsIpv6(const std::string& bytes) { return bytes.size() == 16 && !AddressOf(bytes).is_v4(); }
+
 absl::Status Wrong(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("start request: ", what));
 }
 
 }  // namespace
+
+IpAddress AddressOf(const std::string& bytes) {
+  return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+}
+
+DualStack DualStackOf(const proto::StartRequest& request) {
+  if (request.network6().empty()) return DualStack();
+  return DualStack(IpPrefix(AddressOf(request.network6()), DualStack::kPrefixLength));
+}
+
+std::vector<IpPrefix> NetworksOf(const proto::StartRequest& request) {
+  std::vector<IpPrefix> networks = {
+      IpPrefix(AddressOf(request.address()), static_cast<int>(request.prefix_length()))};
+  if (const DualStack dual_stack = DualStackOf(request); dual_stack.on())
+    networks.push_back(dual_stack.network());
+  return networks;
+}
 
 absl::StatusOr<proto::StartRequest> ReadStartRequest(FileDescriptor fd) {
   proto::StartRequest request;
@@ -56,10 +76,14 @@ absl::Status CheckStartRequest(proto::StartRequest& request) {
   if (!IsAddress(request.address()) || request.address().size() != request.gateway_address().size())
     return Wrong("no address, or none of the gateway in the same family");
   if (request.prefix_length() > request.address().size() * 8) return Wrong("prefix length");
+  if (!request.network6().empty() &&
+      (!IsIpv6(request.network6()) || request.address().size() != 4))
+    return Wrong("IPv6 network");
   if (!request.listen_address().empty() && !IpAddress::Parse(request.listen_address()))
     return Wrong("listen address");
   if (request.mtu() == 0) request.set_mtu(kMtuDefault);
-  if (request.mtu() < kMtuMin || request.mtu() > 65535) return Wrong("MTU");
+  const uint32_t mtu_min = request.network6().empty() ? kMtuMin : kMtuMin6;
+  if (request.mtu() < mtu_min || request.mtu() > 65535) return Wrong("MTU");
   for (const std::string& fellow : request.group().fellows())
     if (!IsAddress(fellow)) return Wrong("group");
   proto::Program& program = *request.mutable_program();

@@ -3,7 +3,12 @@
 #ifndef IM_ORCHESTRATOR_AGENT_START_REQUEST_H_
 #define IM_ORCHESTRATOR_AGENT_START_REQUEST_H_
 
+#include <string>
+#include <vector>
+
+#include "base/dual_stack.h"
 #include "base/file_descriptor.h"
+#include "base/ip_address.h"
 #include "base/status.h"
 #include "proto/agent.pb.h"
 
@@ -16,6 +21,15 @@ absl::StatusOr<proto::StartRequest> ReadStartRequest(FileDescriptor fd);
 
 // The checks and defaults alone.
 absl::Status CheckStartRequest(proto::StartRequest& request);
+
+// Of 4 or 16 bytes.
+IpAddress AddressOf(const std::string& bytes);
+
+// Whether hosts have IPv6 addresses, and which. Preconditions: the request was checked.
+DualStack DualStackOf(const proto::StartRequest& request);
+
+// What the whole network is: of IPv4, and of IPv6 if it has that. The same preconditions.
+std::vector<IpPrefix> NetworksOf(const proto::StartRequest& request);
 
 // Writes instance_dir/exit as a whole or not at all.
 absl::Status WriteExitReport(const std::string& instance_dir, const proto::ExitReport& report);

@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/dual_stack.h"
 #include "base/event_loop.h"
 #include "base/ip_build.h"
 #include "base/netlink.h"
@@ -45,6 +46,8 @@ namespace im::agent {
 
 inline const IpAddress kTestGateway = IpAddress::V4(0x0a4d0001);  // 10.77.0.1
 inline const IpAddress kTestGuest = IpAddress::V4(0x0a4d00fe);
+// Of agents whose request says so.
+inline const DualStack kTestDualStack{*IpPrefix::Parse("fd00:77::/96")};
 inline constexpr int kTestPrefixLength = 16;
 
 inline std::string RawBytes(const IpAddress& address) {
@@ -176,7 +179,7 @@ class TestGateway final : public PacketSink, public tunnel::Device::Delegate {
   void AddPeer(const Host& host) {
     tunnel::PeerConfig peer;
     peer.public_key = host.key;
-    peer.allowed_ips = {IpPrefix::Host(host.address)};
+    peer.allowed_ips = kTestDualStack.HostPrefixes(host.address);
     peer.endpoint = host.endpoint;
     EXPECT_TRUE(driver_->SetPeer(peer).ok());
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "orchestrator/agent/proc_stat.h"
 
@@ -18,7 +19,20 @@ constexpr int kTunReadsPerTurn = 8;
 // queue holds (500).
 constexpr int kLastReadsMax = 64;
 
+EarlyPackets::Listens ListensBy(pid_t process) {
+  return [process](bool v6, uint16_t port) {
+    return ListensOutside(
+        ReadSmallFile(absl::StrCat("/proc/", process, v6 ? "/net/tcp6" : "/net/tcp")), port);
+  };
+}
+
 }  // namespace
+
+TunAttachment::TunAttachment(const Options& options, EventLoop& loop, Delegate& delegate)
+    : options_(options),
+      loop_(loop),
+      delegate_(delegate),
+      early_(options.hold_for, options.dual_stack ? ListensBy(options.init) : nullptr) {}
 
 absl::Status TunAttachment::Adopt(FileDescriptor fd) {
   IM_ASSIGN_OR_RETURN(tun_, TunDevice::Adopt(std::move(fd), {.offload = options_.offload}));

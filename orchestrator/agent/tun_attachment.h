@@ -30,11 +30,11 @@ class TunAttachment final : public Attachment {
     bool offload = true;   // TunDevice
     Duration hold_for{0};  // EarlyPackets
     pid_t init = 0;        // lives in the host's namespaces
+    bool dual_stack = false;  // the host has addresses of both families
   };
 
   // Both must outlive it.
-  TunAttachment(const Options& options, EventLoop& loop, Delegate& delegate)
-      : options_(options), loop_(loop), delegate_(delegate), early_(options.hold_for) {}
+  TunAttachment(const Options& options, EventLoop& loop, Delegate& delegate);
 
   absl::Status Adopt(FileDescriptor fd) override;
   void OnProgramStart(Instant now) override { early_.OnProgramStart(now); }

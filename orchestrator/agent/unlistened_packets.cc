@@ -15,20 +15,20 @@ void UnlistenedPackets::Keep(const Packet& packet, const IpView& view) {
   }
   if (packets_ >= kPacketsMax || bytes_ + view.total_size > kBytesMax) return;
   if (view.is_tcp()) syns_[flow] = view.tcp_sequence;
-  ports_[{view.protocol, view.destination_port}].push_back({flow, KeptPacket(packet, view)});
+  places_[PlaceOf(flow)].push_back({flow, KeptPacket(packet, view)});
   ++packets_;
   bytes_ += view.total_size;
 }
 
 void UnlistenedPackets::Forget(const FlowKey& flow) {
   if (syns_.erase(flow) == 0) return;
-  const auto port = ports_.find({flow.protocol, flow.destination_port});
-  const auto kept = std::find_if(port->second.begin(), port->second.end(),
+  const auto place = places_.find(PlaceOf(flow));
+  const auto kept = std::find_if(place->second.begin(), place->second.end(),
                                  [&](const Kept& k) { return k.flow == flow; });
   --packets_;
   bytes_ -= kept->packet.bytes.size();
-  port->second.erase(kept);
-  if (port->second.empty()) ports_.erase(port);
+  place->second.erase(kept);
+  if (place->second.empty()) places_.erase(place);
 }
 
 void UnlistenedPackets::MoveInto(PacketBatch& batch, const std::vector<Kept>& kept) {
@@ -40,19 +40,19 @@ void UnlistenedPackets::MoveInto(PacketBatch& batch, const std::vector<Kept>& ke
   }
 }
 
-PacketBatch UnlistenedPackets::Take(uint8_t protocol, uint16_t port) {
+PacketBatch UnlistenedPackets::Take(const Place& place) {
   PacketBatch batch;
-  const auto at = ports_.find({protocol, port});
-  if (at == ports_.end()) return batch;
+  const auto at = places_.find(place);
+  if (at == places_.end()) return batch;
   MoveInto(batch, at->second);
-  ports_.erase(at);
+  places_.erase(at);
   return batch;
 }
 
 PacketBatch UnlistenedPackets::TakeAll() {
   PacketBatch batch;
-  for (const auto& [port, kept] : ports_) MoveInto(batch, kept);
-  ports_.clear();
+  for (const auto& [place, kept] : places_) MoveInto(batch, kept);
+  places_.clear();
   return batch;
 }
 

@@ -1,8 +1,8 @@
 // UnlistenedPackets: what came for ports that the program has not opened yet.
 //
 // Where the agent itself knows which ports are open, a SYN or datagram that comes
-// too early is simply kept, and given to the stack in the moment in which the
-// port is opened, in the order in which it came. It is given to the stack, too,
+// too early is simply kept, and given to the stack in the moment in which its
+// address and port are opened, in the order in which it came. It is given to the stack, too,
 // when the program has had its time, or is gone: the stack then refuses it.
 //
 // Of each connection one SYN is kept, the newest; callers repeat theirs.
@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "base/ip_address.h"
 #include "base/ip_header.h"
 #include "base/packet.h"
 #include "orchestrator/agent/kept_packet.h"
@@ -34,8 +35,11 @@ class UnlistenedPackets {
   void Keep(const Packet& packet, const IpView& view);
   // The caller of a connection gave up.
   void Forget(const FlowKey& flow);
-  // What waits for the port, and is kept no longer.
-  PacketBatch Take(uint8_t protocol, uint16_t port);
+  // Protocol, and where to.
+  using Place = std::pair<uint8_t, Endpoint>;
+  bool Has(const Place& place) const { return places_.contains(place); }
+  // What waits for it, and is kept no longer.
+  PacketBatch Take(const Place& place);
   PacketBatch TakeAll();
   size_t held() const { return packets_; }
 
@@ -44,11 +48,14 @@ class UnlistenedPackets {
     FlowKey flow;
     KeptPacket packet;
   };
-  using Port = std::pair<uint8_t, uint16_t>;  // protocol and number
 
   void MoveInto(PacketBatch& batch, const std::vector<Kept>& kept);
 
-  std::map<Port, std::vector<Kept>> ports_;
+  static Place PlaceOf(const FlowKey& flow) {
+    return {flow.protocol, {flow.destination, flow.destination_port}};
+  }
+
+  std::map<Place, std::vector<Kept>> places_;
   absl::flat_hash_map<FlowKey, uint32_t> syns_;  // their sequence numbers
   size_t packets_ = 0;
   size_t bytes_ = 0;

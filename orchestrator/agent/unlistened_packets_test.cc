@@ -52,9 +52,12 @@ TEST_F(UnlistenedPacketsTest, APortGetsItsOwnInOrder) {
   KeepSyn(3, 80, 13);
   KeepDatagram(80, "b");
   EXPECT_EQ(packets_.held(), 5u);
-  EXPECT_EQ(Sequences(packets_.Take(kProtocolTcp, 80)), (std::vector<uint32_t>{11, 13}));
-  EXPECT_TRUE(packets_.Take(kProtocolTcp, 80).empty());
-  EXPECT_EQ(Texts(packets_.Take(kProtocolUdp, 80)), "ab");
+  EXPECT_EQ(Sequences(packets_.Take({kProtocolTcp, To(80)})), (std::vector<uint32_t>{11, 13}));
+  EXPECT_TRUE(packets_.Take({kProtocolTcp, To(80)}).empty());
+  EXPECT_TRUE(packets_.Take({kProtocolUdp, {*IpAddress::Parse("fd00::3"), 80}}).empty());
+  EXPECT_TRUE(packets_.Has({kProtocolUdp, To(80)}));
+  EXPECT_EQ(Texts(packets_.Take({kProtocolUdp, To(80)})), "ab");
+  EXPECT_FALSE(packets_.Has({kProtocolUdp, To(80)}));
   EXPECT_EQ(packets_.held(), 1u);
   EXPECT_EQ(Sequences(packets_.TakeAll()), std::vector<uint32_t>{12});
   EXPECT_EQ(packets_.held(), 0u);
@@ -65,7 +68,7 @@ TEST_F(UnlistenedPacketsTest, OfACallerTheNewestSynIsKeptOnce) {
   KeepSyn(1, 80, 11);
   EXPECT_EQ(packets_.held(), 1u);
   KeepSyn(1, 80, 99);
-  EXPECT_EQ(Sequences(packets_.Take(kProtocolTcp, 80)), std::vector<uint32_t>{99});
+  EXPECT_EQ(Sequences(packets_.Take({kProtocolTcp, To(80)})), std::vector<uint32_t>{99});
   KeepSyn(1, 80, 11);
   EXPECT_EQ(packets_.held(), 1u) << "what was taken is forgotten";
 }

@@ -2,7 +2,8 @@
 //
 // All that Traffic takes for use counts, except
 //   - probes: packets that a named source sends or is sent, or to or from a named
-//     port of the host, as of health checkers and scrapers;
+//     port of the host, as of health checkers and scrapers. Who is named by an IPv4
+//     address is meant by the host's IPv6 address, too;
 //   - with below_bytes_per_s, what comes while payload in both directions stays
 //     below that in each second: a heartbeat between hosts, say.
 // What does not count is delivered like all else. A paused host is thawed for it,
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/dual_stack.h"
 #include "base/ip_address.h"
 #include "base/ip_header.h"
 #include "proto/agent.pb.h"
@@ -29,7 +31,7 @@ class UseMeter {
   static constexpr Duration kWindow = std::chrono::seconds(1);
 
   // Preconditions: the policy was checked (start_request.h).
-  explicit UseMeter(const proto::IdlePolicy& policy);
+  explicit UseMeter(const proto::IdlePolicy& policy, const DualStack& dual_stack = {});
 
   // Whether the packet, which Traffic takes for use, counts.
   bool CountsInbound(const IpView& packet, Instant now) {
@@ -44,6 +46,7 @@ class UseMeter {
  private:
   bool Counts(const IpView& packet, const IpAddress& other, uint16_t own_port, Instant now);
 
+  const DualStack dual_stack_;
   std::vector<IpPrefix> from_;
   std::vector<uint16_t> ports_;
   const uint64_t bytes_below_;

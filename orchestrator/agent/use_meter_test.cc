@@ -45,6 +45,25 @@ TEST(UseMeterTest, WhatNamedSourcesSendAndAreSentDoesNot) {
   EXPECT_TRUE(Out(meter, kOther, 80));
 }
 
+TEST(UseMeterTest, WhoIsNamedByOneAddressIsMeantByBoth) {
+  const DualStack dual_stack(*IpPrefix::Parse("fd00:77::/96"));
+  const auto in = [&](UseMeter& meter, const IpAddress& from) {
+    const std::vector<uint8_t> packet =
+        BuildUdp({dual_stack.ToV6(from), 999}, {dual_stack.ToV6(kHost), 80}, {});
+    return meter.CountsInbound(*ParseIp(packet), kStart);
+  };
+  proto::IdlePolicy policy;
+  policy.add_ignore_from("10.77.1.0/24");
+  UseMeter by_v4(policy, dual_stack);
+  EXPECT_FALSE(in(by_v4, kProber));
+  EXPECT_TRUE(in(by_v4, kOther));
+  policy.set_ignore_from(0, "fd00:77::10.77.1.2");
+  UseMeter by_v6(policy, dual_stack);
+  EXPECT_FALSE(in(by_v6, kProber));
+  EXPECT_TRUE(in(by_v6, kOther));
+  EXPECT_TRUE(In(by_v6, kProber, 80)) << "an address of IPv6 names no other";
+}
+
 TEST(UseMeterTest, NorDoesTrafficOfNamedPorts) {
   proto::IdlePolicy policy;
   policy.add_ignore_ports(9100);

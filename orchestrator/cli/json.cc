@@ -102,8 +102,7 @@ std::string ToJson(const Message& message) {
         items.push_back(FieldText(message, field, j));
       }
       text = absl::StrCat("[", absl::StrJoin(items, ","), "]");
-    } else if (field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE &&
-               !message.GetReflection()->HasField(message, &field)) {
+    } else if (field.has_presence() && !message.GetReflection()->HasField(message, &field)) {
       continue;
     } else {
       text = FieldText(message, field, -1);

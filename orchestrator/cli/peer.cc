@@ -129,12 +129,14 @@ absl::StatusOr<PeerConfig> AddPeer(Client& client, const AddOptions& options) {
   return PeerConfig{.cluster = cluster->name(),
                     .name = reply.peer().name(),
                     .address = reply.peer().address(),
+                    .address6 = reply.peer().address6(),
                     .private_key = key.ToBase64(),
                     .public_key = reply.peer().public_key(),
                     .preshared_key = options.preshared ? preshared.ToBase64() : "",
                     .gateway_public_key = reply.gateway_public_key(),
                     .endpoint = *endpoint,
                     .network = reply.network(),
+                    .network6 = reply.network6(),
                     .resolver = reply.gateway(),
                     .domain = reply.domain(),
                     .mtu = reply.mtu(),
@@ -231,7 +233,7 @@ void AddAdd(CLI::App& peer, Context& context) {
   auto options = std::make_shared<AddOptions>();
   verb->add_option("NAME", options->name, "What im peer list and im why call it")->required();
   verb->add_option("--address", options->address,
-                   "Its address in the network; default: the highest free one");
+                   "Its IPv4 address in the network; default: the highest free one");
   verb->add_option("--endpoint", options->endpoint,
                    "HOST or HOST:PORT where it finds the gateway, if not at this machine's own\n"
                    "address: a name, or the outer address of a router that forwards the port");

@@ -100,8 +100,9 @@ std::string PeerConfig::ToText(bool comments) const {
     absl::StrAppend(&text, "# ", name, " in cluster ", cluster,
                     "; taken back with: im -c ", cluster, " peer remove ", name, "\n");
   }
+  const std::string second = address6.empty() ? "" : absl::StrCat(", ", address6, "/128");
   absl::StrAppend(&text, "[Interface]\nPrivateKey = ", private_key, "\nAddress = ", address,
-                  "/32\nMTU = ", mtu, "\n");
+                  "/32", second, "\nMTU = ", mtu, "\n");
   switch (dns) {
     case PeerDns::kLine:
       if (comments) {
@@ -121,7 +122,8 @@ std::string PeerConfig::ToText(bool comments) const {
   }
   absl::StrAppend(&text, "\n[Peer]\nPublicKey = ", gateway_public_key, "\n");
   if (!preshared_key.empty()) absl::StrAppend(&text, "PresharedKey = ", preshared_key, "\n");
-  absl::StrAppend(&text, "AllowedIPs = ", network, "\nEndpoint = ", endpoint,
+  absl::StrAppend(&text, "AllowedIPs = ", network, network6.empty() ? "" : ", ", network6,
+                  "\nEndpoint = ", endpoint,
                   "\nPersistentKeepalive = ", kPeerKeepalive, "\n");
   return text;
 }
@@ -134,12 +136,15 @@ std::string PeerConfig::ToJson() const {
   member("name", JsonString(name));
   member("cluster", JsonString(cluster));
   member("address", JsonString(address));
+  if (!address6.empty()) member("address6", JsonString(address6));
   member("private_key", JsonString(private_key));
   member("public_key", JsonString(public_key));
   member("preshared_key", JsonString(preshared_key));
   member("gateway_public_key", JsonString(gateway_public_key));
   member("endpoint", JsonString(endpoint));
-  member("allowed_ips", absl::StrCat("[", JsonString(network), "]"));
+  member("allowed_ips",
+         absl::StrCat("[", JsonString(network),
+                      network6.empty() ? "" : absl::StrCat(",", JsonString(network6)), "]"));
   member("dns", JsonString(resolver));
   member("domain", JsonString(domain));
   member("mtu", absl::StrCat(mtu));

@@ -27,12 +27,14 @@ struct PeerConfig {
   std::string cluster;
   std::string name;
   std::string address;
+  std::string address6;        // empty: IPv4 alone, as network6
   std::string private_key;     // base64, as all keys
   std::string public_key;
   std::string preshared_key;   // empty: none
   std::string gateway_public_key;
   std::string endpoint;        // of the gateway: HOST:PORT
   std::string network;
+  std::string network6;
   std::string resolver;
   std::string domain;
   uint32_t mtu = 1420;

@@ -35,6 +35,18 @@ TEST(PeerConfigTest, IsWhatWgQuickReads) {
             "AllowedIPs = 10.77.0.0/16\nEndpoint = 192.0.2.1:51820\nPersistentKeepalive = 25\n");
 }
 
+TEST(PeerConfigTest, ADualStackHasTwoAddressesAndNetworks) {
+  PeerConfig config = Config();
+  config.address6 = "fd00:77::a4d:fffe";
+  config.network6 = "fd00:77::/96";
+  EXPECT_THAT(config.ToText(false), HasSubstr("Address = 10.77.255.254/32, fd00:77::a4d:fffe/128\n"));
+  EXPECT_THAT(config.ToText(false), HasSubstr("AllowedIPs = 10.77.0.0/16, fd00:77::/96\n"));
+  const auto json = nlohmann::json::parse(config.ToJson());
+  EXPECT_EQ(json["address6"], "fd00:77::a4d:fffe");
+  EXPECT_EQ(json["allowed_ips"], (std::vector{"10.77.0.0/16", "fd00:77::/96"}));
+  EXPECT_FALSE(nlohmann::json::parse(Config().ToJson()).contains("address6"));
+}
+
 TEST(PeerConfigTest, DnsIsAMatterOfTheSystem) {
   PeerConfig config = Config();
   config.dns = PeerDns::kResolvectl;

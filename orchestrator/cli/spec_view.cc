@@ -34,7 +34,11 @@ void PrintDiagnostics(const ParsedClusterSpec& parsed) {
 std::string SpecSummary(const ClusterSpec& spec, const Terminal& terminal) {
   std::string text =
       absl::StrCat(terminal.Paint(spec.name, Colour::kBold), ": ",
-                   Count(spec.hosts.size(), "host"), " in ", spec.network.ToString(), "\n");
+                   Count(spec.hosts.size(), "host"), " in ", spec.network.ToString(),
+                   spec.dual_stack.on()
+                       ? absl::StrCat(" and ", spec.dual_stack.network().ToString())
+                       : "",
+                   "\n");
   size_t name_width = 0;
   size_t address_width = 0;
   for (const HostSpec& host : spec.hosts) {

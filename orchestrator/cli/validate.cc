@@ -26,12 +26,21 @@ std::string SpecJson(const ClusterSpec& spec) {
   for (const HostSpec& host : spec.hosts) {
     std::vector<std::string> argv;
     for (const std::string& word : host.argv) argv.push_back(JsonString(word));
-    hosts.push_back(absl::StrCat("{\"name\":", JsonString(host.name), ",\"address\":",
-                                 JsonString(host.address.ToString()), ",\"line\":", host.at.line,
+    std::string addresses = absl::StrCat("\"address\":", JsonString(host.address.ToString()));
+    if (spec.dual_stack.on()) {
+      absl::StrAppend(&addresses, ",\"address6\":",
+                      JsonString(spec.dual_stack.ToV6(host.address).ToString()));
+    }
+    hosts.push_back(absl::StrCat("{\"name\":", JsonString(host.name), ",", addresses,
+                                 ",\"line\":", host.at.line,
                                  ",\"command\":[", absl::StrJoin(argv, ","), "]}"));
   }
-  return absl::StrCat("{\"name\":", JsonString(spec.name), ",\"network\":",
-                      JsonString(spec.network.ToString()), ",\"gateway\":",
+  std::string networks = absl::StrCat("\"network\":", JsonString(spec.network.ToString()));
+  if (spec.dual_stack.on()) {
+    absl::StrAppend(&networks, ",\"network6\":",
+                    JsonString(spec.dual_stack.network().ToString()));
+  }
+  return absl::StrCat("{\"name\":", JsonString(spec.name), ",", networks, ",\"gateway\":",
                       JsonString(spec.gateway.ToString()), ",\"domain\":",
                       JsonString(spec.domain), ",\"hosts\":[", absl::StrJoin(hosts, ","), "]}");
 }

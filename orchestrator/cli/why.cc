@@ -54,6 +54,9 @@ int Run(const Context& context, const Options& options) {
   const uint64_t reclaimed = host.status().reclaimed_bytes();
   PrintField(terminal, "reclaimed", reclaimed == 0 ? "" : FormatSize(reclaimed));
   PrintField(terminal, "last error", host.last_error());
+  PrintField(terminal, "address", host.has_address6()
+                                      ? absl::StrCat(host.address(), ", ", host.address6())
+                                      : "");
   PrintField(terminal, "starts", host.starts() == 0 ? "" : absl::StrCat(host.starts()));
   PrintField(terminal, "thaws", host.thaws() == 0 ? "" : absl::StrCat(host.thaws()));
   if (reply.events_size() > 0) std::puts("");

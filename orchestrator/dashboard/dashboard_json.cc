@@ -133,6 +133,7 @@ json WhyJson(const proto::WhyReply& why) {
                {"guest", host.guest()},
                {"keeps_up", json::array()},
                {"events", json::array()}};
+  if (host.has_address6()) told["address6"] = host.address6();
   for (const std::string& reason : why.keeps_up()) told["keeps_up"].push_back(reason);
   for (const proto::Event& event : why.events()) told["events"].push_back(EventJson(event));
   return told;

@@ -142,8 +142,17 @@ struct DnsResponder::Reply {
   bool passing = false;       // the name may be gone at any time
 };
 
-DnsResponder::DnsResponder(NameIndex& names, absl::string_view domain, const IpPrefix& network)
-    : names_(names), domain_(absl::AsciiStrToLower(domain)), network_(network) {}
+DnsResponder::DnsResponder(NameIndex& names, absl::string_view domain, const IpPrefix& network,
+                           const DualStack& dual_stack)
+    : names_(names),
+      domain_(absl::AsciiStrToLower(domain)),
+      network_(network),
+      dual_stack_(dual_stack) {}
+
+std::string DnsResponder::FindReverse(absl::string_view name) {
+  const std::optional<IpAddress> address = ParseReverse(name);
+  return address ? names_.FindName(dual_stack_.Plain(*address)) : std::string();
+}
 
 std::optional<absl::string_view> DnsResponder::HostPart(absl::string_view name) const {
   if (!absl::StrContains(name, '.')) return name == domain_ ? absl::string_view() : name;
@@ -156,8 +165,7 @@ std::optional<absl::string_view> DnsResponder::HostPart(absl::string_view name) 
 
 DnsResponder::Reply DnsResponder::Resolve(const Question& question) {
   if (absl::EndsWith(question.name, ".arpa")) {
-    const std::optional<IpAddress> address = ParseReverse(question.name);
-    const std::string host = address ? names_.FindName(*address) : std::string();
+    const std::string host = FindReverse(question.name);
     if (host.empty()) return {.code = kNameError};
     if (question.type != kTypePtr && question.type != kTypeAny) return {};
     Reply reply{.type = kTypePtr, .passing = names_.IsPassing(host)};
@@ -167,8 +175,10 @@ DnsResponder::Reply DnsResponder::Resolve(const Question& question) {
   const std::optional<absl::string_view> host = HostPart(question.name);
   if (!host) return {.code = kNameError};
   if (host->empty()) return {};  // the domain itself: exists, has no address
-  const std::optional<IpAddress> address = names_.Find(*host);
+  std::optional<IpAddress> address = names_.Find(*host);
   if (!address) return {.code = kNameError};
+  if (question.type == kTypeAaaa && dual_stack_.on() && address->is_v4())
+    address = dual_stack_.ToV6(*address);
   const uint16_t type = address->is_v4() ? kTypeA : kTypeAaaa;
   if (question.type != type && question.type != kTypeAny) return {};
   const std::span<const uint8_t> bytes = address->bytes();
@@ -190,8 +200,9 @@ Knower DnsResponder::WhoKnows(std::span<const uint8_t> query) {
   if (absl::EndsWith(*name, ".arpa")) {
     const std::optional<IpAddress> address = ParseReverse(*name);
     if (!address) return Knower::kElsewhere;
-    if (!names_.FindName(*address).empty()) return Knower::kHere;
-    return network_.Contains(*address) ? Knower::kImd : Knower::kElsewhere;
+    const IpAddress plain = dual_stack_.Plain(*address);
+    if (!names_.FindName(plain).empty()) return Knower::kHere;
+    return network_.Contains(plain) ? Knower::kImd : Knower::kElsewhere;
   }
   const std::optional<absl::string_view> host = HostPart(*name);
   if (!host) return Knower::kElsewhere;

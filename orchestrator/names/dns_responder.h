@@ -5,9 +5,10 @@
 // shop.im, in any case of letters. Names of guests and of stock peers come and go;
 // imd alone knows them (NameIndex::Passing), so it is asked for what the table has not.
 //
-// Answered are A, AAAA, ANY and PTR; other types of a known name have no data;
-// unknown names do not exist. Only what a resolver library sends is understood: one question, opcode QUERY, EDNS
-// tolerated. Anything else is refused with the fitting code, and what is not a
+// Answered are A, AAAA, ANY (by the first that there is, RFC 8482 4.1) and PTR of either
+// address; other types of a known name have no data; unknown names do not exist. Only what
+// a resolver library sends is understood: one question, opcode QUERY, EDNS tolerated.
+// Anything else is refused with the fitting code, and what is not a
 // query at all is dropped.
 //
 // RFC 1035 (messages, names), RFC 2308 (no data), RFC 3596 (AAAA, ip6.arpa),
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "base/dual_stack.h"
 #include "orchestrator/names/name_index.h"
 
 namespace im::names {
@@ -45,7 +47,8 @@ class DnsResponder {
  public:
   // `names` must outlive the responder. `domain` without dots at its ends. `network`: the
   // cluster's.
-  DnsResponder(NameIndex& names, absl::string_view domain, const IpPrefix& network);
+  DnsResponder(NameIndex& names, absl::string_view domain, const IpPrefix& network,
+               const DualStack& dual_stack = {});
 
   Knower WhoKnows(std::span<const uint8_t> query);
   // The answer to the UDP payload `query`; nullopt if none is due.
@@ -58,10 +61,13 @@ class DnsResponder {
   // name lies elsewhere. Empty for the domain itself.
   std::optional<absl::string_view> HostPart(absl::string_view name) const;
   Reply Resolve(const Question& question);
+  // The name of the host with the address of a reverse name; empty: there is none.
+  std::string FindReverse(absl::string_view name);
 
   NameIndex& names_;
   std::string domain_;
-  IpPrefix network_;
+  const IpPrefix network_;
+  const DualStack dual_stack_;
 };
 
 }  // namespace im::names

@@ -133,6 +133,38 @@ TEST_F(DnsResponderTest, UnknownNamesDoNotExist) {
   }
 }
 
+TEST_F(DnsResponderTest, WithADualStackEachHostHasBothAddresses) {
+  const DualStack dual_stack(*IpPrefix::Parse("fd00:77::/96"));
+  proto::NameTable replicas;
+  proto::ReplicaNames& zk = *replicas.add_replicas();
+  zk.set_prefix("zk");
+  zk.set_first(1);
+  zk.set_count(3);
+  zk.set_first_address(std::string("\x0a\x4d\x00\x09", 4));
+  NameIndex names(Encoded({{"db", "10.77.0.5"}}) + replicas.SerializeAsString());
+  DnsResponder dual(names, "shop.im", dual_stack);
+  const auto ask = [&](absl::string_view name, uint16_t type) {
+    return dual.Answer(Query(name, type)).value_or(Bytes(12));
+  };
+  const auto tail = [](const Bytes& answer, size_t n) { return Bytes(answer.end() - n, answer.end()); };
+  for (const char* name : {"db", "DB.shop.im"}) {
+    ASSERT_EQ(Answers(ask(name, kAaaa)), 1) << name;
+    EXPECT_THAT(tail(ask(name, kAaaa), 16), testing::ElementsAre(0xfd, 0, 0, 0x77, 0, 0, 0, 0, 0, 0,
+                                                                0, 0, 10, 77, 0, 5));
+    EXPECT_THAT(tail(ask(name, kA), 4), testing::ElementsAre(10, 77, 0, 5));
+    EXPECT_EQ(Answers(ask(name, kAny)), 1);
+    EXPECT_EQ(Answers(ask(name, kMx)), 0);
+  }
+  EXPECT_THAT(tail(ask("zk-3", kAaaa), 4), testing::ElementsAre(10, 77, 0, 11));
+  EXPECT_EQ(Code(ask("nobody", kAaaa)), 3);
+  // 5.0.77.10 in hexadecimal digits, the last first.
+  const std::string zeros = "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.7.7.0.0.0.0.d.f.ip6.arpa";
+  EXPECT_EQ(Answers(ask("5.0.0.0.d.4.a.0." + zeros, kPtr)), 1);
+  EXPECT_EQ(Code(ask("6.0.0.0.d.4.a.0." + zeros, kPtr)), 3);
+  EXPECT_FALSE(dual.IsElsewhere(Query("5.0.0.0.d.4.a.0." + zeros, kPtr)));
+  EXPECT_TRUE(responder_.IsElsewhere(Query("5.0.0.0.d.4.a.0." + zeros, kPtr)));
+}
+
 TEST_F(DnsResponderTest, OtherTypesOfAKnownNameHaveNoData) {
   for (uint16_t type : {kAaaa, kMx}) {
     const Bytes answer = Ask(Query("db", type));

@@ -34,11 +34,10 @@ void ReadIgnore(const YamlNode& node, IdleSpec& idle, DiagnosticSink& sink) {
   if (const YamlNode* from = reader.Get("from")) {
     idle.ignore_from.clear();
     for (const auto& [text, at] : ReadTexts(*from, sink)) {
-      const std::optional<IpPrefix> prefix = IpPrefix::Parse(text);
-      if (prefix && prefix->is_v4()) {
+      if (const std::optional<IpPrefix> prefix = IpPrefix::Parse(text)) {
         idle.ignore_from.push_back(*prefix);
       } else {
-        sink.Error(at, absl::StrCat("expected an IPv4 address or network, found ", Quote(text)));
+        sink.Error(at, absl::StrCat("expected an IP address or network, found ", Quote(text)));
       }
     }
     if (idle.ignore_from.size() > kIgnoredMax)

@@ -41,12 +41,7 @@ std::optional<int64_t> ReadInteger(const YamlNode& node, int64_t least, int64_t 
 
 std::optional<bool> ReadBool(const YamlNode& node, DiagnosticSink& sink) {
   if (node.kind == YamlNode::Kind::kScalar) {
-    for (const char* word : {"true", "yes", "on"}) {
-      if (absl::EqualsIgnoreCase(node.scalar, word)) return true;
-    }
-    for (const char* word : {"false", "no", "off"}) {
-      if (absl::EqualsIgnoreCase(node.scalar, word)) return false;
-    }
+    if (std::optional<bool> value = ParseBool(node.scalar)) return value;
   }
   sink.Error(node.at, absl::StrCat("expected true or false, found ", Found(node)));
   return std::nullopt;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "orchestrator/spec/network_fields.h"
 
 namespace im::orchestrator {
 namespace {
@@ -92,6 +93,11 @@ class Writer {
   void WriteNetwork() {
     Line(0, "network", "");
     Line(1, "cidr", spec_.network.ToString());
+    if (spec_.dual_stack == DeriveDualStack(spec_.name, spec_.network)) {
+      Line(1, "ipv6", "true");
+    } else if (spec_.dual_stack.on()) {
+      Line(1, "ipv6", spec_.dual_stack.network().ToString());
+    }
     Line(1, "domain", Scalar(spec_.domain));
     if (spec_.mtu != kHostMtuMax) Line(1, "mtu", absl::StrCat(spec_.mtu));
     if (spec_.listen != kDefaultListen) Line(1, "listen", Scalar(spec_.listen.ToString()));

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -91,6 +92,16 @@ std::optional<uint32_t> ParsePermille(absl::string_view text) {
   const std::optional<double> number = TakeNumber(text);
   if (!number || text != "%" || *number > 1000) return std::nullopt;
   return static_cast<uint32_t>(std::lround(*number * 10));
+}
+
+std::optional<bool> ParseBool(absl::string_view text) {
+  for (const char* word : {"true", "yes", "on"}) {
+    if (absl::EqualsIgnoreCase(text, word)) return true;
+  }
+  for (const char* word : {"false", "no", "off"}) {
+    if (absl::EqualsIgnoreCase(text, word)) return false;
+  }
+  return std::nullopt;
 }
 
 std::string FormatDuration(Duration duration, absl::string_view micro) {

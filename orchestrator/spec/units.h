@@ -1,4 +1,4 @@
-// The units of a cluster.yaml: durations, sizes and shares, as people write
+// The values of a cluster.yaml: durations, sizes, shares and truths, as people write
 // them.
 
 #ifndef IM_ORCHESTRATOR_SPEC_UNITS_H_
@@ -26,6 +26,9 @@ std::optional<uint64_t> ParseSize(absl::string_view text);
 
 // "2%", "0.5%" in thousandths (20, 5); 0 to 10,000 (ten whole cores).
 std::optional<uint32_t> ParsePermille(absl::string_view text);
+
+// "true", "yes", "on" and their opposites, in any case of letters.
+std::optional<bool> ParseBool(absl::string_view text);
 
 // The other way, for messages and tables: "1m30s", "480ms", "12.5ms", "85µs".
 // `micro` is what stands for the micro sign.

@@ -113,7 +113,7 @@ function WhyFacts({ host, told }: { host: Host; told: Why | null }) {
           <Fragment key={what}><dt>next</dt><dd>{what} in {ago(ms)}</dd></Fragment>)}
         {host.error && <><dt>last error</dt><dd class="trouble">{host.error}</dd></>}
         {host.held ? <><dt>held</dt><dd>{host.held} packets wait for it</dd></> : null}
-        <dt>address</dt><dd>{host.address}</dd>
+        <dt>address</dt><dd>{host.address}{told?.address6 && <><br />{told.address6}</>}</dd>
         {host.group && <><dt>group</dt><dd>{host.group}</dd></>}
         {told && <>
           <dt>so far</dt>

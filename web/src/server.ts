@@ -5,6 +5,7 @@ import type { ClusterEvent, State } from "./model.ts";
 export interface Why {
   name: string;
   address: string;
+  address6?: string;
   state: State;
   since: number;
   starts: number;

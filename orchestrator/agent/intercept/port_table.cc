@@ -76,11 +76,11 @@ void PortTable::StopListening(const void* owner, const Endpoint& local) {
   if (Entry* entry = Find(owner, local.port)) entry->claim.listening = false;
 }
 
-bool PortTable::IsOpen(uint16_t port, bool listening) const {
-  const auto at = ports_.find(port);
-  return at != ports_.end() &&
-         std::any_of(at->second.begin(), at->second.end(), [&](const Entry& entry) {
-           return !entry.claim.local.address.is_loopback() &&
+bool PortTable::IsOpen(const Endpoint& at, bool listening) const {
+  const auto port = ports_.find(at.port);
+  return port != ports_.end() &&
+         std::any_of(port->second.begin(), port->second.end(), [&](const Entry& entry) {
+           return (entry.claim.local.address == at.address || Covers(entry.claim, at.address)) &&
                   (entry.claim.listening || !listening);
          });
 }

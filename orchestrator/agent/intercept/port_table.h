@@ -43,9 +43,9 @@ class PortTable {
   void StopListening(const void* owner, const Endpoint& local);
   void Release(const void* owner, const Endpoint& local);
   size_t size() const { return size_; }
-  // Whether somebody has the port, not only for 127.0.0.1 and ::1; and listens,
-  // if that is asked.
-  bool IsOpen(uint16_t port, bool listening) const;
+  // Whether somebody takes what comes for this address and port of the host; and
+  // listens, if that is asked.
+  bool IsOpen(const Endpoint& at, bool listening) const;
 
  private:
   struct Entry {

@@ -83,17 +83,35 @@ TEST_F(PortTableTest, nobody_can_tell_which_port_is_next) {
 }
 
 TEST_F(PortTableTest, a_port_is_open_when_others_can_reach_it) {
-  EXPECT_FALSE(ports_.IsOpen(80, false));
+  const Endpoint at = *Endpoint::Parse("10.0.0.2:80");
+  EXPECT_FALSE(ports_.IsOpen(at, false));
   ASSERT_EQ(Bind(0, On("127.0.0.1:80")), 0);
   ASSERT_EQ(ports_.Listen(&owners_[0], *Endpoint::Parse("127.0.0.1:80")), 0);
-  EXPECT_FALSE(ports_.IsOpen(80, true));
+  EXPECT_FALSE(ports_.IsOpen(at, true));
   ASSERT_EQ(Bind(1, On("10.0.0.2:80")), 0);
-  EXPECT_TRUE(ports_.IsOpen(80, false));
-  EXPECT_FALSE(ports_.IsOpen(80, true));
+  EXPECT_TRUE(ports_.IsOpen(at, false));
+  EXPECT_FALSE(ports_.IsOpen(at, true));
   ASSERT_EQ(ports_.Listen(&owners_[1], *Endpoint::Parse("10.0.0.2:80")), 0);
-  EXPECT_TRUE(ports_.IsOpen(80, true));
+  EXPECT_TRUE(ports_.IsOpen(at, true));
   ports_.Release(&owners_[1], *Endpoint::Parse("10.0.0.2:80"));
-  EXPECT_FALSE(ports_.IsOpen(80, false));
+  EXPECT_FALSE(ports_.IsOpen(at, false));
+}
+
+TEST_F(PortTableTest, a_port_is_open_by_the_families_that_its_socket_takes) {
+  const Endpoint v4 = *Endpoint::Parse("10.0.0.2:80"), v6 = *Endpoint::Parse("[fd00::2]:80");
+  const auto open = [&](const char* bound, bool v6_only) {
+    PortTable::Claim claim = On(bound);
+    claim.v6_only = v6_only;
+    EXPECT_EQ(ports_.Bind(&owners_[0], claim), 0);
+    const std::pair<bool, bool> is_open{ports_.IsOpen(v4, false), ports_.IsOpen(v6, false)};
+    ports_.Release(&owners_[0], claim.local);
+    return is_open;
+  };
+  EXPECT_EQ(open("0.0.0.0:80", false), std::pair(true, false));
+  EXPECT_EQ(open("[::]:80", false), std::pair(true, true));
+  EXPECT_EQ(open("[::]:80", true), std::pair(false, true));
+  EXPECT_EQ(open("[fd00::2]:80", false), std::pair(false, true));
+  EXPECT_EQ(open("[::1]:80", false), std::pair(false, false));
 }
 
 }  // namespace

@@ -258,8 +258,9 @@ std::optional<Endpoint> SocketBroker::ResolverFor(const Endpoint& to) {
     return std::nullopt;
   const bool inside = to.address.is_loopback() || to.address.is_unspecified() ||
                       own_address(to.address.is_v4()) == to.address;
-  if (inside ? udp_.Find(Endpoint{}, to) != nullptr : options_.network.Contains(to.address))
-    return std::nullopt;
+  const bool of_network = options_.network.Contains(to.address) ||
+                          (options_.network6 && options_.network6->Contains(to.address));
+  if (inside ? udp_.Find(Endpoint{}, to) != nullptr : of_network) return std::nullopt;
   return options_.resolver;
 }
 
@@ -270,9 +271,9 @@ void SocketBroker::OnProgramsEnd() {
   RemoveClosed();
 }
 
-bool SocketBroker::IsOpen(int type, uint16_t port) const {
-  return type == SOCK_STREAM ? tcp_ports_.IsOpen(port, /*listening=*/true)
-                             : udp_ports_.IsOpen(port, /*listening=*/false);
+bool SocketBroker::IsOpen(int type, const Endpoint& at) const {
+  return type == SOCK_STREAM ? tcp_ports_.IsOpen(at, /*listening=*/true)
+                             : udp_ports_.IsOpen(at, /*listening=*/false);
 }
 
 int SocketBroker::CountConnections() const {

@@ -59,10 +59,11 @@ class SocketBroker final : public ProgramSocket::Context {
     std::optional<IpAddress> address4;
     std::optional<IpAddress> address6;
     // A machine's resolv.conf names servers that cannot be reached from here. So
-    // questions to port 53 of an address beyond `network`, or of the host itself
+    // questions to port 53 of an address beyond the networks, or of the host itself
     // if none of its programs has the port, go to `resolver` (UDP).
     std::optional<Endpoint> resolver;
     IpPrefix network;
+    std::optional<IpPrefix> network6;
     // A port takes what comes for it from now on: SOCK_STREAM or SOCK_DGRAM.
     std::function<void(int type, uint16_t port)> on_opened;
   };
@@ -80,8 +81,9 @@ class SocketBroker final : public ProgramSocket::Context {
   // more, and connections are closed as their bytes have left.
   void OnProgramsEnd();
 
-  // Whether somebody listens (SOCK_STREAM) or has bound it (SOCK_DGRAM).
-  bool IsOpen(int type, uint16_t port) const;
+  // Whether somebody listens at this address of the host (SOCK_STREAM) or has bound it
+  // (SOCK_DGRAM).
+  bool IsOpen(int type, const Endpoint& at) const;
   // Those with other hosts.
   int CountConnections() const;
   // Threads of programs whose calls wait here. With Linux 5.19 and later they
