@@ -290,13 +290,20 @@ bool ClusterSimulation::Follows(const orchestrator::HostSpec& host) const {
          });
 }
 
+bool ClusterSimulation::FollowsRunning(const orchestrator::HostSpec& host) const {
+  return absl::c_any_of(host.wake_with, [&](const std::string& leader) {
+    return orchestrator::HasInstance((*table_)[*table_->FindByName(leader)].state);
+  });
+}
+
 void ClusterSimulation::CheckRest() {
   if (failed()) return;
   // A host that is replaced and not released is awake again and again, and with it who follows
   // it.
-  const bool moves =
-      std::any_of(spec_.hosts.begin(), spec_.hosts.end(), [](const orchestrator::HostSpec& host) {
-        return host.max_lifetime && (!host.idle.release_after || host.min_running);
+  const bool moves = std::any_of(
+      spec_.hosts.begin(), spec_.hosts.end(), [&](const orchestrator::HostSpec& host) {
+        return host.max_lifetime &&
+               (!host.idle.release_after || host.min_running || FollowsRunning(host));
       });
   for (HostId host = 0; host < spec_.hosts.size(); ++host) {
     const orchestrator::HostSpec& spec = spec_.hosts[host];
@@ -317,15 +324,11 @@ void ClusterSimulation::CheckRest() {
                (state != HostState::kCheckpointed || !GoesToDisk(host))) {
       Fail(absl::StrCat("left alone, ", text));
     }
-    const bool follows_running = std::any_of(
-        spec.wake_with.begin(), spec.wake_with.end(), [&](const std::string& leader) {
-          return orchestrator::HasInstance((*table_)[*table_->FindByName(leader)].state);
-        });
     // It may have been asked to pause (`im suspend`).
     if (spec.min_running && state != HostState::kRunning && state != HostState::kPaused)
       Fail(absl::StrCat(text, ", and is to run always"));
     const bool released = spec.idle.release_after.has_value() && !spec.min_running &&
-                          spec.restart == orchestrator::RestartPolicy::kNo && !follows_running &&
+                          spec.restart == orchestrator::RestartPolicy::kNo && !FollowsRunning(spec) &&
                           !(moves && Follows(spec));
     if (trace_ && agent != nullptr)
       Trace(text, ": ", agent->Text(), "; ", controller_->groups().Reason(host));

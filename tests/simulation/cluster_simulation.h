@@ -236,6 +236,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void CheckLifetimes();
   void CheckGroups();
   bool Follows(const orchestrator::HostSpec& host) const;
+  bool FollowsRunning(const orchestrator::HostSpec& host) const;
   void CheckRest();
   void CheckNothingLeft();
   SimAgent* AgentOf(HostId host);
