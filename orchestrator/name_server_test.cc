@@ -74,6 +74,10 @@ class NameServerTest : public testing::Test, public PacketSink {
  protected:
   NameServerTest() {
     nic_ = *stack_.AddInterface({.name = "gw", .address = kGateway, .prefix_length = 16}, *this);
+    nic6_ = *stack_.AddInterface({.name = "gw",
+                                  .address = kDualStack.ToV6(kGateway),
+                                  .prefix_length = DualStack::kPrefixLength},
+                                 *this);
     proto::NameTable table;
     proto::HostName& web = *table.add_hosts();
     web.set_name("web");
@@ -90,8 +94,11 @@ class NameServerTest : public testing::Test, public PacketSink {
     }
   }
   Bytes Ask(const Bytes& query) {
+    return Ask(*nic_, BuildUdp(kLaptop, {kGateway, 53}, query));
+  }
+  Bytes Ask(netstack::Interface& nic, const Bytes& packet) {
     answers_.clear();
-    nic_->Write(SinglePacket(BuildUdp(kLaptop, {kGateway, 53}, query)));
+    nic.Write(SinglePacket(packet));
     const Instant end = clock_.Now() + std::chrono::seconds(20);
     while (answers_.empty() && clock_.Now() < end) loop_->RunOnce(std::chrono::milliseconds(100));
     EXPECT_EQ(answers_.size(), 1u);
@@ -102,6 +109,7 @@ class NameServerTest : public testing::Test, public PacketSink {
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create(clock_);
   netstack::Stack stack_{*loop_};
   netstack::Interface* nic_ = nullptr;
+  netstack::Interface* nic6_ = nullptr;
   std::optional<names::NameIndex> names_;
   std::unique_ptr<NameServer> server_;
   std::vector<Bytes> answers_;
@@ -123,6 +131,13 @@ TEST_F(NameServerTest, HostsAreKnownHereAndTheRestIsAskedElsewhere) {
   expected.push_back('R');
   EXPECT_EQ(Ask(query), expected);
   EXPECT_EQ(resolver.asked, 1);
+}
+
+TEST_F(NameServerTest, AnswersAtItsAddressOfEitherFamily) {
+  const Endpoint asker{kDualStack.ToV6(kLaptop.address), kLaptop.port};
+  const Endpoint server{kDualStack.ToV6(kGateway), 53};
+  const Bytes answer = Ask(*nic6_, BuildUdp(asker, server, Query({"web"})));
+  EXPECT_THAT(Bytes(answer.end() - 4, answer.end()), ElementsAre(10, 77, 0, 2));
 }
 
 TEST_F(NameServerTest, AResolverThatIsNotThereIsPassedOver) {

@@ -102,7 +102,9 @@ TEST_F(DataPathTest, TheGatewayAnswersNamesAtEitherAddress) {
                 *loop_, dns_, *this);
   path.SetAttachment(*this);
   const IpAddress host6 = dual_stack.ToV6(kHost), gateway6 = dual_stack.ToV6(kGateway);
-  const std::vector<uint8_t> query = {1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'x', 0, 0, 1, 0, 1};
+  // x.y, which is no name of the cluster's.
+  const std::vector<uint8_t> query = {1,   2, 1,   0, 0, 1, 0, 0, 0, 0, 0, 0, 1,
+                                      'x', 1, 'y', 0, 0, 1, 0, 1};
   path.OnFromProgram(Batch({BuildUdp({host6, 5000}, {gateway6, names::kDnsPort}, query),
                             BuildUdp({host6, 5000}, {gateway6, kControlPort}, query)}));
   EXPECT_THAT(happened_, ElementsAre("write 1"));

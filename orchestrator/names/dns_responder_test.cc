@@ -142,7 +142,7 @@ TEST_F(DnsResponderTest, WithADualStackEachHostHasBothAddresses) {
   zk.set_count(3);
   zk.set_first_address(std::string("\x0a\x4d\x00\x09", 4));
   NameIndex names(Encoded({{"db", "10.77.0.5"}}) + replicas.SerializeAsString());
-  DnsResponder dual(names, "shop.im", dual_stack);
+  DnsResponder dual(names, "shop.im", *IpPrefix::Parse("10.77.0.0/16"), dual_stack);
   const auto ask = [&](absl::string_view name, uint16_t type) {
     return dual.Answer(Query(name, type)).value_or(Bytes(12));
   };
@@ -161,8 +161,10 @@ TEST_F(DnsResponderTest, WithADualStackEachHostHasBothAddresses) {
   const std::string zeros = "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.7.7.0.0.0.0.d.f.ip6.arpa";
   EXPECT_EQ(Answers(ask("5.0.0.0.d.4.a.0." + zeros, kPtr)), 1);
   EXPECT_EQ(Code(ask("6.0.0.0.d.4.a.0." + zeros, kPtr)), 3);
-  EXPECT_FALSE(dual.IsElsewhere(Query("5.0.0.0.d.4.a.0." + zeros, kPtr)));
-  EXPECT_TRUE(responder_.IsElsewhere(Query("5.0.0.0.d.4.a.0." + zeros, kPtr)));
+  const Bytes host = Query("5.0.0.0.d.4.a.0." + zeros, kPtr);
+  EXPECT_EQ(dual.WhoKnows(host), Knower::kHere);
+  EXPECT_EQ(dual.WhoKnows(Query("6.0.0.0.d.4.a.0." + zeros, kPtr)), Knower::kImd) << "a guest's?";
+  EXPECT_EQ(responder_.WhoKnows(host), Knower::kElsewhere);
 }
 
 TEST_F(DnsResponderTest, OtherTypesOfAKnownNameHaveNoData) {
