@@ -49,7 +49,7 @@ void Controller::TellFellows(const Instance& ended) {
   for (const HostId fellow : hosts_.groups()[*group].members) {
     const Instance* const instance = FindInstance(fellow);
     if (fellow != ended.host && instance != nullptr && instance->reachable)
-      introductions_.TellAgain(instance->address, ended.address, now());
+      introductions_.TellGone(instance->address, ended.address, now());
   }
 }
 

@@ -53,9 +53,11 @@ void Introductions::Leave(const IpAddress& address, Instant now) {
   FinishWithdrawals(subjects);
 }
 
-void Introductions::TellAgain(const IpAddress& recipient, const IpAddress& subject, Instant now) {
+void Introductions::TellGone(const IpAddress& recipient, const IpAddress& subject, Instant now) {
   const auto it = members_.find(recipient);
-  if (it != members_.end()) Renew(recipient, it->second, subject, /*withdrawn=*/true, now);
+  if (it == members_.end()) return;
+  Renew(recipient, it->second, subject, /*withdrawn=*/true, now);
+  it->second.knows.at(subject).gone = true;
 }
 
 void Introductions::Introduce(const IpAddress& a, const IpAddress& b, Instant now) {
@@ -158,6 +160,7 @@ void Introductions::Renew(const IpAddress& recipient, Member& member, const IpAd
   entry.version = ++last_version_;
   member.by_version[entry.version] = subject;
   entry.withdrawn = withdrawn;
+  entry.gone = false;
   entry.acknowledged = false;
   entry.interval = times_.repeat_first;
   SetDue(recipient, member, subject, entry, now);
@@ -214,6 +217,7 @@ bool Introductions::TakeDue(const IpAddress& recipient, Instant now, size_t byte
     update.set_version(entry.version);
     update.set_address(BytesOf(subject));
     update.set_withdrawn(entry.withdrawn);
+    update.set_gone(entry.gone);
     if (!entry.withdrawn) {
       const Member& about = members_.at(subject);  // Leave withdraws at once
       update.set_public_key(std::string(about.key.raw()));

@@ -68,8 +68,9 @@ class Introductions {
   void Leave(const IpAddress& address, Instant now);
   bool Contains(const IpAddress& address) const { return members_.contains(address); }
 
-  // `recipient` is told that `subject` is withdrawn, also if it was told before.
-  void TellAgain(const IpAddress& recipient, const IpAddress& subject, Instant now);
+  // `recipient` is told that `subject` is gone for good, also if it was told before that it
+  // is withdrawn.
+  void TellGone(const IpAddress& recipient, const IpAddress& subject, Instant now);
 
   // A packet went from `a` to `b` by the gateway. Nothing happens unless both
   // are members with known endpoints, of which none is being withdrawn.
@@ -108,6 +109,7 @@ class Introductions {
   struct Entry {  // of one recipient, about one subject
     uint64_t version = 0;
     bool withdrawn = false;
+    bool gone = false;  // for good
     bool acknowledged = false;
     Instant due = kNever;  // kNever once acknowledged
     Duration interval{0};  // to the next repeat

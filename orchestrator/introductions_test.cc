@@ -107,14 +107,15 @@ TEST_F(IntroductionsTest, who_has_forgotten_one_can_be_told_again) {
   introductions_.Acknowledge(kA, first);
   introductions_.Leave(kB, now_);
   EXPECT_TRUE(Due(kA).empty());
-  introductions_.TellAgain(kA, kB, now_);
+  introductions_.TellGone(kA, kB, now_);
   const auto again = Due(kA);
   ASSERT_EQ(again.size(), 1u);
   EXPECT_TRUE(again[0].withdrawn());
+  EXPECT_TRUE(again[0].gone());
   EXPECT_GT(again[0].version(), first);
   introductions_.Acknowledge(kA, again[0].version());
   EXPECT_EQ(introductions_.NextDeadline(), kNever);
-  introductions_.TellAgain(kC, kB, now_);  // who is not there is not told
+  introductions_.TellGone(kC, kB, now_);  // who is not there is not told
   EXPECT_EQ(introductions_.NextDeadline(), kNever);
 }
 

@@ -399,7 +399,7 @@ void Agent::OnPeer(const IpAddress& address, const proto::PeerUpdate& update) {
   if (ended_) return;
   peers_->Apply(address, update, loop_->now());
   if (GroupPauser* const group = pauser_->group(); group != nullptr && update.withdrawn())
-    group->OnFellowGone(address, loop_->now());
+    group->OnFellowGone(address, update.gone(), loop_->now());
 }
 
 void Agent::OnDesired(const proto::DesiredState& desired) {

@@ -89,7 +89,6 @@ void GroupPauser::Fall() {
 void GroupPauser::OnPausedOrThawed(bool paused, Instant now) {
   deadline_ = kNever;
   heard_.clear();
-  gone_.clear();
   if (paused) {
     if (state_ != State::kFalling) {  // not by us
       expected_.clear();
@@ -125,13 +124,12 @@ void GroupPauser::Wake(const proto::WakeCause& cause, Instant now) {
   }
 }
 
-void GroupPauser::OnFellowGone(const IpAddress& fellow, Instant now) {
+void GroupPauser::OnFellowGone(const IpAddress& fellow, bool for_good, Instant now) {
   if (!fellows_.contains(fellow)) return;
   beats_.Forget(fellow);
   std::erase(expected_, fellow);
-  const bool again = !gone_.insert(fellow).second;
   const bool asleep = state_ == State::kPaused || state_ == State::kWaking;
-  if (!asleep || again) std::erase(answer_, fellow);
+  if (!asleep || for_good) std::erase(answer_, fellow);
   if (state_ == State::kWaking && Answered()) deadline_ = now;
   if (state_ == State::kFalling && expected_.empty()) Fall();
 }

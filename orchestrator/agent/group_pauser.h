@@ -85,9 +85,10 @@ class GroupPauser {
   std::vector<IpAddress> AnswersAwaited() const;
   // It was restored, and is paused: what that said.
   void OnRestored(std::vector<IpAddress> answers_awaited) { answer_ = std::move(answers_awaited); }
-  // The fellow is gone: nothing is expected from it. While we are paused that counts when it
-  // comes a second time: its release may have been called off, and it is woken as we are.
-  void OnFellowGone(const IpAddress& fellow, Instant now);
+  // The fellow is being released: nothing is expected from it. Its answers are, while we are
+  // paused, until it has ended `for_good`: the release may be called off, and then it is woken
+  // as we are.
+  void OnFellowGone(const IpAddress& fellow, bool for_good, Instant now);
   // It was frozen, or thawed, whoever did it.
   void OnPausedOrThawed(bool paused, Instant now);
 
@@ -119,7 +120,6 @@ class GroupPauser {
   std::vector<IpAddress> expected_;       // fellows whose beat is awaited
   std::vector<IpAddress> answer_;         // fellows that answer our beats
   absl::flat_hash_set<IpAddress> heard_;  // fellows, since the pause
-  absl::flat_hash_set<IpAddress> gone_;   // the same; they may come back
   // The heartbeat's bound, as a bucket of tokens.
   const uint64_t bytes_per_s_;
   double tokens_;

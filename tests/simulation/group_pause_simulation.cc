@@ -179,21 +179,22 @@ void GroupPauseSimulation::Begin(GroupMember& member) {
 void GroupPauseSimulation::SetGoal(HostId host, uint64_t incarnation, Activator::Goal goal,
                                    const Cause& cause) {
   if (goal == Activator::Goal::kReleaseIfIdle || goal == Activator::Goal::kRelease)
-    TellFellows(host);
+    TellFellows(host, /*for_good=*/false);
   GroupSimulation::SetGoal(host, incarnation, goal, cause);
 }
 
 void GroupPauseSimulation::OnTransition(const Transition& transition) {
-  if (transition.to == HostState::kImaginary) TellFellows(transition.host);
+  if (transition.to == HostState::kImaginary) TellFellows(transition.host, /*for_good=*/true);
   GroupSimulation::OnTransition(transition);
 }
 
-void GroupPauseSimulation::TellFellows(HostId host) {
+void GroupPauseSimulation::TellFellows(HostId host, bool for_good) {
   for (HostId fellow = 0; fellow < size_; ++fellow) {
     Member* const member = static_cast<Member*>(At(fellow));
     if (fellow == host || member == nullptr) continue;
-    member->After(world_.Delay(),
-                  [this, member, host] { member->pauser->OnFellowGone(TestAddress(host), Now()); });
+    member->After(world_.Delay(), [this, member, host, for_good] {
+      member->pauser->OnFellowGone(TestAddress(host), for_good, Now());
+    });
   }
 }
 

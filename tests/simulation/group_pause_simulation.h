@@ -53,7 +53,7 @@ class GroupPauseSimulation final : public GroupSimulation {
   // Whom it sends beats.
   std::vector<HostId> LedBy(HostId host) const;
   // The others, that it is withdrawn.
-  void TellFellows(HostId host);
+  void TellFellows(HostId host, bool for_good);
   void Carry(const Member& from, HostId to, bool beat);
   void CheckBeats(const Member& thawed);
   void CheckAtRest();

@@ -387,7 +387,7 @@ void SimAgent::OnPeer(const IpAddress& address, const proto::PeerUpdate& update)
   if (known != peers_.end() && (update.withdrawn() || !key || known->second.key != *key))
     peers_.erase(known);
   if (update.withdrawn()) {
-    if (group_) group_->OnFellowGone(address, world_.Now());
+    if (group_) group_->OnFellowGone(address, update.gone(), world_.Now());
     return;
   }
   if (!key) return;
