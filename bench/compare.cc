@@ -5,6 +5,8 @@
 #include <random>
 #include <tuple>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -45,6 +47,30 @@ Comparison CompareRows(const Row& before, const Row& after) {
   return result;
 }
 
+bool HasOurs(const std::string& way) {
+  return absl::StartsWith(way, "im") || absl::StartsWith(way, "embedded") ||
+         absl::StrContains(way, "im-tunnel");
+}
+
+bool IsSpeed(const std::string& unit) {
+  constexpr absl::string_view kSpeeds[] = {"ns", "us", "ms", "s", "s/GB", "Mb/s", "Gb/s", "1/s"};
+  return absl::c_linear_search(kSpeeds, unit);
+}
+
+std::string ToText(const Agreement& agreement) {
+  std::string text = absl::StrFormat(
+      "%d figures are the same for all that is certain, %d better, %d worse within the bound, %d "
+      "beyond it, %d too few to tell\n",
+      agreement.the_same, agreement.better, agreement.worse, agreement.beyond, agreement.too_few);
+  if (agreement.of_others > 0) {
+    absl::StrAppendFormat(&text,
+                          "what has nothing of ours took %.2f times as long (the median of %d "
+                          "figures): so much is the machine's\n",
+                          agreement.others_slower, agreement.of_others);
+  }
+  return text;
+}
+
 }  // namespace
 
 double Comparison::CertainLoss() const {
@@ -68,6 +94,24 @@ std::vector<Comparison> Compare(const Report& before, const Report& after) {
   return comparisons;
 }
 
+Agreement Summarize(const std::vector<Comparison>& comparisons, double bound) {
+  Agreement result;
+  Samples others;
+  for (const Comparison& c : comparisons) {
+    int& count = !c.judged                ? result.too_few
+                 : c.CertainLoss() > bound ? result.beyond
+                 : c.CertainLoss() > 0     ? result.worse
+                 : c.CertainGain() > 0     ? result.better
+                                           : result.the_same;
+    ++count;
+    if (!c.judged || HasOurs(c.way) || !IsSpeed(c.unit) || c.before <= 0 || c.after <= 0) continue;
+    others.Add(MoreIsBetter(c.unit) ? 1 / c.ratio : c.ratio);
+  }
+  result.of_others = static_cast<int>(others.count());
+  if (others.count() > 0) result.others_slower = others.Median();
+  return result;
+}
+
 std::string ToText(const std::vector<Comparison>& comparisons, double bound) {
   size_t widest = 4;
   const auto name = [](const Comparison& c) {
@@ -89,7 +133,7 @@ std::string ToText(const std::vector<Comparison>& comparisons, double bound) {
                                     static_cast<int>(widest), name(c), c.before, c.after, c.ratio,
                                     bounds, c.unit, verdict));
   }
-  return text;
+  return text + ToText(Summarize(comparisons, bound));
 }
 
 }  // namespace im::bench

@@ -36,7 +36,23 @@ struct Comparison {
 // input gives the same result.
 std::vector<Comparison> Compare(const Report& before, const Report& after);
 
-// For a terminal. `bound`: a certain loss beyond it is marked.
+// How far two reports agree, in figures. `bound`: a share, as of a CertainLoss.
+struct Agreement {
+  int the_same = 0;  // for all that is certain
+  int better = 0;
+  int worse = 0;   // within the bound
+  int beyond = 0;  // worse than that
+  int too_few = 0;
+  // How many times as slow the ways were that have nothing of ours (plain veth, other
+  // tunnels, libraries), the median of so many figures of speed: what changed is the
+  // machine. 0: there are none.
+  double others_slower = 0;
+  int of_others = 0;
+};
+Agreement Summarize(const std::vector<Comparison>& comparisons, double bound);
+
+// For a terminal. `bound`: a certain loss beyond it is marked. The last lines are the
+// Agreement.
 std::string ToText(const std::vector<Comparison>& comparisons, double bound);
 
 }  // namespace im::bench

@@ -58,6 +58,34 @@ TEST(CompareTest, ALossBeyondTheBoundIsMarked) {
   EXPECT_NE(ToText(result, 0.3).find("within the bound"), std::string::npos);
 }
 
+TEST(CompareTest, SummarizesAndTellsHowMuchIsTheMachines) {
+  const std::vector<double> much = {10, 10, 10}, more = {12, 12, 12}, half = {5, 5, 5};
+  Report before, after;
+  const auto add = [&](const std::string& way, const std::string& unit,
+                       const std::vector<double>& was, const std::vector<double>& is) {
+    before.rows.push_back({"race", "speed", way, unit, Samples(was)});
+    after.rows.push_back({"race", "speed", way, unit, Samples(is)});
+  };
+  add("im tun-tun", "us", much, much);
+  add("im tun-netstack", "us", much, half);
+  add("embedded", "us", much, more);
+  add("kernel TCP over im-tunnel", "Gb/s", much, half);
+  add("veth, not encrypted", "us", much, more);
+  add("wireguard-go", "Gb/s", more, much);  // as slow
+  add("wireguard-go", "MB", much, half);
+  add("pasta", "us", {10}, {50});
+  const Agreement result = Summarize(Compare(before, after), 0.25);
+  EXPECT_EQ(result.the_same, 1);
+  EXPECT_EQ(result.better, 2);
+  EXPECT_EQ(result.worse, 3);
+  EXPECT_EQ(result.beyond, 1);
+  EXPECT_EQ(result.too_few, 1);
+  EXPECT_EQ(result.of_others, 2);
+  EXPECT_NEAR(result.others_slower, 1.2, 1e-9);
+  EXPECT_NE(ToText(Compare(before, after), 0.25).find("took 1.20 times as long (the median of 2"),
+            std::string::npos);
+}
+
 TEST(CompareTest, NothingBeforeAndNothingAfterIsTheSame) {
   EXPECT_EQ(Compare(Of("KB", {0, 0, 0}), Of("KB", {0, 0, 0}))[0].ratio, 1);
 }
