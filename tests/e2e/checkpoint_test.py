@@ -12,41 +12,12 @@ import sys
 import unittest
 
 from cluster import BIN, DEADLINE_S, ClusterTest, environment, find_criu, wait_until
+from counting import TALKER, counter
 
 IDLE = "{after: 200ms, release_after: 200ms}"
 PORT = 6400
 POSTGRES_BIN = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))), None)
 SBIN = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"
-
-# Counts the lines that it is told: what is in memory must come back.
-COUNTER = """\
-import asyncio
-count = 0
-async def serve(reader, writer):
-    global count
-    while line := await reader.readline():
-        count += 1
-        writer.write(b"%d %s" % (count, line))
-async def main():
-    server = await asyncio.start_server(serve, "0.0.0.0", 7000)
-    await server.serve_forever()
-asyncio.run(main())
-"""
-
-# Says what it gets on stdin over one connection, line by line, and gives that up
-# if keepalives are not answered.
-TALKER = """\
-import socket, sys
-connection = socket.create_connection(("count", 7000), 120)
-connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-for option, value in ("KEEPIDLE", 1), ("KEEPINTVL", 1), ("KEEPCNT", 2):
-    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_" + option), value)
-talk = connection.makefile("rwb", buffering=0)
-for line in sys.stdin.buffer:
-    talk.write(line)
-    sys.stdout.buffer.write(talk.readline())
-    sys.stdout.flush()
-"""
 
 # A CRIU that says when it begins with $1 = @WHAT@, and waits until it may.
 PATIENT_CRIU = """\
@@ -88,7 +59,7 @@ class CheckpointTest(ClusterTest):
         c = self.cluster("hosts: {}\n")
         c.env["IM_DATA_DIR"] = str(c.dir / "data")
         c.env["IM_CRIU"] = criu or find_criu()
-        (c.dir / "counter.py").write_text(COUNTER)
+        (c.dir / "counter.py").write_text(counter("0.0.0.0"))
         self.write(c, hosts)
         return c
 
@@ -143,7 +114,7 @@ class CheckpointTest(ClusterTest):
         c = self.make(self.COUNT).up()
         outside = [self.connect() for _ in range(5)]
         talker = subprocess.Popen(
-            [str(BIN / "im"), "run", "--", sys.executable, "-c", TALKER], env=c.env,
+            [str(BIN / "im"), "run", "--", sys.executable, "-c", TALKER, "count"], env=c.env,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(lambda: (talker.stdin.close(), talker.wait(DEADLINE_S), talker.stdout.close()))
 

@@ -9,6 +9,7 @@ import sys
 import unittest
 
 from cluster import BIN, DEADLINE_S, ClusterTest, find_criu, wait_until
+from counting import TALKER, counter
 from laptop import Laptop, missing
 
 PREFIX = "fd12:3456:789a::"
@@ -51,33 +52,6 @@ answer = s.recv(65536).decode()
 print(s.getsockname()[0], answer.split()[0], len(answer.split()[1]))
 """
 
-# Counts the lines that it is told; and who tells it lines.
-COUNTER = """\
-import asyncio
-count = 0
-async def serve(reader, writer):
-    global count
-    while line := await reader.readline():
-        count += 1
-        writer.write(b"%d %s" % (count, line))
-async def main():
-    server = await asyncio.start_server(serve, "::", 7000)
-    await server.serve_forever()
-asyncio.run(main())
-"""
-TALKER = """\
-import socket, sys
-connection = socket.create_connection((sys.argv[1], 7000), 120)
-connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-for option, value in ("KEEPIDLE", 1), ("KEEPINTVL", 1), ("KEEPCNT", 2):
-    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_" + option), value)
-talk = connection.makefile("rwb", buffering=0)
-for line in sys.stdin.buffer:
-    talk.write(line)
-    sys.stdout.buffer.write(talk.readline())
-    sys.stdout.flush()
-"""
-
 
 def v6(v4, prefix=PREFIX):
     """The host's other address, as everybody writes it."""
@@ -89,7 +63,7 @@ class Ipv6Test(ClusterTest):
 
     def make(self, hosts, network=f"ipv6: '{PREFIX}/64'", defaults="idle: {after: 10m}"):
         c = self.cluster("hosts: {}\n")
-        for name, text in ("witness", WITNESS), ("counter", COUNTER):
+        for name, text in ("witness", WITNESS), ("counter", counter("::")):
             (c.dir / f"{name}.py").write_text(text)
         os.chmod(c.dir, 0o755)
         c.spec.write_text(f"name: {c.name}\nnetwork: {{cidr: 10.77.0.0/24, {network}}}\n"
