@@ -61,7 +61,7 @@ class Session:
     prepare: object = None    # is called with the folder where the commands begin
     needs: tuple = ()         # programs; files, if with a slash
     says: tuple = ()          # regular expressions (multi-line) of what was printed, in this order
-    long: bool = False        # in the long cases alone (IM_LONG=1)
+    long: bool = False        # in examples_long_test.py
 
 
 def blocks(path, language):

@@ -4,16 +4,12 @@ import pathlib
 import re
 import shlex
 import subprocess
-import tempfile
 import unittest
 
-from cluster import BIN, DEADLINE_S, LONG, ClusterTest, agents_of
-from document_runner import DOCUMENTS, ROOT, DocumentRunner, blocks, commands, lacking, normal, script
+from cluster import BIN, DEADLINE_S, ClusterTest
+from document_case import DocumentCase, add_sessions, name
+from document_runner import DOCUMENTS, ROOT, blocks, commands, normal
 from document_sessions import ELSEWHERE, LEFT_OUT, SESSIONS
-
-
-def name(path):
-    return str(path.relative_to(ROOT))
 
 
 def im_commands(path):
@@ -99,8 +95,8 @@ class Documents(ClusterTest):
                 part in source for part in written.partition(": ")[::2]), message)
 
 
-class Sessions(ClusterTest):
-    """Every command of every document, but for those of LEFT_OUT."""
+class Sessions(DocumentCase):
+    """Every command of every document, but for those of LEFT_OUT, and the long ones (examples_long_test.py)."""
 
     def test_every_document_with_commands_has_a_session(self):
         with_commands = {name(path) for path in DOCUMENTS if list(commands(path))}
@@ -114,40 +110,10 @@ class Sessions(ClusterTest):
                                (session.before, session.until, session.written, session.shorter) for key in keys)}
         self.assertEqual(wanted - there, set())
 
-    def do(self, document):
-        session = SESSIONS[document]
-        if lack := lacking(session):
-            self.skipTest(f"needs {lack}")
-        runner = DocumentRunner(self.enterContext(tempfile.TemporaryDirectory(prefix="im-docs-", dir="/var/tmp")))
-        if session.prepare:
-            session.prepare(runner.tree)
-        left_out = {key for path, key in LEFT_OUT if path == document}
-        self.addCleanup(runner.end)
-        code, said, all_of_it = runner.do(script(ROOT / document, session, left_out))
-        runner.end()
-        self.assertEqual(agents_of(runner), [], "agents are left")
-        self.assertEqual(code, 0, all_of_it)
-        at = 0
-        for pattern in session.says:
-            found = re.compile(pattern, re.M).search(said, at)
-            self.assertIsNotNone(found, f"not said: {pattern}\n{all_of_it}")
-            at = found.end()
-
     def test_start_is_of_few_lines(self):
         for language in "python", "yaml":
             (text,) = blocks(ROOT / "docs/start.md", language)
             self.assertLess(len(text.splitlines()), 15)
 
 
-def add_sessions():
-    for document, session in SESSIONS.items():
-        method = lambda self, document=document: self.do(document)
-        if session.long and not LONG:
-            method = unittest.skip("one of the long cases (IM_LONG=1)")(method)
-        setattr(Sessions, "test_commands_of_" + re.sub(r"\W+", "_", document.removesuffix(".md")), method)
-
-
-add_sessions()
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)
+add_sessions(Sessions, long=False)

@@ -1,4 +1,4 @@
-"""Examples that take a minute each: microservices, Spark, Drill. With IM_LONG=1 only."""
+"""Examples that take a minute each, and what their documents say: microservices, Spark, Drill. With IM_LONG=1 only."""
 
 import os
 import shutil
@@ -6,6 +6,7 @@ import sys
 import unittest
 
 from cluster import DEADLINE_S, LONG, ClusterTest
+from document_case import DocumentCase, add_sessions
 from example_cluster import EXAMPLES, ExampleCluster
 from examples_test import debian_python_has
 
@@ -62,6 +63,12 @@ class Scripts(ClusterTest):
                      "ok: from nothing: Q1", "ok: all have left"):
             self.assertIn(line, said)
 
+
+class Documents(DocumentCase):
+    pass
+
+
+add_sessions(Documents, long=True)
 
 if __name__ == "__main__":
     if not LONG:

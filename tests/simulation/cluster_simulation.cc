@@ -414,13 +414,15 @@ void ClusterSimulation::ToRest() {
   disk_full_ = memory_full_ = dies_in_turn_ = deaths_ = false;
   if (controller_ == nullptr) StartImd();
   Pass(seconds(90));
-  // A host may just have been on its way down.
+  // A host may just be on its way down, and an agent's word of a pause on its way to imd.
   const auto moves = [this] {
     for (HostId host = 0; host < spec_.hosts.size(); ++host) {
       const HostState state = (*table_)[host].state;
       if (state == HostState::kReleasing || state == HostState::kStarting ||
           state == HostState::kRestoring)
         return true;
+      const SimAgent* const agent = AgentOf(host);
+      if (agent != nullptr && agent->paused() != (state == HostState::kPaused)) return true;
     }
     return false;
   };
