@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
@@ -18,9 +19,11 @@
 #include "bench/compare.h"
 #include "bench/confinement.h"
 #include "bench/html_report.h"
+#include "bench/plan.h"
 #include "bench/plot.h"
 #include "bench/progress.h"
 #include "bench/report.h"
+#include "bench/report_keeper.h"
 #include "bench/scenario.h"
 
 namespace im::bench {
@@ -30,6 +33,7 @@ constexpr int kExitFailed = 1;
 constexpr int kExitBadInput = 2;
 constexpr double kQuickDurationS = 0.3;
 constexpr int kQuickRepeat = 2;
+constexpr int kRounds = 3;
 
 struct RunArguments {
   std::vector<std::string> scenarios;
@@ -37,6 +41,7 @@ struct RunArguments {
   std::string json_file;
   std::string html_file;
   int repeat = 0;
+  int rounds = kRounds;
   double duration_s = 3;
   bool quick = false;
 };
@@ -99,7 +104,7 @@ class Output {
 };
 
 // One line on a terminal that is drawn again and again; elsewhere a line for
-// each scenario.
+// each part.
 class Display {
  public:
   explicit Display(Progress progress) : progress_(std::move(progress)) {}
@@ -137,7 +142,12 @@ int RepeatOf(const Scenario& scenario, const RunArguments& arguments) {
   return arguments.repeat > 0 ? arguments.repeat : scenario.default_repeat;
 }
 
-Report Measure(const std::vector<Scenario>& scenarios, const RunArguments& arguments) {
+// A run that only shows that all works does so once.
+int RoundsOf(const RunArguments& arguments) { return arguments.quick ? 1 : arguments.rounds; }
+
+// `keeper` has the report of all that was measured after each part.
+absl::Status Measure(const std::vector<Scenario>& scenarios, const RunArguments& arguments,
+                     ReportKeeper& keeper) {
   Report report;
   // Most of what is measured needs TUN devices: without them nothing has failed.
   const bool has_devices = access("/dev/net/tun", R_OK | W_OK) == 0;
@@ -148,31 +158,38 @@ Report Measure(const std::vector<Scenario>& scenarios, const RunArguments& argum
   options.duration_s = arguments.quick ? kQuickDurationS : arguments.duration_s;
   options.peers = arguments.peers;
   report.machine = LookAtMachine(options.bin);
+  std::vector<int> repeats;
+  for (const Scenario& scenario : scenarios) repeats.push_back(RepeatOf(scenario, arguments));
+  const int rounds = RoundsOf(arguments);
+  const std::vector<PlannedPart> plan = PlanRounds(repeats, rounds);
   std::vector<Progress::Part> parts;
-  for (const Scenario& scenario : scenarios) {
-    options.repeat = RepeatOf(scenario, arguments);
-    parts.push_back({scenario.name, ExpectedSeconds(scenario, options)});
+  for (const PlannedPart& part : plan) {
+    const Scenario& scenario = scenarios[part.scenario];
+    options.repeat = part.repeat;
+    const std::string round = rounds == 1 ? "" : absl::StrCat(" (", part.round, " of ", rounds, ")");
+    parts.push_back({scenario.name + round, ExpectedSeconds(scenario, options)});
   }
   Display display(Progress(parts, RealClock().Now()));
   options.progress = [&](double share, const std::string& doing) { display.Set(share, doing); };
-  for (size_t i = 0; i < scenarios.size(); ++i) {
-    const Scenario& scenario = scenarios[i];
-    options.repeat = RepeatOf(scenario, arguments);
+  for (size_t i = 0; i < plan.size(); ++i) {
+    const Scenario& scenario = scenarios[plan[i].scenario];
+    options.repeat = plan[i].repeat;
     options.skip = [&](const std::string& what, const std::string& why, bool failed) {
       const bool excused = failed && !has_devices;
-      report.skipped.push_back({scenario.name, what,
-                                excused ? why + " (/dev/net/tun cannot be opened here)" : why,
-                                failed && !excused});
+      report.Add(Skipped{scenario.name, what,
+                         excused ? why + " (/dev/net/tun cannot be opened here)" : why,
+                         failed && !excused});
     };
-    display.Begin(i, scenario.name);
+    display.Begin(i, parts[i].name);
     auto rows = scenario.run(options);
     if (rows.ok()) {
-      report.rows.insert(report.rows.end(), rows->begin(), rows->end());
+      report.Add(*std::move(rows));
     } else {
       options.skip("", std::string(rows.status().message()), /*failed=*/true);
     }
+    IM_RETURN_IF_ERROR(keeper.Keep(report));
   }
-  return report;
+  return absl::OkStatus();
 }
 
 int Run(const RunArguments& arguments) {
@@ -182,16 +199,22 @@ int Run(const RunArguments& arguments) {
   for (const absl::Status& opened : {json.Open(arguments.json_file), html.Open(arguments.html_file)}) {
     if (!opened.ok()) return Complain(kExitBadInput, opened);
   }
+  auto keeper = ReportKeeper::Create();
+  if (!keeper.ok()) return Complain(kExitFailed, keeper.status());
   const auto code = RunConfined([&] {
-    const Report report = Measure(*scenarios, arguments);
-    std::printf("%s", ToText(report).c_str());
-    for (const absl::Status& written :
-         {json.Write(ToJson(report).dump(2) + "\n"), html.Write(ToHtml(report))}) {
-      if (!written.ok()) return Complain(kExitFailed, written);
-    }
-    return report.AnyFailed() ? kExitFailed : 0;
+    const absl::Status measured = Measure(*scenarios, arguments, *keeper);
+    return measured.ok() ? 0 : Complain(kExitFailed, measured);
   });
-  return code.ok() ? *code : Complain(kExitFailed, code.status());
+  if (!code.ok()) return Complain(kExitFailed, code.status());
+  // Also of a run that was stopped: all that was measured until then.
+  const std::optional<Report> report = keeper->Last();
+  if (!report) return *code;
+  std::printf("%s", ToText(*report).c_str());
+  for (const absl::Status& written :
+       {json.Write(ToJson(*report).dump(2) + "\n"), html.Write(ToHtml(*report))}) {
+    if (!written.ok()) return Complain(kExitFailed, written);
+  }
+  return *code == 0 && report->AnyFailed() ? kExitFailed : *code;
 }
 
 absl::StatusOr<Report> ReadReport(const std::string& path) {
@@ -276,6 +299,11 @@ int Main(int argc, char** argv) {
   run->add_option("scenario", to_run.scenarios, "Names, see list");
   run->add_option("--repeat", to_run.repeat, "Measurements of every way (default: by scenario)")
       ->check(CLI::Range(1, 100'000));
+  run->add_option("--rounds", to_run.rounds,
+                  "Goes through all scenarios so many times, with a part of the repetitions each: "
+                  "the scatter is then that of the whole run")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
   run->add_option("--duration", to_run.duration_s, "Seconds of one throughput measurement")
       ->check(CLI::Range(0.05, 3600.0))
       ->capture_default_str();

@@ -48,10 +48,38 @@ absl::StatusOr<Row> ParseRow(const json& from) {
   return row;
 }
 
+template <typename Number>
+Number NumberOf(const json& object, const char* key) {
+  const bool there = object.is_object() && object.contains(key) && object[key].is_number();
+  return there ? object[key].get<Number>() : Number();
+}
+
 }  // namespace
 
 bool Report::AnyFailed() const {
   return std::any_of(skipped.begin(), skipped.end(), [](const Skipped& s) { return s.failed; });
+}
+
+void Report::Add(std::vector<Row> more) {
+  for (Row& row : more) {
+    const auto same = std::find_if(rows.begin(), rows.end(), [&row](const Row& there) {
+      return there.scenario == row.scenario && there.what == row.what && there.way == row.way &&
+             there.unit == row.unit;
+    });
+    if (same != rows.end()) {
+      for (const double value : row.samples.values()) same->samples.Add(value);
+      continue;
+    }
+    // Behind the last of its scenario.
+    const auto last = std::find_if(rows.rbegin(), rows.rend(), [&row](const Row& there) {
+      return there.scenario == row.scenario;
+    });
+    rows.insert(last == rows.rend() ? rows.end() : last.base(), std::move(row));
+  }
+}
+
+void Report::Add(const Skipped& more) {
+  if (std::find(skipped.begin(), skipped.end(), more) == skipped.end()) skipped.push_back(more);
 }
 
 nlohmann::json ToJson(const Report& report) {
@@ -97,6 +125,21 @@ absl::StatusOr<Report> ParseReport(const std::string& text) {
     report.machine.cpu = text_of(all["machine"], "cpu");
     report.machine.kernel = text_of(all["machine"], "kernel");
     report.machine.commit = text_of(all["machine"], "commit");
+    report.machine.governor = text_of(all["machine"], "governor");
+    const json& machine = all["machine"];
+    report.machine.cpus = NumberOf<int>(machine, "cpus");
+    report.machine.memory_gb = NumberOf<double>(machine, "memory_gb");
+    if (machine.is_object() && machine.contains("versions") && machine["versions"].is_object()) {
+      for (const auto& [program, version] : machine["versions"].items())
+        if (version.is_string()) report.machine.versions[program] = version.get<std::string>();
+    }
+  }
+  if (all.contains("skipped") && all["skipped"].is_array()) {
+    for (const json& skipped : all["skipped"]) {
+      report.Add(Skipped{text_of(skipped, "scenario"), text_of(skipped, "what"), text_of(skipped, "why"),
+                         skipped.is_object() && skipped.contains("failed") &&
+                             skipped["failed"] == true});
+    }
   }
   return report;
 }

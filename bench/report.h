@@ -21,6 +21,8 @@ struct Skipped {
   std::string what;
   std::string why;
   bool failed = false;  // it should have worked
+
+  bool operator==(const Skipped&) const = default;
 };
 
 struct Report {
@@ -30,6 +32,10 @@ struct Report {
   std::vector<Skipped> skipped;
 
   bool AnyFailed() const;
+  // Of another round: samples of rows that are there are added to them.
+  void Add(std::vector<Row> more);
+  // Once only, however many rounds say it.
+  void Add(const Skipped& more);
 };
 
 nlohmann::json ToJson(const Report& report);

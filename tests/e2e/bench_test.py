@@ -228,6 +228,26 @@ class Bench(unittest.TestCase):
             run.wait()
         return run.returncode
 
+    def test_what_was_measured_is_told_by_a_run_that_is_stopped(self):
+        with tempfile.TemporaryDirectory() as directory:
+            report, page = pathlib.Path(directory) / "report.json", pathlib.Path(directory) / "page.html"
+            run = subprocess.Popen([str(BIN / "im-bench"), "run", "crypto", "--repeat", "100000", "--rounds", "100000",
+                                    "--json", str(report), "--html", str(page)],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            self.addCleanup(run.kill)
+            for _ in range(3):
+                self.assertIn("crypto (", run.stderr.readline())  # the third begins: two rounds are over
+            run.send_signal(signal.SIGINT)
+            said, complaints = run.communicate(timeout=DEADLINE_S)
+            self.assertEqual(run.returncode, 128 + signal.SIGINT, complaints)
+            results = json.loads(report.read_text())["results"]
+            html = page.read_text()
+        self.assertGreater(len(results), 3)
+        for result in results:
+            self.assertGreaterEqual(result["samples"], 2)
+        self.assertIn("Curve25519", said)
+        self.assertIn("<h2>crypto</h2>", html)
+
     def test_nothing_is_left_when_it_is_ended(self):
         for number in (signal.SIGTERM, signal.SIGKILL):
             with self.subTest(signal=number):
