@@ -186,6 +186,15 @@ void EventLoop::AtEndOfTurn(std::function<void()> callback) {
   end_of_turn_.push_back(std::move(callback));
 }
 
+void EventLoop::SetBusyPoll(Duration window) {
+  busy_poll_ = window;
+  if (window <= Duration::zero()) {
+    run_queue_.reset();
+  } else if (!run_queue_) {
+    run_queue_.emplace();
+  }
+}
+
 void EventLoop::Wake() {
   const uint64_t one = 1;
   // EAGAIN: the counter is full, so the loop is awake anyway.
@@ -229,7 +238,8 @@ int EventLoop::Wait(epoll_event* events, Duration wait) {
   int ready = 0;
   if (busy_poll_ > Duration::zero()) {
     const Instant begin = clock_.Now();
-    if (waited_ < busy_poll_ && begin - now_ < kLongTurn) ready = BusyPoll(events, wait);
+    const bool pays = waited_ < busy_poll_ && begin - now_ < kLongTurn;
+    if (pays && !run_queue_->IsCrowded(begin)) ready = BusyPoll(events, wait);
     if (ready == 0) ready = WaitFor(epoll_.get(), events, wait);
     waited_ = clock_.Now() - begin;
   } else {

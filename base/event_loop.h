@@ -12,11 +12,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "base/clock.h"
 #include "base/file_descriptor.h"
+#include "base/run_queue.h"
 #include "base/timer_queue.h"
 
 struct epoll_event;
@@ -86,9 +88,11 @@ class EventLoop {
   // Before it sleeps, the loop looks for work again and again for `window`,
   // while that pays: the wait before was shorter than that, the turn that ends
   // was short, and nobody else wants the processor, which is offered to others
-  // after every look. To be put to sleep and woken costs a round trip of small
-  // packets tens of microseconds at each end. Zero, as at the start: never.
-  void SetBusyPoll(Duration window) { busy_poll_ = window; }
+  // after every look (within the same cgroup: sched_yield does no more), and of
+  // which others are not short (RunQueue). To be put to sleep and woken costs a
+  // round trip of small packets tens of microseconds at each end. Zero, as at the
+  // start: never.
+  void SetBusyPoll(Duration window);
 
   // Until Stop(), which may also come before.
   void Run();
@@ -123,6 +127,7 @@ class EventLoop {
   FileDescriptor wakeup_;  // eventfd
   Instant now_;
   Duration busy_poll_{0};
+  std::optional<RunQueue> run_queue_;  // while busy_poll_ is set
   Duration waited_ = Duration::max();  // the last time; kept while busy_poll_ is set
   TimerQueue timers_;
   uint64_t next_watch_id_ = 1;
