@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dual_stack.h"
 #include "base/ip_address.h"
 #include "base/ip_header.h"
 #include "orchestrator/agent/control_client.h"
@@ -63,7 +64,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
     uint32_t snapshot = 0;  // how often it went to disk
     std::map<Endpoint, Connection> connections;  // by their peers
     uint32_t beats = 0;     // that it has sent, answers too
-    std::map<IpAddress, Fellow> fellows;
+    std::map<IpAddress, Fellow> fellows;  // by their IPv4 addresses
   };
 
   class Delegate {
@@ -117,7 +118,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   const orchestrator::InstanceId& id() const { return id_; }
   orchestrator::HostId host() const { return host_; }
   Node node() const { return node_; }
-  const IpAddress& address() const { return address_; }
+  const IpAddress& address() const { return address_; }  // of IPv4
   const tunnel::PublicKey& key() const { return key_; }
   Instant began_at() const { return began_at_; }
   bool up() const { return program_ && !stopping_; }
@@ -192,7 +193,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   proto::InstanceStatus MakeStatus() const;
   void ReadAll();
   void Beat();
-  void SendBeat(const IpAddress& fellow, bool answer);
+  void SendBeat(const IpAddress& fellow, bool answer);  // over the address's family
   void ToKernel(std::vector<uint8_t> bytes);
   bool HasUnreadBeat(const IpAddress& fellow) const;
   // sim_agent_disk.cc
@@ -228,6 +229,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   const orchestrator::InstanceId id_;
   const IpAddress address_;
   const IpAddress gateway_;
+  const DualStack dual_stack_;
   const tunnel::PublicKey key_;
   const Behaviour behaviour_;
   const Duration stop_grace_;

@@ -74,7 +74,7 @@ void SimAgent::PutGroupIn(proto::CheckpointManifest& manifest) const {
   };
   for (const std::vector<uint8_t>& packet : kernel_) put(packet, /*quiet=*/true);
   for (const std::vector<uint8_t>& packet : kept_)
-    put(packet, group_->IsFellow(ParseIp(packet)->source));
+    put(packet, group_->IsFellow(dual_stack_.Plain(ParseIp(packet)->source)));
   for (const IpAddress& fellow : group_->AnswersAwaited())
     manifest.add_answers_awaited(std::string(fellow.bytes().begin(), fellow.bytes().end()));
 }
