@@ -20,7 +20,8 @@
 //                           for release itself, or the program waits for a
 //                           timer, which would be lost (on disk it is not, but a
 //                           near one is waited for)
-//   Running, Paused         max_lifetime: moved, or renewed (activator_lifetime.cc)
+//   Running, Paused         max_lifetime: moved, renewed, or a job that has failed
+//                           (activator_lifetime.cc)
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //   Checkpointed            a timer of its program: restored; the end of
@@ -297,6 +298,7 @@ class Activator {
     std::string not_ready;                 // Starting: why it is not up yet
     std::string needs;                     // not empty: what it needs of another host
     std::optional<Instant> ends_at;        // Running, Paused: max_lifetime is over
+    bool fails_then = false;               // at `ends_at`, instead of being replaced
   };
   Outlook outlook(HostId host, Instant now) const;
   const HeldPackets& held() const { return held_; }
@@ -367,6 +369,8 @@ class Activator {
   Instant LifetimeDeadline(HostId host, const Activation& activation) const;
   void OnLifetimeOver(HostId host);
   bool StartRenewed(HostId host);
+  bool FailsWhenOld(HostId host) const;
+  std::string OverdueText(HostId host) const;
 
   // activator_group_disk.cc
   bool GoesToDiskTogether(HostId host) const;

@@ -55,7 +55,7 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.not_ready.clear();
   activation.called.clear();
   activation.wanted_since = kNever;
-  activation.renews = false;
+  activation.renews = activation.overdue = false;
   activation.ends_at = kNever;
   activation.timer_at.reset();
   activation.expires_at = kNever;
@@ -250,7 +250,8 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
                                      from == HostState::kPaused);
   if (was_going) Move(host, HostState::kReleasing, Cause(), "was going to disk");
   if (was_going && from == HostState::kStarting) WantFromStart(host);
-  if (was_going || (from == HostState::kReleasing && !activation.unasked)) {
+  const bool overdue = activation.overdue && end.kind != End::Kind::kExited;
+  if (was_going || (from == HostState::kReleasing && !activation.unasked && !overdue)) {
     if (on_disk) {
       BecomeCheckpointed(host, Duration(0), end.timer_in, end.message, /*error=*/false);
     } else {
@@ -299,17 +300,18 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
     return;
   }
 
-  // Nobody asked for it.
+  // Nobody asked for it, or its time was over.
   const HostPolicy& policy = table_.policy(host);
-  const bool failed = end.kind == End::Kind::kFailed;
+  const bool failed = overdue || end.kind == End::Kind::kFailed;
+  const std::string why = overdue ? OverdueText(host) : end.message;
   const bool stable = now - activation.up_since >= limits_.stable_after;
   if (stable) {
     activation.backoff.Reset();
     activation.restarts = 0;
   }
   if (!row.guest && (failed || !stable))
-    activation.backoff.Fail(limits_.backoff, end.message, now);
-  Move(host, HostState::kImaginary, Cause(), end.message, failed);
+    activation.backoff.Fail(limits_.backoff, why, now);
+  Move(host, HostState::kImaginary, Cause(), why, failed);
   if (activation.wanted) {
     TryStart(host);
   } else {
@@ -322,10 +324,10 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
       row.state == HostState::kImaginary &&
       (policy.restart_attempts_max == 0 || activation.restarts < policy.restart_attempts_max)) {
     ++activation.restarts;
-    Want(host, MakeCause(Cause::Kind::kRestart, end.message), /*for_ever=*/true);
+    Want(host, MakeCause(Cause::Kind::kRestart, why), /*for_ever=*/true);
   }
   if (failed && !activation.wanted && row.state == HostState::kImaginary) {
-    FailWhoNeeds(host, end.message);
+    FailWhoNeeds(host, why);
   } else {
     LookAgainAtWhoNeeds(host);
   }

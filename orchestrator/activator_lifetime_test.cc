@@ -126,6 +126,78 @@ TEST_F(ActivatorLifetimeTest, WhoSleepsUntilATimerIsStartedAgain) {
               ElementsAre("db releasing > imaginary", "db imaginary > starting", "start db#2"));
 }
 
+// ---- jobs ----
+
+class ActivatorJobLifetimeTest : public ActivatorLifetimeTest {
+ protected:
+  // `web` waits for the job, which runs.
+  void Begin(const HostPolicy& policy) {
+    web_ = Add("web");
+    job_ = Add("job", policy);
+    table.AddNeed(web_, {job_, HostTable::Need::Kind::kCompleted});
+    SendSyn(web_);
+    Report(job_, State::kRunning);
+    recorder.Take();
+  }
+  HostId web_ = kNoHost, job_ = kNoHost;
+};
+
+TEST_F(ActivatorJobLifetimeTest, AJobThatIsNotDoneAtTheEndHasFailed) {
+  Begin({.max_lifetime = seconds(20)});
+  EXPECT_TRUE(activator->outlook(job_, now).fails_then);
+  Advance(seconds(20));
+  EXPECT_THAT(recorder.Take(), ElementsAre("job running > releasing", "goal job#1 release"));
+  const std::string why = "it did not complete within its max_lifetime of 20s";
+  EXPECT_EQ(recorder.last.reason, why);
+  End(job_, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("job releasing > imaginary",
+                          "refuse web 1 over: it needs job to have completed: " + why));
+  EXPECT_EQ(table[job_].history->last_error, why);
+  EXPECT_EQ(activator->outlook(job_, now).failures, 1u);
+  // Whoever wants it again begins it anew.
+  SendSyn(web_, 2);
+  EXPECT_THAT(recorder.Take(), ElementsAre("wait web: it needs job to have completed",
+                                           "job imaginary > starting", "start job#2"));
+}
+
+TEST_F(ActivatorJobLifetimeTest, AJobThatCompletesAsItIsStoppedHasCompleted) {
+  Begin({.max_lifetime = seconds(20)});
+  Advance(seconds(20));
+  End(job_, EndKind::kExited, "exited with status 0");
+  EXPECT_EQ(table[job_].state, HostState::kImaginary);
+  EXPECT_EQ(table[web_].state, HostState::kStarting);
+}
+
+TEST_F(ActivatorJobLifetimeTest, ItsRestartPolicySaysWhatFollows) {
+  Begin({.restart = HostPolicy::Restart::kOnFailure, .max_lifetime = seconds(20)});
+  Advance(seconds(20));
+  End(job_, EndKind::kReleased, "");
+  EXPECT_EQ(table[job_].state, HostState::kStarting);
+  Report(job_, State::kRunning);
+  End(job_, EndKind::kExited, "exited with status 0");
+  EXPECT_EQ(table[web_].state, HostState::kStarting);
+}
+
+TEST_F(ActivatorJobLifetimeTest, AJobThatSleepsIsNotStoppedBeforeTheEnd) {
+  Begin({.release_after = std::nullopt, .max_lifetime = seconds(20)});
+  Pause(job_, 0);
+  recorder.Take();
+  Advance(seconds(20) - Duration(1));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(Duration(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("job paused > releasing", "goal job#1 release"));
+}
+
+TEST_F(ActivatorJobLifetimeTest, AJobThatGoesToDiskIsMovedAsAnyOther) {
+  Begin({.to_disk = true, .max_lifetime = seconds(20)});
+  EXPECT_FALSE(activator->outlook(job_, now).fails_then);
+  Advance(seconds(20));
+  EXPECT_THAT(recorder.Take(), ElementsAre("job running > releasing", "goal job#1 move"));
+}
+
+// ----
+
 TEST_F(ActivatorLifetimeTest, WhoDoesNotAnswerIsStoppedAtTheEnd) {
   const HostId db = Add("db", {.release_after = std::nullopt,
                                .stop_timeout = minutes(5),
