@@ -20,12 +20,13 @@ bool Activator::stale(HostId host, uint64_t incarnation) {
 // ---- coming up --------------------------------------------------------------
 
 void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now,
-                      Duration age) {
+                      Duration age, bool renews) {
   Scope scope(*this, now);
   next_incarnation_ = std::max(next_incarnation_, incarnation + 1);
   AwaitInstance(host, incarnation, cause);
   Get(host).adopted = true;
   Get(host).started_at = now - age;
+  Get(host).renews = renews;
   Settle(host);
 }
 
@@ -163,7 +164,11 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       activation.up_since = now;
       BeginLifetime(host);
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
-      if (report.state == State::kPaused) BecomePaused(host, report);
+      if (report.state == State::kPaused) {
+        BecomePaused(host, report);
+      } else if (activation.adopted) {
+        WakeMissingFollowers(host);
+      }
       break;
     case HostState::kRunning:
       // Restored, it has not heard yet that it may run, or waits for its fellows' answers.
@@ -245,11 +250,15 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
 
   const bool on_disk = (end.kind == End::Kind::kCheckpointed || end.checkpoint_kept) &&
                        !activation.discard && !row.guest;
-  // Taken back while it was on its way there.
-  const bool was_going = on_disk && (from == HostState::kStarting || from == HostState::kRunning ||
-                                     from == HostState::kPaused);
-  if (was_going) Move(host, HostState::kReleasing, Cause(), "was going to disk");
-  if (was_going && from == HostState::kStarting) WantFromStart(host);
+  // Taken back while it was on its way there, or was stopped for its age.
+  const bool was_going =
+      (from == HostState::kStarting || from == HostState::kRunning || from == HostState::kPaused) &&
+      (on_disk || activation.renews);
+  if (was_going) {
+    Move(host, HostState::kReleasing, Cause(),
+         on_disk ? "was going to disk" : "was on its way out");
+    if (from == HostState::kStarting) WantFromStart(host);
+  }
   const bool overdue = activation.overdue && end.kind != End::Kind::kExited;
   if (was_going || (from == HostState::kReleasing && !activation.unasked && !overdue)) {
     if (on_disk) {

@@ -19,7 +19,8 @@
 //
 // Who sleeps then, and may be released for that, is not started again before it is wanted.
 // A fresh start that fails is a failed start as any other: callers are refused, and the
-// next who wants the host starts it, after the back-off.
+// next who wants the host starts it, after the back-off. An orchestrator that dies meanwhile
+// leaves to the next one who was to be started again.
 
 #include <algorithm>
 
@@ -103,6 +104,11 @@ bool Activator::FailsWhenOld(HostId host) const {
 std::string Activator::OverdueText(HostId host) const {
   return absl::StrCat("it did not complete within its max_lifetime of ",
                       DurationText(*table_.policy(host).max_lifetime));
+}
+
+bool Activator::renews(HostId host) const {
+  const auto it = activations_.find(host);
+  return it != activations_.end() && it->second->renews;
 }
 
 // Its instance has ended. True: the next one is on its way, or waits for its turn.

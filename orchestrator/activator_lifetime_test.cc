@@ -275,6 +275,43 @@ TEST_F(ActivatorLifetimeTest, WhoIsTakenBackIsAsOldAsItWas) {
   EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#7 release"));
 }
 
+TEST_F(ActivatorLifetimeTest, WhoWasBeingRenewedIsStartedAgainByTheNextOrchestrator) {
+  const HostId db = Add("db", {.max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  EXPECT_FALSE(activator->renews(db));
+  Advance(hours(1));
+  ASSERT_TRUE(activator->renews(db));
+  const HostId on_its_way = Add("a"), gone = Add("b"), runs = Add("c");
+  activator->Adopt(on_its_way, 11, Cause(), now, hours(1), /*renews=*/true);
+  activator->Adopt(gone, 12, Cause(), now, hours(1), /*renews=*/true);
+  activator->Adopt(runs, 13, Cause(), now, hours(1), /*renews=*/true);
+  Report(on_its_way, State::kReleasing);
+  Report(runs, State::kRunning);
+  for (const HostId host : {on_its_way, gone, runs}) End(host, EndKind::kReleased, "");
+  EXPECT_EQ(table[on_its_way].state, HostState::kStarting);
+  EXPECT_EQ(table[gone].state, HostState::kStarting);
+  EXPECT_EQ(activator->outlook(gone, now).failures, 0u);
+  EXPECT_EQ(table[runs].state, HostState::kImaginary) << "it had not heard of it";
+}
+
+TEST_F(ActivatorLifetimeTest, WhoFollowsALeaderThatIsTakenBackAndRunsIsStarted) {
+  const HostId web = Add("web"), worker = Add("worker"), batch = Add("batch");
+  table.AddFollower(web, worker, Cause::Kind::kWakeWith);
+  table.AddFollower(web, batch, Cause::Kind::kDependsOn);
+  activator->Adopt(web, 7, Cause(), now);
+  Report(web, State::kRunning);
+  EXPECT_EQ(table[worker].state, HostState::kStarting);
+  EXPECT_EQ(table[batch].state, HostState::kImaginary);
+}
+
+TEST_F(ActivatorLifetimeTest, WhoFollowsALeaderThatIsTakenBackAndSleepsIsNot) {
+  const HostId web = Add("web"), worker = Add("worker");
+  table.AddFollower(web, worker, Cause::Kind::kWakeWith);
+  activator->Adopt(web, 7, Cause(), now);
+  Report(web, State::kPaused);
+  EXPECT_EQ(table[worker].state, HostState::kImaginary);
+}
+
 TEST_F(ActivatorLifetimeTest, MembersOfAGroupAreNotRenewed) {
   const HostId a = Add("a", {.max_lifetime = hours(1)});
   const HostId b = Add("b", {.max_lifetime = hours(1)});
