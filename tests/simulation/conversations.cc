@@ -194,7 +194,7 @@ SimAgent::DiskFate ClusterSimulation::FateOnDisk(HostId host, bool restore) {
 void ClusterSimulation::OnCheckpointed(SimAgent& agent) {
   Trace(agent, " is on disk");
   ++reached_.checkpoints;
-  memories_[agent.host()] = {agent.memory(), /*used=*/false};
+  memories_[agent.host()] = {agent.image(), /*used=*/false};
 }
 
 SimAgent::Memory ClusterSimulation::MemoryOnDisk(HostId host, Node life, uint32_t snapshot) {

@@ -202,11 +202,11 @@ void SimAgent::Beat() {
 }
 
 void SimAgent::Stop() {
-  if (dumping_ || disk_ == Disk::kDumping) {
+  if (dumping_ || group_disk_.state() == agent::GroupDisk::State::kDumping) {
     stop_after_dump_ = true;
     return;
   }
-  if (disk_ != Disk::kNotHeld && !ended_) LetLoose();
+  if (group_disk_.held() && !ended_) group_disk_.Loosen();
   if (std::exchange(stopping_, true) || ended_) return;
   StopPausing();
   kill_at_ = world_.Now() + stop_grace_;
@@ -267,7 +267,7 @@ bool SimAgent::PauseNow() {
 }
 
 void SimAgent::Thaw(const proto::WakeCause& cause, bool used) {
-  if (!paused_ || disk_ != Disk::kNotHeld) return;
+  if (!paused_ || group_disk_.held()) return;
   const Instant now = world_.Now();
   const bool ordered = !control_.desired().group_pause_at_once();
   if (!stopping_) delegate_.OnThaw(*this);
@@ -370,7 +370,7 @@ proto::InstanceStatus SimAgent::MakeStatus() const {
                                       : proto::InstanceStatus::RUNNING);
   *status.mutable_wake_cause() = cause_;
   status.set_not_checkpointed(not_checkpointed_);
-  status.set_disk(DescribeDisk());
+  status.set_disk(group_disk_.Describe());
   if (!ready_) status.set_not_ready("it is tested");
   status.set_thaws(thaws_);
   status.set_agent_pid(node_);
@@ -425,7 +425,7 @@ void SimAgent::OnDesired(const proto::DesiredState& desired) {
   } else if (desired.goal() == proto::DesiredState::RUN) {
     OnCalledOff();
   } else if (desired.disk_step() > proto::DesiredState::HOLD) {
-    OnDiskStep(desired);
+    if (!ended_ && !stopping_) refused_release_ |= !group_disk_.OnStep(desired.disk_step());
   } else if (desired.move()) {
     BeginMove();
   } else {
