@@ -35,6 +35,7 @@ struct Activator::Activation {
   Instant ends_at = kNever; // of one that is or was up: max_lifetime is over
   bool connected = false;   // Paused: and has open connections, as far as was asked
   bool renews = false;      // Releasing for max_lifetime, to be started again at once
+  bool overdue = false;     // Releasing for max_lifetime, a job that has not completed
   bool kept = false;        // Paused, due for release, but a leader is up
   std::optional<Instant> timer_at;  // Paused: when it thaws by itself; Checkpointed: is to run
   bool unasked = false;     // Releasing, because it ends by itself

@@ -293,6 +293,14 @@ void Activator::WakeFollowers(HostId leader, bool only_wake_with) {
   }
 }
 
+// An orchestrator that died may not have come to start them.
+void Activator::WakeMissingFollowers(HostId leader) {
+  for (const HostTable::Follower& follower : table_.followers(leader))
+    if (follower.kind == Cause::Kind::kWakeWith && !HasInstance(table_[follower.host].state))
+      effects_.push_back(
+          {Effect::Follow{follower.host, MakeCause(follower.kind, table_[leader].name)}});
+}
+
 void Activator::RefuseHeld(HostId host, absl::string_view reason, bool wake_over) {
   PacketBatch batch = held_.Take(host);
   if (batch.empty() && !wake_over) return;

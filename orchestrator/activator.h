@@ -20,7 +20,8 @@
 //                           for release itself, or the program waits for a
 //                           timer, which would be lost (on disk it is not, but a
 //                           near one is waited for)
-//   Running, Paused         max_lifetime: moved, or renewed (activator_lifetime.cc)
+//   Running, Paused         max_lifetime: moved, renewed, or a job that has failed
+//                           (activator_lifetime.cc)
 //   Releasing               stop_timeout: asked without condition, then killed;
 //                           again and again, ever slower
 //   Checkpointed            a timer of its program: restored; the end of
@@ -203,15 +204,17 @@ class Activator {
   // report: taken back after a restart of the orchestrator, or a guest's.
   // Preconditions: Imaginary; `incarnation` was used before (Adopt) or comes
   // from here (Expect). The host is Starting until the first status. `age`: since it
-  // was started, which counts for max_lifetime.
+  // was started, which counts for max_lifetime. `renews`: as renews() said of it.
   void Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now,
-             Duration age = Duration(0));
+             Duration age = Duration(0), bool renews = false);
   // A checkpoint that an earlier orchestrator left, `age` ago. `timer_in`: as of
   // End, from now on. Preconditions: Imaginary, no guest.
   void AdoptCheckpoint(HostId host, Duration age, std::optional<Duration> timer_in, Instant now);
   uint64_t Expect(HostId host, const Cause& cause, Instant now);
   // Its program has ended with exit code 0 before, so that needs of that hold.
   void AdoptCompleted(HostId host) { completed_.insert(host); }
+  // It is stopped for max_lifetime, and a fresh one is to be started at once.
+  bool renews(HostId host) const;
   // Of those that somebody needs.
   const absl::btree_set<HostId>& completed() const { return completed_; }
 
@@ -297,6 +300,7 @@ class Activator {
     std::string not_ready;                 // Starting: why it is not up yet
     std::string needs;                     // not empty: what it needs of another host
     std::optional<Instant> ends_at;        // Running, Paused: max_lifetime is over
+    bool fails_then = false;               // at `ends_at`, instead of being replaced
   };
   Outlook outlook(HostId host, Instant now) const;
   const HeldPackets& held() const { return held_; }
@@ -328,6 +332,7 @@ class Activator {
   void Dequeue(Activation& activation);
   absl::Status WakeOne(HostId host, const Cause& cause);
   void WakeFollowers(HostId leader, bool only_wake_with);
+  void WakeMissingFollowers(HostId leader);
   void WakeFellows(HostId host, const Cause& cause);
   bool FromSleepingFellow(HostId host, const IpAddress& source) const;
   std::string WaitReason(HostId host) const;
@@ -367,6 +372,8 @@ class Activator {
   Instant LifetimeDeadline(HostId host, const Activation& activation) const;
   void OnLifetimeOver(HostId host);
   bool StartRenewed(HostId host);
+  bool FailsWhenOld(HostId host) const;
+  std::string OverdueText(HostId host) const;
 
   // activator_group_disk.cc
   bool GoesToDiskTogether(HostId host) const;

@@ -20,12 +20,13 @@ bool Activator::stale(HostId host, uint64_t incarnation) {
 // ---- coming up --------------------------------------------------------------
 
 void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Instant now,
-                      Duration age) {
+                      Duration age, bool renews) {
   Scope scope(*this, now);
   next_incarnation_ = std::max(next_incarnation_, incarnation + 1);
   AwaitInstance(host, incarnation, cause);
   Get(host).adopted = true;
   Get(host).started_at = now - age;
+  Get(host).renews = renews;
   Settle(host);
 }
 
@@ -55,7 +56,7 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   activation.not_ready.clear();
   activation.called.clear();
   activation.wanted_since = kNever;
-  activation.renews = false;
+  activation.renews = activation.overdue = false;
   activation.ends_at = kNever;
   activation.timer_at.reset();
   activation.expires_at = kNever;
@@ -163,7 +164,11 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
       activation.up_since = now;
       BeginLifetime(host);
       BecomeUp(host, activation.cause, "", now - activation.woken_at);
-      if (report.state == State::kPaused) BecomePaused(host, report);
+      if (report.state == State::kPaused) {
+        BecomePaused(host, report);
+      } else if (activation.adopted) {
+        WakeMissingFollowers(host);
+      }
       break;
     case HostState::kRunning:
       // Restored, it has not heard yet that it may run, or waits for its fellows' answers.
@@ -245,12 +250,17 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
 
   const bool on_disk = (end.kind == End::Kind::kCheckpointed || end.checkpoint_kept) &&
                        !activation.discard && !row.guest;
-  // Taken back while it was on its way there.
-  const bool was_going = on_disk && (from == HostState::kStarting || from == HostState::kRunning ||
-                                     from == HostState::kPaused);
-  if (was_going) Move(host, HostState::kReleasing, Cause(), "was going to disk");
-  if (was_going && from == HostState::kStarting) WantFromStart(host);
-  if (was_going || (from == HostState::kReleasing && !activation.unasked)) {
+  // Taken back while it was on its way there, or was stopped for its age.
+  const bool was_going =
+      (from == HostState::kStarting || from == HostState::kRunning || from == HostState::kPaused) &&
+      (on_disk || activation.renews);
+  if (was_going) {
+    Move(host, HostState::kReleasing, Cause(),
+         on_disk ? "was going to disk" : "was on its way out");
+    if (from == HostState::kStarting) WantFromStart(host);
+  }
+  const bool overdue = activation.overdue && end.kind != End::Kind::kExited;
+  if (was_going || (from == HostState::kReleasing && !activation.unasked && !overdue)) {
     if (on_disk) {
       BecomeCheckpointed(host, Duration(0), end.timer_in, end.message, /*error=*/false);
     } else {
@@ -299,17 +309,18 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
     return;
   }
 
-  // Nobody asked for it.
+  // Nobody asked for it, or its time was over.
   const HostPolicy& policy = table_.policy(host);
-  const bool failed = end.kind == End::Kind::kFailed;
+  const bool failed = overdue || end.kind == End::Kind::kFailed;
+  const std::string why = overdue ? OverdueText(host) : end.message;
   const bool stable = now - activation.up_since >= limits_.stable_after;
   if (stable) {
     activation.backoff.Reset();
     activation.restarts = 0;
   }
   if (!row.guest && (failed || !stable))
-    activation.backoff.Fail(limits_.backoff, end.message, now);
-  Move(host, HostState::kImaginary, Cause(), end.message, failed);
+    activation.backoff.Fail(limits_.backoff, why, now);
+  Move(host, HostState::kImaginary, Cause(), why, failed);
   if (activation.wanted) {
     TryStart(host);
   } else {
@@ -322,10 +333,10 @@ void Activator::OnInstanceEnded(HostId host, uint64_t incarnation, const End& en
       row.state == HostState::kImaginary &&
       (policy.restart_attempts_max == 0 || activation.restarts < policy.restart_attempts_max)) {
     ++activation.restarts;
-    Want(host, MakeCause(Cause::Kind::kRestart, end.message), /*for_ever=*/true);
+    Want(host, MakeCause(Cause::Kind::kRestart, why), /*for_ever=*/true);
   }
   if (failed && !activation.wanted && row.state == HostState::kImaginary) {
-    FailWhoNeeds(host, end.message);
+    FailWhoNeeds(host, why);
   } else {
     LookAgainAtWhoNeeds(host);
   }

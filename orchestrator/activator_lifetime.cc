@@ -1,7 +1,9 @@
 // max_lifetime: how an instance is replaced by a fresh one before it is too old.
 //
 //   to disk     it is moved (activator_checkpoint.cc), also in the middle of its work
-//   terminate   it is renewed: stopped, and a fresh one is started at once
+//   terminate   it is renewed: stopped, and a fresh one is started at once. A job, whose
+//               completion others wait for, would never come to its end that way: it is
+//               stopped and has failed, and its restart policy says what follows
 //
 // Two live instances of a host must never be: they would write to the same volumes under
 // the same address. So the old one ends before the new one begins. What comes in between
@@ -17,7 +19,8 @@
 //
 // Who sleeps then, and may be released for that, is not started again before it is wanted.
 // A fresh start that fails is a failed start as any other: callers are refused, and the
-// next who wants the host starts it, after the back-off.
+// next who wants the host starts it, after the back-off. An orchestrator that dies meanwhile
+// leaves to the next one who was to be started again.
 
 #include <algorithm>
 
@@ -52,7 +55,7 @@ Instant Activator::LifetimeDeadline(HostId host, const Activation& activation) c
     case HostState::kRunning:
       return activation.ends_at;
     case HostState::kPaused:
-      if (policy.to_disk || activation.connected) return activation.ends_at;
+      if (policy.to_disk || activation.connected || FailsWhenOld(host)) return activation.ends_at;
       return activation.ends_at - RenewalLead(*policy.max_lifetime);
     case HostState::kReleasing:
       // Its time is over, too, while it is asked whether it may go.
@@ -75,6 +78,10 @@ void Activator::OnLifetimeOver(HostId host) {
     activation.ends_at = now_ + limits_.move_retry;
     return BeginRelease(host, sleeps ? Goal::kReleaseIfIdle : Goal::kMove, reason, false);
   }
+  if (FailsWhenOld(host)) {
+    activation.overdue = true;
+    return BeginRelease(host, Goal::kRelease, OverdueText(host), /*error=*/false);
+  }
   // A timer of its program would be lost.
   if (state != HostState::kReleasing) activation.renews = !sleeps || activation.timer_at;
   if (activation.ends_at <= now_) {
@@ -82,6 +89,26 @@ void Activator::OnLifetimeOver(HostId host) {
   } else {
     BeginRelease(host, Goal::kReleaseIfIdle, absl::StrCat(reason, " is nearly over"), false);
   }
+}
+
+// Somebody needs its program to end by itself.
+bool Activator::FailsWhenOld(HostId host) const {
+  const HostPolicy& policy = table_.policy(host);
+  if (!policy.max_lifetime || policy.to_disk) return false;
+  for (const HostId other : table_.needed_by(host))
+    for (const HostTable::Need& need : table_.needs(other))
+      if (need.host == host && need.kind == HostTable::Need::Kind::kCompleted) return true;
+  return false;
+}
+
+std::string Activator::OverdueText(HostId host) const {
+  return absl::StrCat("it did not complete within its max_lifetime of ",
+                      DurationText(*table_.policy(host).max_lifetime));
+}
+
+bool Activator::renews(HostId host) const {
+  const auto it = activations_.find(host);
+  return it != activations_.end() && it->second->renews;
 }
 
 // Its instance has ended. True: the next one is on its way, or waits for its turn.

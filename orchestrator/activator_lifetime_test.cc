@@ -126,6 +126,78 @@ TEST_F(ActivatorLifetimeTest, WhoSleepsUntilATimerIsStartedAgain) {
               ElementsAre("db releasing > imaginary", "db imaginary > starting", "start db#2"));
 }
 
+// ---- jobs ----
+
+class ActivatorJobLifetimeTest : public ActivatorLifetimeTest {
+ protected:
+  // `web` waits for the job, which runs.
+  void Begin(const HostPolicy& policy) {
+    web_ = Add("web");
+    job_ = Add("job", policy);
+    table.AddNeed(web_, {job_, HostTable::Need::Kind::kCompleted});
+    SendSyn(web_);
+    Report(job_, State::kRunning);
+    recorder.Take();
+  }
+  HostId web_ = kNoHost, job_ = kNoHost;
+};
+
+TEST_F(ActivatorJobLifetimeTest, AJobThatIsNotDoneAtTheEndHasFailed) {
+  Begin({.max_lifetime = seconds(20)});
+  EXPECT_TRUE(activator->outlook(job_, now).fails_then);
+  Advance(seconds(20));
+  EXPECT_THAT(recorder.Take(), ElementsAre("job running > releasing", "goal job#1 release"));
+  const std::string why = "it did not complete within its max_lifetime of 20s";
+  EXPECT_EQ(recorder.last.reason, why);
+  End(job_, EndKind::kReleased, "");
+  EXPECT_THAT(recorder.Take(),
+              ElementsAre("job releasing > imaginary",
+                          "refuse web 1 over: it needs job to have completed: " + why));
+  EXPECT_EQ(table[job_].history->last_error, why);
+  EXPECT_EQ(activator->outlook(job_, now).failures, 1u);
+  // Whoever wants it again begins it anew.
+  SendSyn(web_, 2);
+  EXPECT_THAT(recorder.Take(), ElementsAre("wait web: it needs job to have completed",
+                                           "job imaginary > starting", "start job#2"));
+}
+
+TEST_F(ActivatorJobLifetimeTest, AJobThatCompletesAsItIsStoppedHasCompleted) {
+  Begin({.max_lifetime = seconds(20)});
+  Advance(seconds(20));
+  End(job_, EndKind::kExited, "exited with status 0");
+  EXPECT_EQ(table[job_].state, HostState::kImaginary);
+  EXPECT_EQ(table[web_].state, HostState::kStarting);
+}
+
+TEST_F(ActivatorJobLifetimeTest, ItsRestartPolicySaysWhatFollows) {
+  Begin({.restart = HostPolicy::Restart::kOnFailure, .max_lifetime = seconds(20)});
+  Advance(seconds(20));
+  End(job_, EndKind::kReleased, "");
+  EXPECT_EQ(table[job_].state, HostState::kStarting);
+  Report(job_, State::kRunning);
+  End(job_, EndKind::kExited, "exited with status 0");
+  EXPECT_EQ(table[web_].state, HostState::kStarting);
+}
+
+TEST_F(ActivatorJobLifetimeTest, AJobThatSleepsIsNotStoppedBeforeTheEnd) {
+  Begin({.release_after = std::nullopt, .max_lifetime = seconds(20)});
+  Pause(job_, 0);
+  recorder.Take();
+  Advance(seconds(20) - Duration(1));
+  EXPECT_THAT(recorder.Take(), IsEmpty());
+  Advance(Duration(1));
+  EXPECT_THAT(recorder.Take(), ElementsAre("job paused > releasing", "goal job#1 release"));
+}
+
+TEST_F(ActivatorJobLifetimeTest, AJobThatGoesToDiskIsMovedAsAnyOther) {
+  Begin({.to_disk = true, .max_lifetime = seconds(20)});
+  EXPECT_FALSE(activator->outlook(job_, now).fails_then);
+  Advance(seconds(20));
+  EXPECT_THAT(recorder.Take(), ElementsAre("job running > releasing", "goal job#1 move"));
+}
+
+// ----
+
 TEST_F(ActivatorLifetimeTest, WhoDoesNotAnswerIsStoppedAtTheEnd) {
   const HostId db = Add("db", {.release_after = std::nullopt,
                                .stop_timeout = minutes(5),
@@ -201,6 +273,43 @@ TEST_F(ActivatorLifetimeTest, WhoIsTakenBackIsAsOldAsItWas) {
   recorder.Take();
   Advance(Duration(0));
   EXPECT_THAT(recorder.Take(), ElementsAre("db paused > releasing", "goal db#7 release"));
+}
+
+TEST_F(ActivatorLifetimeTest, WhoWasBeingRenewedIsStartedAgainByTheNextOrchestrator) {
+  const HostId db = Add("db", {.max_lifetime = hours(1)});
+  Bring(db, HostState::kRunning);
+  EXPECT_FALSE(activator->renews(db));
+  Advance(hours(1));
+  ASSERT_TRUE(activator->renews(db));
+  const HostId on_its_way = Add("a"), gone = Add("b"), runs = Add("c");
+  activator->Adopt(on_its_way, 11, Cause(), now, hours(1), /*renews=*/true);
+  activator->Adopt(gone, 12, Cause(), now, hours(1), /*renews=*/true);
+  activator->Adopt(runs, 13, Cause(), now, hours(1), /*renews=*/true);
+  Report(on_its_way, State::kReleasing);
+  Report(runs, State::kRunning);
+  for (const HostId host : {on_its_way, gone, runs}) End(host, EndKind::kReleased, "");
+  EXPECT_EQ(table[on_its_way].state, HostState::kStarting);
+  EXPECT_EQ(table[gone].state, HostState::kStarting);
+  EXPECT_EQ(activator->outlook(gone, now).failures, 0u);
+  EXPECT_EQ(table[runs].state, HostState::kImaginary) << "it had not heard of it";
+}
+
+TEST_F(ActivatorLifetimeTest, WhoFollowsALeaderThatIsTakenBackAndRunsIsStarted) {
+  const HostId web = Add("web"), worker = Add("worker"), batch = Add("batch");
+  table.AddFollower(web, worker, Cause::Kind::kWakeWith);
+  table.AddFollower(web, batch, Cause::Kind::kDependsOn);
+  activator->Adopt(web, 7, Cause(), now);
+  Report(web, State::kRunning);
+  EXPECT_EQ(table[worker].state, HostState::kStarting);
+  EXPECT_EQ(table[batch].state, HostState::kImaginary);
+}
+
+TEST_F(ActivatorLifetimeTest, WhoFollowsALeaderThatIsTakenBackAndSleepsIsNot) {
+  const HostId web = Add("web"), worker = Add("worker");
+  table.AddFollower(web, worker, Cause::Kind::kWakeWith);
+  activator->Adopt(web, 7, Cause(), now);
+  Report(web, State::kPaused);
+  EXPECT_EQ(table[worker].state, HostState::kImaginary);
 }
 
 TEST_F(ActivatorLifetimeTest, MembersOfAGroupAreNotRenewed) {

@@ -105,7 +105,7 @@ absl::Status Activator::Release(HostId host, absl::string_view reason, Instant n
       BeginRelease(host, Goal::kRelease, reason, /*error=*/false);
       break;
     case HostState::kReleasing:
-      Get(host).unasked = false;
+      Get(host).unasked = Get(host).overdue = false;
       Get(host).discard = true;
       if (Get(host).goal < Goal::kRelease)
         BeginRelease(host, Goal::kRelease, reason, /*error=*/false);

@@ -135,6 +135,7 @@ Activator::Outlook Activator::outlook(HostId host, Instant now) const {
   outlook.awaits = FellowAwaited(host);
   if (table_[host].state == HostState::kRunning || table_[host].state == HostState::kPaused)
     if (activation.ends_at != kNever) outlook.ends_at = activation.ends_at;
+  outlook.fails_then = FailsWhenOld(host);
   return outlook;
 }
 

@@ -97,7 +97,7 @@ void Controller::AdoptSaved(const proto::SavedInstance& saved, HostId host) {
   }
   const Cause cause = FromProto(saved.cause());
   activator_.Adopt(host, saved.incarnation(), cause, now(),
-                   AgeOf(saved, loop_.clock().UnixNanos()));
+                   AgeOf(saved, loop_.clock().UnixNanos()), saved.renews());
   Instance& instance = AddInstance(host, saved.incarnation(), *key, cause, /*adopted=*/true);
   instance.started_unix_nanos = saved.started_unix_nanos();
   instance.handle = {saved.agent_pid(), saved.agent_start_ticks()};
@@ -151,6 +151,7 @@ proto::SavedState Controller::ToSave() const {
     saved.set_releasing(hosts_[host].state == HostState::kReleasing);
     saved.set_provided(instance->provided);
     saved.set_not_ready(!instance->status.not_ready().empty());
+    saved.set_renews(activator_.renews(host));
   }
   for (const HostId host : activator_.completed()) state.add_completed(hosts_[host].name);
   guests_.ForEach([&](HostId host) {

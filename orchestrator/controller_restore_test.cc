@@ -80,5 +80,24 @@ TEST(ControllerRestoreAgeTest, an_instance_is_as_old_as_it_was) {
   EXPECT_TRUE(cluster.RunUntil([&] { return cluster.starts == 2; }, seconds(21)));
 }
 
+TEST(ControllerRestoreAgeTest, an_instance_that_was_being_renewed_is_followed_by_another) {
+  VirtualCluster cluster(
+      "name: test\nnetwork: {cidr: 10.77.0.0/16}\n"
+      "hosts: {a: {command: [a], max_lifetime: 60s}}\n");
+  cluster.behaviour["a"].stop = seconds(1);
+  const auto become = [&](HostState state) {
+    return cluster.RunUntil([&] { return cluster.StateOf("a") == state; }, seconds(61));
+  };
+  ASSERT_TRUE(cluster.Wake("a").ok());
+  ASSERT_TRUE(become(HostState::kRunning));
+  ASSERT_TRUE(become(HostState::kReleasing));
+  cluster.RunFor(milliseconds(500));
+  ASSERT_TRUE(cluster.saved().instances(0).renews());
+  cluster.KillImd();
+  cluster.StartImd();
+  EXPECT_TRUE(cluster.RunUntil([&] { return cluster.starts == 2; }, seconds(10)));
+  EXPECT_TRUE(become(HostState::kRunning));
+}
+
 }  // namespace
 }  // namespace im::orchestrator

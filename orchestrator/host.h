@@ -88,8 +88,8 @@ struct HostPolicy {
   bool always_running = false;  // min_running: 1
   // A release that asks first puts its processes on disk.
   bool to_disk = false;
-  // After so long an instance is replaced by a fresh one (activator_lifetime.cc), not in a
-  // group; nullopt: never.
+  // After so long an instance is replaced by a fresh one, or a job has failed
+  // (activator_lifetime.cc), not in a group; nullopt: never.
   std::optional<Duration> max_lifetime;
   // From the checkpoint to its being forgotten; nullopt: never.
   std::optional<Duration> checkpoint_expires;

@@ -141,8 +141,11 @@ std::vector<std::string> KeepsUp(const Controller& controller, HostId host, Inst
   }
   if (outlook.ends_at) {
     reasons.push_back(
-        absl::StrCat("max_lifetime: replaced by a fresh instance in ",
-                     DurationText(std::max(*outlook.ends_at - now, Duration(0))), " at the latest"));
+        absl::StrCat("max_lifetime: ",
+                     outlook.fails_then ? "stopped if it has not completed in "
+                                        : "replaced by a fresh instance in ",
+                     DurationText(std::max(*outlook.ends_at - now, Duration(0))),
+                     outlook.fails_then ? "" : " at the latest"));
   }
   if (outlook.awaits) {
     const HostTable::Host& fellow = hosts[*outlook.awaits];

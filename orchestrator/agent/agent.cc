@@ -313,7 +313,7 @@ void Agent::Stop() {
     stop_after_dump_ = true;
     return;
   }
-  if (disk_ != Disk::kNotHeld && !ended_) LetLoose();
+  if (group_disk_.held() && !ended_) group_disk_.Loosen();
   if (std::exchange(stopping_, true) || ended_) return;
   readiness_.Stop();
   pauser_->Stop(CauseOf(proto::WakeCause::USER));
@@ -372,8 +372,8 @@ void Agent::OnPausedOrThawed() {
 absl::Status Agent::RunSession(uint32_t id, const proto::ExecRequest& request,
                                std::span<const int> fds) {
   if (stopping_) return absl::UnavailableError("the host is being stopped");
-  if (disk_ != Disk::kRestored &&
-      (disk_ != Disk::kNotHeld || (checkpointer_ && checkpointer_->dumping())))
+  if (group_disk_.state() != GroupDisk::State::kRestored &&
+      (group_disk_.held() || (checkpointer_ && checkpointer_->dumping())))
     return absl::UnavailableError("the host is going to disk: try again");
   if (program_ == 0 && restoring()) return absl::UnavailableError("the host is not up yet");
   return sandbox_->RunSession(id, request, fds);
@@ -430,7 +430,8 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
       break;
     case proto::DesiredState::RELEASE_IF_IDLE: {
       if (desired.disk_step() > proto::DesiredState::HOLD) {
-        OnDiskStep(desired);
+        // It was never asked to be held.
+        if (!ended_ && !stopping_) refused_release_ |= !group_disk_.OnStep(desired.disk_step());
         break;
       }
       if (desired.move()) {
@@ -450,7 +451,7 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
 }
 
 void Agent::DecideReleaseIfIdle(uint64_t thaws_before) {
-  if (ended_ || stopping_ || disk_ != Disk::kNotHeld ||
+  if (ended_ || stopping_ || group_disk_.held() ||
       (checkpointer_ && checkpointer_->dumping()) || control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
   const bool waking = pauser_->group() != nullptr && pauser_->group()->waking();

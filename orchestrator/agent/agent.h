@@ -46,6 +46,7 @@
 #include "orchestrator/agent/data_path.h"
 #include "orchestrator/agent/direct_peers.h"
 #include "orchestrator/agent/exec_server.h"
+#include "orchestrator/agent/group_disk.h"
 #include "orchestrator/agent/health_probe.h"
 #include "orchestrator/agent/pauser.h"
 #include "orchestrator/agent/program_output.h"
@@ -63,6 +64,7 @@ class Agent final : public Sandbox::Delegate,
                     public Pauser::Delegate,
                     public ExecServer::Delegate,
                     public Readiness::Delegate,
+                    public GroupDisk::Delegate,
                     public tunnel::Device::Delegate {
  public:
   // `request` was checked. SIGTERM, SIGINT and SIGHUP are blocked.
@@ -97,18 +99,12 @@ class Agent final : public Sandbox::Delegate,
   proto::CheckpointManifest MakeManifest() const;
   void EndOnDisk();
   // agent_group_disk.cc: the same with the host's group.
-  enum class Disk : uint8_t { kNotHeld, kHeld, kDumping, kDumped, kRestored };
   void HoldForGroup();
-  void OnDiskStep(const proto::DesiredState& desired);
   absl::Status CheckUnread() const;
   void OnGroupDumpEnded(absl::Status status);
-  void CommitWithGroup();
   void OnCalledOff();
-  void LetLoose();
   void HoldRestored();
   void PutGroupIn(proto::CheckpointManifest& manifest) const;
-  proto::InstanceStatus::Disk DescribeDisk() const;
-  void NotCheckpointed(const absl::Status& why);
   std::optional<Failure> ReadCheckpoint();
   void BeginRestoreIfReady();
   bool restoring() const { return request_.checkpointing().restore(); }
@@ -158,6 +154,12 @@ class Agent final : public Sandbox::Delegate,
   void OnReady() override;
   void OnUnhealthy(const std::string& why) override;
   void OnTestEnded(int wait_status, const std::string& error);
+  // GroupDisk::Delegate, agent_group_disk.cc:
+  absl::Status BeginGroupDump() override;
+  absl::Status CommitDump() override;
+  void DiscardDump() override;
+  void OnLoose() override;
+  void NotCheckpointed(const absl::Status& why) override;
   // tunnel::Device::Delegate:
   void OnSessionUp(const tunnel::PublicKey& peer) override;
   void OnSessionDown(const tunnel::PublicKey& peer) override;
@@ -209,7 +211,7 @@ class Agent final : public Sandbox::Delegate,
   std::string unhealthy_;         // why it is stopped, if that is it
   std::string not_checkpointed_;  // why, since the last request
   bool stop_after_dump_ = false;
-  Disk disk_ = Disk::kNotHeld;
+  GroupDisk group_disk_{*this};
   bool moving_ = false;      // to disk, although it is in use
   int exec_sessions_ = 0;    // that run
   // What is to be restored, and whether all is there for it.

@@ -63,7 +63,7 @@ void Agent::OnCriuEnded(int wait_status, const std::string& error) {
                checkpointer_->RestoreError(wait_status, error));
   absl::Status status = checkpointer_->OnDumpEnded(wait_status, error);
   pauser_->OnCopied();
-  if (disk_ != Disk::kNotHeld && !absl::IsDataLoss(status)) return OnGroupDumpEnded(status);
+  if (group_disk_.held() && !absl::IsDataLoss(status)) return OnGroupDumpEnded(status);
   if (status.ok()) {
     proto::CheckpointManifest manifest = MakeManifest();
     status = checkpointer_->Commit(manifest);

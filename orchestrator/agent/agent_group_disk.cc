@@ -1,15 +1,5 @@
-// Agent: its host to disk with its group, and back. The orchestrator leads.
-//
-//   not held   HOLD   → held, unless it is in use: nothing goes in or out, and what comes
-//                       is kept
-//   held       DUMP   → dumping, then dumped: a copy is there that does not count yet, and
-//                       the program is frozen as before; or held, and why it cannot be
-//   dumped     COMMIT → the copy counts, and all ends
-//   any        RUN    → the copy is thrown away, held; without stay_held: not held
-//   restored   RUN without stay_held → not held
-//
-// Only RUN, or its own end, lets the host loose: who says that it is held, or dumped,
-// goes where its fellows go. What it is woken for meanwhile counts when it is loose.
+// Agent: its host to disk with its group, and back (group_disk.h). What it is woken for meanwhile
+// counts when it is loose.
 
 #include <cstdint>
 #include <optional>
@@ -31,26 +21,15 @@ namespace im::agent {
 // ---- to disk ----
 
 void Agent::HoldForGroup() {
-  disk_ = Disk::kHeld;
+  group_disk_.Hold();
   pauser_->Hold();
   data_path_->Keep(/*nor_out=*/true);
   Publish();
 }
 
-void Agent::OnDiskStep(const proto::DesiredState& desired) {
-  if (ended_ || stopping_) return;
-  if (disk_ == Disk::kNotHeld || disk_ == Disk::kRestored) {
-    refused_release_ = true;  // it was never asked to be held
-    return;
-  }
-  if (desired.disk_step() == proto::DesiredState::DUMP && disk_ == Disk::kHeld) {
-    absl::Status status = CheckUnread();
-    if (status.ok()) status = checkpointer_->BeginDump(program_, output_->pipe_inode());
-    if (!status.ok()) return NotCheckpointed(status);
-    disk_ = Disk::kDumping;
-  } else if (desired.disk_step() == proto::DesiredState::COMMIT && disk_ == Disk::kDumped) {
-    CommitWithGroup();
-  }
+absl::Status Agent::BeginGroupDump() {
+  IM_RETURN_IF_ERROR(CheckUnread());
+  return checkpointer_->BeginDump(program_, output_->pipe_inode());
 }
 
 // What lies unread in sockets is not copied; we have what came since the pause.
@@ -66,41 +45,30 @@ absl::Status Agent::CheckUnread() const {
 }
 
 void Agent::OnGroupDumpEnded(absl::Status status) {
-  disk_ = Disk::kHeld;
   if (status.ok()) {
     proto::CheckpointManifest manifest = MakeManifest();
     status = checkpointer_->Prepare(manifest);
   }
-  if (status.ok()) {
-    disk_ = Disk::kDumped;
-  } else {
-    NotCheckpointed(status);
-  }
+  group_disk_.OnDumpEnded(status);
   if (std::exchange(stop_after_dump_, false)) return Stop();
   if (control_.desired().goal() == proto::DesiredState::RUN) OnCalledOff();
   Publish();
 }
 
-void Agent::CommitWithGroup() {
+absl::Status Agent::CommitDump() {
   proto::CheckpointManifest manifest = MakeManifest();
-  const absl::Status status = checkpointer_->Commit(manifest);
-  if (status.ok()) return EndOnDisk();
-  disk_ = Disk::kHeld;
-  NotCheckpointed(status);
+  absl::Status status = checkpointer_->Commit(manifest);
+  if (status.ok()) EndOnDisk();
+  return status;
 }
+
+void Agent::DiscardDump() { checkpointer_->Discard(); }
 
 void Agent::OnCalledOff() {
-  if (ended_ || disk_ == Disk::kNotHeld || disk_ == Disk::kDumping) return;
-  if (disk_ == Disk::kDumped) {
-    checkpointer_->Discard();
-    disk_ = Disk::kHeld;
-  }
-  if (!control_.desired().stay_held()) LetLoose();
+  if (!ended_) group_disk_.OnCalledOff(control_.desired().stay_held());
 }
 
-void Agent::LetLoose() {
-  if (disk_ == Disk::kDumped) checkpointer_->Discard();
-  disk_ = Disk::kNotHeld;
+void Agent::OnLoose() {
   pauser_->detector().SleepAnew(loop_->now());
   data_path_->LetGo();
   pauser_->Loosen();
@@ -127,7 +95,7 @@ void Agent::HoldRestored() {
     IM_LOG(kError, "it runs before its group does: ", std::string(status.message()));
     return;
   }
-  disk_ = Disk::kRestored;
+  group_disk_.OnRestored();
   std::vector<IpAddress> awaited;
   for (const std::string& bytes : manifest_.answers_awaited())
     if (bytes.size() == 4 || bytes.size() == 16)
@@ -136,21 +104,6 @@ void Agent::HoldRestored() {
   pauser_->group()->OnRestored(std::move(awaited));
   // An orchestrator that was restarted has spoken already.
   if (control_.desired().version() > 0) OnCalledOff();
-}
-
-proto::InstanceStatus::Disk Agent::DescribeDisk() const {
-  switch (disk_) {
-    case Disk::kNotHeld:
-      return proto::InstanceStatus::NOT_HELD;
-    case Disk::kHeld:
-    case Disk::kRestored:
-      return proto::InstanceStatus::HELD;
-    case Disk::kDumping:
-      return proto::InstanceStatus::DUMPING;
-    case Disk::kDumped:
-      return proto::InstanceStatus::DUMPED;
-  }
-  return proto::InstanceStatus::NOT_HELD;
 }
 
 }  // namespace im::agent

@@ -13,7 +13,7 @@ proto::InstanceStatus Agent::MakeStatus() const {
   const Instant now = loop_->now();
   pauser_->Describe(now, status);
   // It cannot be called off any more.
-  if (stopping_ || (checkpointer_ && checkpointer_->dumping() && disk_ == Disk::kNotHeld)) {
+  if (stopping_ || (checkpointer_ && checkpointer_->dumping() && !group_disk_.held())) {
     status.set_state(proto::InstanceStatus::RELEASING);
   } else if (refused_release_) {
     status.set_state(proto::InstanceStatus::RELEASE_REFUSED);
@@ -21,7 +21,7 @@ proto::InstanceStatus Agent::MakeStatus() const {
   if (pauser_->paused() && request_.idle().tell_connections())
     status.set_connections(static_cast<uint32_t>(attachment_->CountConnections()));
   status.set_not_checkpointed(not_checkpointed_);
-  status.set_disk(DescribeDisk());
+  status.set_disk(group_disk_.Describe());
   status.set_not_ready(readiness_.Reason());
   if (program_ != 0) {
     status.set_memory_bytes(cgroup_->MemoryBytes());

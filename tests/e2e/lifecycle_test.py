@@ -302,6 +302,20 @@ class Lifetime(ClusterTest):
                             for h, t in texts), texts)
         self.assertFalse([e for e in c.events() if "refuse" in e["text"]])
 
+    def test_a_job_that_lasts_longer_is_stopped_and_named(self):
+        c = self.cluster("""
+hosts:
+  job: {command: &wait [python3, -c, "import signal; signal.pause()"], idle: {after: 5s}, max_lifetime: 10s}
+  web: {command: *wait, depends_on: {job: {condition: service_completed_successfully}}}
+""").up()
+        why = "it did not complete within its max_lifetime of 10s"
+        failed = c.im("wake", "web", check=False)
+        self.assertNotEqual(failed.returncode, 0)
+        self.assertIn(f"it needs job to have completed: {why}", failed.stderr)
+        self.assertIn(why, c.im("why", "job").stdout)
+        self.assertEqual(int(c.ps()["job"]["starts"]), 1)
+        self.assertTrue([e for e in c.events() if e["host"] == "job" and why in e["text"]])
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -23,9 +23,9 @@ constexpr Duration kAnswerBound = seconds(9), kAnswerBoundOfDisk = seconds(15);
 
 }  // namespace
 
-IpAddress ClusterSimulation::SourceOf(Node from) {
+IpAddress ClusterSimulation::SourceOf(Node from, bool v6) {
   const SimAgent* const agent = FindAgent(from);
-  return agent == nullptr ? spec_.gateway : agent->address();
+  return ByFamily(agent == nullptr ? spec_.gateway : agent->address(), v6);
 }
 
 void ClusterSimulation::SendFrom(Node from, const std::vector<uint8_t>& bytes) {
@@ -47,18 +47,17 @@ void ClusterSimulation::SendCall(HostId to, Node from, bool must_be_answered) {
   Call& call = calls_[number];
   call.to = to;
   call.from = from;
+  call.v6 = DrawV6();
   call.bound = BoundIn(disk_ ? kAnswerBoundOfDisk : kAnswerBound);
   call.must_be_answered =
       must_be_answered || (calm_ && from == kImd && controller_ != nullptr && job_ != to);
-  Trace("call ", number, " of h", to, " by node ", from);
+  Trace("call ", number, " of h", to, " by node ", from, call.v6 ? " over IPv6" : "");
   RepeatCall(number);
 }
 
-std::vector<uint8_t> ClusterSimulation::CallPacket(const Call& call, uint32_t number) const {
-  const SimAgent* agent = nullptr;
-  if (const auto it = agents_.find(call.from); it != agents_.end()) agent = it->second.get();
-  return BuildTcp({agent == nullptr ? spec_.gateway : agent->address(), static_cast<uint16_t>(number)},
-                  {spec_.hosts[call.to].address, kPort},
+std::vector<uint8_t> ClusterSimulation::CallPacket(const Call& call, uint32_t number) {
+  return BuildTcp({SourceOf(call.from, call.v6), static_cast<uint16_t>(number)},
+                  {ByFamily(spec_.hosts[call.to].address, call.v6), kPort},
                   {.sequence = number, .flags = kTcpSyn, .window = 64'000});
 }
 
@@ -78,8 +77,9 @@ void ClusterSimulation::RepeatCall(uint32_t number) {
 
 void ClusterSimulation::SendOdd(HostId to, Node from) {
   const auto number = static_cast<uint16_t>(++packet_number_);
-  const Endpoint source{SourceOf(from), number};
-  const Endpoint destination{spec_.hosts[to].address, kPort};
+  const bool v6 = DrawV6();
+  const Endpoint source{SourceOf(from, v6), number};
+  const Endpoint destination{ByFamily(spec_.hosts[to].address, v6), kPort};
   switch (world_.random().Below(4)) {
     case 0:
       return SendFrom(from, BuildTcp(source, destination,
@@ -94,7 +94,7 @@ void ClusterSimulation::SendOdd(HostId to, Node from) {
     }
     default: {
       const std::vector<uint8_t> data(4, 'u');
-      return SendFrom(from, BuildUdp(source, {spec_.hosts[to].address, kDatagramPort}, data));
+      return SendFrom(from, BuildUdp(source, {destination.address, kDatagramPort}, data));
     }
   }
 }
@@ -121,6 +121,8 @@ void ClusterSimulation::OnProgramGets(SimAgent& agent, const std::vector<uint8_t
     OnRefusal(view->destination_port);
   } else if (view->is_tcp() && (view->tcp_flags & kTcpSyn) != 0) {
     OnSynAck(view->destination_port);
+  } else if (view->is_udp()) {
+    reached_.datagrams6 += view->v6;
   } else if (disk_ && view->is_tcp() && !view->is_rst()) {
     if (view->destination_port != kPort) {
       OnSaid(*view);
@@ -134,9 +136,11 @@ void ClusterSimulation::OnSynAck(uint32_t number) {
   const auto it = calls_.find(number);
   if (it == calls_.end()) return;
   BeginConversation(number, it->second);
+  ++reached_.answered;
+  reached_.answered6 += it->second.v6;
+  reached_.within6 += it->second.v6 && it->second.from != kImd;
   calls_.erase(it);
   Trace("call ", number, " is answered");
-  ++reached_.answered;
 }
 
 void ClusterSimulation::OnRefusal(uint32_t number) {
@@ -147,6 +151,7 @@ void ClusterSimulation::OnRefusal(uint32_t number) {
   if (it->second.must_be_answered)
     Fail(absl::StrCat("call ", number, " of h", it->second.to, " was refused"));
   ++reached_.refused;
+  reached_.refused6 += it->second.v6;
   calls_.erase(it);
 }
 

@@ -37,10 +37,11 @@ uint32_t KeyOf(const IpView& view) {
 uint32_t RefusedBy(const IpView& view, const std::vector<uint8_t>& bytes) {
   if (view.is_rst())
     return view.source_port == kPort ? view.destination_port : kAnswer | view.source_port;
-  constexpr uint8_t kUnreachable = 3;
-  if (view.protocol != kProtocolIcmp || view.icmp_type != kUnreachable) return 0;
-  // The refused header: 20 bytes, then its ports.
-  const size_t at = view.payload_offset + 20u;
+  constexpr uint8_t kUnreachable = 3, kUnreachable6 = 1;
+  if (!view.v6 && (view.protocol != kProtocolIcmp || view.icmp_type != kUnreachable)) return 0;
+  if (view.v6 && (view.protocol != kProtocolIcmpV6 || view.icmp_type != kUnreachable6)) return 0;
+  // The refused header, then its ports.
+  const size_t at = view.payload_offset + (view.v6 ? 40u : 20u);
   return at + 2 > bytes.size() ? 0 : static_cast<uint32_t>(bytes[at] << 8 | bytes[at + 1]);
 }
 
@@ -65,9 +66,9 @@ void ClusterSimulation::BeforeGateway(const std::vector<uint8_t>& bytes) {
   if (!first) return;
   it->second.host = *host;
   it->second.bound = BoundIn(spec_.hosts[*host].start_timeout);
-  it->second.source = view->source;
-  it->second.source_gone =
-      view->is_rst() || (view->source != spec_.gateway && !Lives(view->source));
+  const IpAddress source = table_->Plain(view->source);
+  it->second.source = source;
+  it->second.source_gone = view->is_rst() || (source != spec_.gateway && !Lives(source));
 }
 
 void ClusterSimulation::AfterGateway() {
@@ -98,7 +99,9 @@ void ClusterSimulation::OnSentByImd(const IpView& view, const std::vector<uint8_
   // A refusal that only passes is not imd's.
   if (passing_.bytes != nullptr && bytes == *passing_.bytes) return OneIsGone(KeyOf(view));
   const uint32_t key = KeyOf(view);
-  OneIsGone(key != 0 && held_.contains(key) ? key : RefusedBy(view, bytes));
+  const uint32_t refused = RefusedBy(view, bytes);
+  reached_.unreachable6 += view.v6 && !view.is_tcp() && refused != 0;
+  OneIsGone(key != 0 && held_.contains(key) ? key : refused);
 }
 
 void ClusterSimulation::OnGatewaySends(const tunnel::PublicKey&, const std::vector<uint8_t>& bytes) {

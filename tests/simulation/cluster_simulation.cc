@@ -56,12 +56,20 @@ void ClusterSimulation::Reached::Add(const Reached& other) {
   jobs += other.jobs;
   group_disk += other.group_disk;
   renewals += other.renewals;
+  answered6 += other.answered6;
+  refused6 += other.refused6;
+  said6 += other.said6;
+  keepalives6 += other.keepalives6;
+  within6 += other.within6;
+  datagrams6 += other.datagrams6;
+  unreachable6 += other.unreachable6;
 }
 
 ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory, bool trace,
                                      bool disk)
     : seed_(seed),
       world_(seed),
+      families_(seed + kFamiliesSeed),
       directory_(directory),
       trace_(trace),
       loop_(*EventLoop::Create(world_.clock())) {
@@ -92,6 +100,7 @@ ClusterSimulation::ClusterSimulation(uint64_t seed, const std::string& directory
   MakeSpec();
   if (disk) MakeNeeds();
   if (disk) MakeJob();
+  if (disk) MakeFamilies();
   split_since_ = cut_until_ = world_.Now();
   StartImd();
 }
@@ -244,6 +253,8 @@ void ClusterSimulation::ToGateway(SimAgent& from, uint64_t imd, const std::vecto
   world_.Carry(from.node(), kImd, [this, key = from.key(), imd, bytes] {
     InImd(imd, [&](Controller& controller) {
       if (!tunnel_->HasSession(key)) return;
+      if (const std::optional<IpRoute> ip = ParseIpRoute(bytes); !tunnel_->Allows(key, ip->source))
+        return Fail(absl::StrCat("what ", ip->source.ToString(), " sends does not come through"));
       BeforeGateway(bytes);
       controller.gateway().Write(SinglePacket(bytes));
       AfterGateway();

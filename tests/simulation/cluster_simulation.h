@@ -10,7 +10,8 @@
 // imd die at any step (imd is started again from what it has saved), and disk and
 // memory are full for a while; and all of that at once. In most of them some hosts go
 // to disk (`on_release: checkpoint`), which takes time, fails, and ends in the middle, some
-// have a healthcheck, and some are started after others, or when another has done its job.
+// have a healthcheck, and some are started after others, or when another has done its job. In
+// half of them hosts have an address of each family, and everybody calls them by either.
 //
 // Checked all the time:
 //  1. A packet that is held is delivered or refused within its host's
@@ -24,7 +25,8 @@
 //     comes to an instance that was released: wake beats suspend.
 //  5. States change along the table (HostTable checks); starts in flight stay
 //     below the cap.
-//  6. Nothing is delivered more often than it was sent.
+//  6. Nothing is delivered more often than it was sent, and only what its sender's tunnel
+//     may carry comes to the gateway.
 //  7. A checkpoint is restored at most once, and none after a newer instance ran. In a
 //     calm world nothing in memory is lost: connections to hosts on disk are answered,
 //     and never reset; their keepalives are answered without the host.
@@ -86,6 +88,9 @@ class ClusterSimulation final : public SimAgent::Delegate,
              group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0,
              checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0, needs = 0, jobs = 0,
              group_disk = 0, renewals = 0;
+    // Of those, over IPv6; calls that one host made of another; and datagrams.
+    uint64_t answered6 = 0, refused6 = 0, said6 = 0, keepalives6 = 0, within6 = 0, datagrams6 = 0,
+             unreachable6 = 0;
     void Add(const Reached& other);
   };
 
@@ -136,6 +141,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   struct Call {
     HostId to = 0;
     Node from = kImd;
+    bool v6 = false;
     int tries = 0;
     bool must_be_answered = false;
     Instant bound;
@@ -143,7 +149,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   struct Held {
     HostId host = 0;
     Instant bound;
-    IpAddress source;
+    IpAddress source;  // of IPv4
     bool source_gone = false;  // nobody can be told any more
     size_t copies = 0;
   };
@@ -158,6 +164,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   struct Conversation {
     HostId to = 0;
     Node from = kImd;
+    bool v6 = false;
     bool lasts = false;         // and must be answered
     uint32_t next = 0;          // sequence numbers: to be sent,
     uint32_t acknowledged = 1001;  // to come
@@ -175,6 +182,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void MakeSpec();
   void MakeNeeds();
   void MakeJob();
+  void MakeFamilies();
   void StartImd();
   void KillImd();
   void Turn(const std::function<void()>& what);
@@ -200,8 +208,12 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void RepeatCall(uint32_t number);
   void SendOdd(HostId to, Node from);
   void SendFrom(Node from, const std::vector<uint8_t>& bytes);
-  std::vector<uint8_t> CallPacket(const Call& call, uint32_t number) const;
-  IpAddress SourceOf(Node from);
+  std::vector<uint8_t> CallPacket(const Call& call, uint32_t number);
+  bool DrawV6() { return spec_.dual_stack.on() && families_.Below(2) == 0; }
+  IpAddress ByFamily(const IpAddress& address, bool v6) const {
+    return v6 ? spec_.dual_stack.ToV6(address) : address;
+  }
+  IpAddress SourceOf(Node from, bool v6);
   void ToStack(const std::vector<uint8_t>& bytes);
   void OnSynAck(uint32_t number);
   void OnRefusal(uint32_t number);
@@ -241,9 +253,11 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void CheckNothingLeft();
   SimAgent* AgentOf(HostId host);
 
-  static constexpr uint64_t kNeedsSeed = 0x6e656564, kJobSeed = 0x6a6f62;
+  static constexpr uint64_t kNeedsSeed = 0x6e656564, kJobSeed = 0x6a6f62,
+                            kFamiliesSeed = 0x697036;
   const uint64_t seed_;
   World world_;
+  SeededRandom families_;  // by which of them is called
   const std::string directory_;
   const bool trace_;
   bool calm_ = false, deaths_ = false, disk_ = false, doubles_ = false, steps_over_ = false;

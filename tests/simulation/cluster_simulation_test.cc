@@ -77,7 +77,10 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
             << " keepalives to disk, " << reached.moves << " moves, " << reached.renewals
             << " renewals; " << reached.needs
             << " starts after others, " << reached.jobs << " after a job; " << reached.group_disk
-            << " times groups on disk\n";
+            << " times groups on disk; over IPv6 " << reached.answered6 << " answered ("
+            << reached.within6 << " within the cluster), " << reached.refused6 << " refused, "
+            << reached.said6 << " said, " << reached.keepalives6 << " keepalives, "
+            << reached.datagrams6 << " datagrams, " << reached.unreachable6 << " unreachable\n";
   // The simulation is no good if it does not reach these.
   EXPECT_GT(reached.answered, seeds);
   EXPECT_GT(reached.refused, seeds / 10);
@@ -94,6 +97,13 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
   EXPECT_GT(reached.needs, seeds / 10);
   EXPECT_GT(reached.jobs, seeds / 10);
   EXPECT_GT(reached.group_disk, seeds / 10);
+  EXPECT_GT(reached.answered6, seeds / 4);
+  EXPECT_GT(reached.within6, seeds / 10);
+  EXPECT_GT(reached.refused6, seeds / 40);
+  EXPECT_GT(reached.said6, seeds / 10);
+  EXPECT_GT(reached.keepalives6, seeds / 100);
+  EXPECT_GT(reached.datagrams6, seeds / 100);
+  EXPECT_GT(reached.unreachable6, seeds / 100);
   // What groups do not promise, but nearly always do.
   EXPECT_LE(reached.missed_beats, reached.group_sleeps / 200 + 1);
   EXPECT_LE(reached.restless_groups, seeds / 100 + 1);

@@ -33,6 +33,7 @@ void ClusterSimulation::BeginConversation(uint32_t number, const Call& call) {
   // What is on disk is not lost where nothing is killed.
   conversations_[number] = {.to = call.to,
                             .from = call.from,
+                            .v6 = call.v6,
                             .lasts = calm_ && call.from == kImd && GoesToDisk(call.to),
                             .next = number + 1};
 }
@@ -90,6 +91,7 @@ void ClusterSimulation::SendKeepalive(uint32_t number) {
   SendFrom(kImd, ConversationPacket(number, before.next - 1, {}));
   if (std::exchange(keepalive_, 0) == 0) {
     ++reached_.keepalives;
+    reached_.keepalives6 += before.v6;
   } else if (before.lasts) {
     Fail(absl::StrCat("the keepalive on ", number, " to h", before.to, " is not answered"));
   }
@@ -98,8 +100,8 @@ void ClusterSimulation::SendKeepalive(uint32_t number) {
 std::vector<uint8_t> ClusterSimulation::ConversationPacket(uint32_t number, uint32_t sequence,
                                                            std::span<const uint8_t> data) {
   const Conversation& conversation = conversations_.at(number);
-  return BuildTcp({SourceOf(conversation.from), static_cast<uint16_t>(number)},
-                  {spec_.hosts[conversation.to].address, kServicePort},
+  return BuildTcp({SourceOf(conversation.from, conversation.v6), static_cast<uint16_t>(number)},
+                  {ByFamily(spec_.hosts[conversation.to].address, conversation.v6), kServicePort},
                   {.sequence = sequence,
                    .acknowledgment = conversation.acknowledged,
                    .flags = kTcpAck,
@@ -112,6 +114,7 @@ void ClusterSimulation::OnSaid(const IpView& view) {
   const auto it = conversations_.find(view.destination_port);
   if (it == conversations_.end() || view.source_port != kServicePort) return;
   Conversation& conversation = it->second;
+  if (view.v6 != conversation.v6) return;
   if (view.payload_size() == 0) {
     if (keepalive_ == it->first && view.tcp_acknowledgment == conversation.next &&
         view.tcp_sequence == conversation.acknowledged)
@@ -121,6 +124,7 @@ void ClusterSimulation::OnSaid(const IpView& view) {
   if (conversation.tries == 0 || view.tcp_acknowledgment != conversation.next + kSaid) return;
   Trace("answered on ", it->first);
   ++reached_.said;
+  reached_.said6 += conversation.v6;
   conversation.next += kSaid;
   conversation.acknowledged = view.tcp_sequence + 1;
   conversation.tries = 0;
@@ -190,7 +194,7 @@ SimAgent::DiskFate ClusterSimulation::FateOnDisk(HostId host, bool restore) {
 void ClusterSimulation::OnCheckpointed(SimAgent& agent) {
   Trace(agent, " is on disk");
   ++reached_.checkpoints;
-  memories_[agent.host()] = {agent.memory(), /*used=*/false};
+  memories_[agent.host()] = {agent.image(), /*used=*/false};
 }
 
 SimAgent::Memory ClusterSimulation::MemoryOnDisk(HostId host, Node life, uint32_t snapshot) {

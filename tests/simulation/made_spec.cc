@@ -122,4 +122,9 @@ void ClusterSimulation::MakeJob() {
   }
 }
 
+// Whether hosts have an address of each family. Drawn beside all else.
+void ClusterSimulation::MakeFamilies() {
+  if (families_.Below(2) == 0) spec_.dual_stack = DualStack(*IpPrefix::Parse("fd00:77::/96"));
+}
+
 }  // namespace im::simulation

@@ -24,8 +24,13 @@ IpAddress FromBytes(const std::string& bytes) {
   return IpAddress::FromBytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
 }
 
+DualStack DualStackOf(const proto::StartRequest& request) {
+  if (request.network6().empty()) return DualStack();
+  return DualStack(IpPrefix(FromBytes(request.network6()), DualStack::kPrefixLength));
+}
+
 struct BeatMessage {
-  IpAddress from;
+  IpAddress from;  // of either family
   bool answer;
   SimAgent::Fellow fellow;
 };
@@ -57,6 +62,7 @@ SimAgent::SimAgent(Delegate& delegate, Node node, orchestrator::HostId host,
       id_{request.host(), request.incarnation()},
       address_(FromBytes(request.address())),
       gateway_(FromBytes(request.gateway_address())),
+      dual_stack_(DualStackOf(request)),
       key_(tunnel::DerivePublicKey(*tunnel::PrivateKey::FromBytes(request.private_key()))),
       behaviour_(behaviour),
       stop_grace_(std::chrono::milliseconds(request.program().stop_grace_ms())),
@@ -157,7 +163,8 @@ void SimAgent::ReadAll() {
 
 void SimAgent::SendBeat(const IpAddress& fellow, bool answer) {
   const uint32_t words[] = {answer, memory_.life, node_, ++memory_.beats};
-  Send(BuildUdp({address_, kBeatPort}, {fellow, kBeatPort},
+  Send(BuildUdp({fellow.is_v4() ? address_ : dual_stack_.ToV6(address_), kBeatPort},
+                {fellow, kBeatPort},
                 {reinterpret_cast<const uint8_t*>(words), sizeof(words)}));
 }
 
@@ -165,11 +172,12 @@ void SimAgent::ToKernel(std::vector<uint8_t> bytes) {
   const std::optional<BeatMessage> beat = ParseBeat(bytes);
   kernel_.push_back(std::move(bytes));
   if (!beat) return;
-  Fellow& fellow = memory_.fellows[beat->from];
+  const IpAddress from = dual_stack_.Plain(beat->from);
+  Fellow& fellow = memory_.fellows[from];
   if (beat->fellow.node < fellow.node) return;  // it is late
   const bool goes_on = beat->fellow.life == fellow.life;
   if (goes_on && beat->fellow.node > fellow.node && beat->fellow.number <= fellow.number)
-    delegate_.OnOldBeat(*this, beat->from);
+    delegate_.OnOldBeat(*this, from);
   const uint32_t before = goes_on ? fellow.number : 0;
   fellow = beat->fellow;
   fellow.number = std::max(fellow.number, before);
@@ -179,23 +187,26 @@ bool SimAgent::HasUnreadBeat(const IpAddress& fellow) const {
   const Node life = memory_.fellows.at(fellow).life;
   return std::any_of(kernel_.begin(), kernel_.end(), [&](const std::vector<uint8_t>& bytes) {
     const std::optional<BeatMessage> beat = ParseBeat(bytes);
-    return beat && beat->from == fellow && beat->fellow.life == life;
+    return beat && dual_stack_.Plain(beat->from) == fellow && beat->fellow.life == life;
   });
 }
 
 void SimAgent::Beat() {
   if (stopping_ || ended_) return;
-  if (!paused_)
-    for (const IpAddress& fellow : behaviour_.leads) SendBeat(fellow, /*answer=*/false);
+  for (const IpAddress& fellow : behaviour_.leads) {
+    if (paused_) break;
+    const bool v6 = dual_stack_.on() && memory_.beats % 2 == 0;
+    SendBeat(v6 ? dual_stack_.ToV6(fellow) : fellow, /*answer=*/false);
+  }
   After(kBeat, &SimAgent::Beat);
 }
 
 void SimAgent::Stop() {
-  if (dumping_ || disk_ == Disk::kDumping) {
+  if (dumping_ || group_disk_.state() == agent::GroupDisk::State::kDumping) {
     stop_after_dump_ = true;
     return;
   }
-  if (disk_ != Disk::kNotHeld && !ended_) LetLoose();
+  if (group_disk_.held() && !ended_) group_disk_.Loosen();
   if (std::exchange(stopping_, true) || ended_) return;
   StopPausing();
   kill_at_ = world_.Now() + stop_grace_;
@@ -256,7 +267,7 @@ bool SimAgent::PauseNow() {
 }
 
 void SimAgent::Thaw(const proto::WakeCause& cause, bool used) {
-  if (!paused_ || disk_ != Disk::kNotHeld) return;
+  if (!paused_ || group_disk_.held()) return;
   const Instant now = world_.Now();
   const bool ordered = !control_.desired().group_pause_at_once();
   if (!stopping_) delegate_.OnThaw(*this);
@@ -359,7 +370,7 @@ proto::InstanceStatus SimAgent::MakeStatus() const {
                                       : proto::InstanceStatus::RUNNING);
   *status.mutable_wake_cause() = cause_;
   status.set_not_checkpointed(not_checkpointed_);
-  status.set_disk(DescribeDisk());
+  status.set_disk(group_disk_.Describe());
   if (!ready_) status.set_not_ready("it is tested");
   status.set_thaws(thaws_);
   status.set_agent_pid(node_);
@@ -414,7 +425,7 @@ void SimAgent::OnDesired(const proto::DesiredState& desired) {
   } else if (desired.goal() == proto::DesiredState::RUN) {
     OnCalledOff();
   } else if (desired.disk_step() > proto::DesiredState::HOLD) {
-    OnDiskStep(desired);
+    if (!ended_ && !stopping_) refused_release_ |= !group_disk_.OnStep(desired.disk_step());
   } else if (desired.move()) {
     BeginMove();
   } else {

@@ -1,7 +1,7 @@
 // SimAgent: one incarnation of a host: its agent, its kernel and its program.
 //
 // Real: the control messages (agent/control_client.h), the idle detector, the
-// GroupPauser. Made up after agent.cc, pauser.cc and direct_peers.cc: what joins
+// GroupPauser and the GroupDisk. Made up after agent.cc, pauser.cc and direct_peers.cc: what joins
 // them, the tunnel, the sandbox, CRIU. The program answers each SYN with SYN+ACK,
 // and data of connections that it has; it calls others when it is told to, may have
 // a timer, and as a member of a group sends beats to those it leads, and answers
@@ -16,9 +16,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "base/dual_stack.h"
 #include "base/ip_address.h"
 #include "base/ip_header.h"
 #include "orchestrator/agent/control_client.h"
+#include "orchestrator/agent/group_disk.h"
 #include "orchestrator/agent/group_pauser.h"
 #include "orchestrator/agent/idle_detector.h"
 #include "orchestrator/host.h"
@@ -36,6 +39,7 @@ inline constexpr uint16_t kBeatPort = 7000;
 
 class SimAgent final : public agent::ControlClient::Delegate,
                        public agent::IdleDetector::Delegate,
+                       public agent::GroupDisk::Delegate,
                        public agent::GroupPauser::Delegate {
  public:
   static constexpr Duration kBeat = std::chrono::milliseconds(100);
@@ -63,7 +67,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
     uint32_t snapshot = 0;  // how often it went to disk
     std::map<Endpoint, Connection> connections;  // by their peers
     uint32_t beats = 0;     // that it has sent, answers too
-    std::map<IpAddress, Fellow> fellows;
+    std::map<IpAddress, Fellow> fellows;  // by their IPv4 addresses
   };
 
   class Delegate {
@@ -117,20 +121,22 @@ class SimAgent final : public agent::ControlClient::Delegate,
   const orchestrator::InstanceId& id() const { return id_; }
   orchestrator::HostId host() const { return host_; }
   Node node() const { return node_; }
-  const IpAddress& address() const { return address_; }
+  const IpAddress& address() const { return address_; }  // of IPv4
   const tunnel::PublicKey& key() const { return key_; }
   Instant began_at() const { return began_at_; }
   bool up() const { return program_ && !stopping_; }
   bool paused() const { return paused_; }
   bool stopping() const { return stopping_; }
   // Frozen whatever comes: on its way to disk, or just restored.
-  bool held() const { return dumping_ || disk_ != Disk::kNotHeld; }
+  bool held() const { return dumping_ || group_disk_.held(); }
   // On the way between its instances.
   bool between() const {
-    return (checkpointing_ && checkpointing_->restore() && !program_) || disk_ == Disk::kDumping ||
-           disk_ == Disk::kDumped;
+    return (checkpointing_ && checkpointing_->restore() && !program_) ||
+           group_disk_.state() == agent::GroupDisk::State::kDumping ||
+           group_disk_.state() == agent::GroupDisk::State::kDumped;
   }
   Memory& memory() { return memory_; }
+  const Memory& image() const { return image_; }  // as it was copied
   std::string Text() const;
 
   // ---- the program ----
@@ -161,9 +167,14 @@ class SimAgent final : public agent::ControlClient::Delegate,
   void ThawNow(const proto::WakeCause& cause) override { Thaw(cause, /*used=*/true); }
   void OnGroupUse() override;
   void OnGroupChange() override { Publish(); }
+  // GroupDisk::Delegate:
+  absl::Status BeginGroupDump() override;
+  absl::Status CommitDump() override;
+  void DiscardDump() override;
+  void OnLoose() override;
+  void NotCheckpointed(const absl::Status& why) override;
 
  private:
-  enum class Disk { kNotHeld, kHeld, kRestored, kDumping, kDumped };
   struct Peer {
     tunnel::PublicKey key;
     bool up = false;
@@ -192,32 +203,29 @@ class SimAgent final : public agent::ControlClient::Delegate,
   proto::InstanceStatus MakeStatus() const;
   void ReadAll();
   void Beat();
-  void SendBeat(const IpAddress& fellow, bool answer);
+  void SendBeat(const IpAddress& fellow, bool answer);  // over the address's family
   void ToKernel(std::vector<uint8_t> bytes);
   bool HasUnreadBeat(const IpAddress& fellow) const;
   // sim_agent_disk.cc
   std::string CheckpointPath(const char* rest) const;
+  static absl::Status Unsupported() {
+    return absl::UnimplementedError("CRIU: something is not supported");
+  }
   void BeginCheckpoint();
   void BeginDump();
   void BeginMove();
   void OnDumpEnded(const DiskFate& fate);
   void WriteCheckpoint();
-  void Discard();
-  void NotCheckpointed();
   void LetGo();
   void ReadCheckpoint();
   void BeginRestoreIfReady();
   void OnRestoreEnded(const DiskFate& fate);
   // sim_agent_group_disk.cc
   void HoldForGroup();
-  void OnDiskStep(const proto::DesiredState& desired);
   void OnGroupDumpEnded(bool failed);
-  void CommitWithGroup();
   void OnCalledOff();
-  void LetLoose();
   void PutGroupIn(proto::CheckpointManifest& manifest) const;
   void HoldRestored();
-  proto::InstanceStatus::Disk DescribeDisk() const;
   // Runs `what` later, if this one lives then.
   void After(Duration delay, void (SimAgent::*what)());
 
@@ -228,6 +236,7 @@ class SimAgent final : public agent::ControlClient::Delegate,
   const orchestrator::InstanceId id_;
   const IpAddress address_;
   const IpAddress gateway_;
+  const DualStack dual_stack_;
   const tunnel::PublicKey key_;
   const Behaviour behaviour_;
   const Duration stop_grace_;
@@ -255,11 +264,11 @@ class SimAgent final : public agent::ControlClient::Delegate,
   proto::WakeCause cause_;
   Instant give_up_at_, timer_at_ = kNever, kill_at_ = kNever, leave_at_ = kNever;
   proto::ExitReport report_;
-  Memory memory_;
+  Memory memory_, image_;
   // To disk, and back.
   std::optional<proto::Checkpointing> checkpointing_;
   bool dumping_ = false, stop_after_dump_ = false, moving_ = false;
-  Disk disk_ = Disk::kNotHeld;  // of a member of a group
+  agent::GroupDisk group_disk_{*this};
   bool ready_to_restore_ = false, restore_begun_ = false;
   bool keeps_ = false;  // what comes
   std::vector<std::vector<uint8_t>> kept_;

@@ -47,7 +47,7 @@ void SimAgent::BeginCheckpoint() {
 
 void SimAgent::BeginDump() {
   const DiskFate fate = delegate_.FateOnDisk(host_, /*restore=*/false);
-  Discard();
+  DiscardDump();
   fs::create_directory(CheckpointPath(".new"));
   world_.After(fate.takes, [&d = delegate_, node = node_, fate] {
     if (SimAgent* self = d.FindAgent(node)) self->OnDumpEnded(fate);
@@ -72,29 +72,32 @@ void SimAgent::OnDumpEnded(const DiskFate& fate) {
   dumping_ = false;
   // CRIU was killed. What it has written is left.
   if (fate.lost) return End(proto::ExitReport::EXITED, 137, "lost while it was going to disk");
-  if (disk_ != Disk::kNotHeld) return OnGroupDumpEnded(fate.fails);
+  if (!fate.fails) {
+    ++memory_.snapshot;
+    image_ = memory_;
+  }
+  if (group_disk_.held()) return OnGroupDumpEnded(fate.fails);
   if (!fate.fails) {
     WriteCheckpoint();
     return End(proto::ExitReport::CHECKPOINTED, 0, "");
   }
   released_as_idle_ = false;
-  NotCheckpointed();
+  NotCheckpointed(Unsupported());
   LetGo();
   if (std::exchange(moving_, false)) wake_when_loose_.emplace();
   if (wake_when_loose_) Wake(*std::exchange(wake_when_loose_, std::nullopt));
   if (std::exchange(stop_after_dump_, false)) Stop();
 }
 
-void SimAgent::Discard() { fs::remove_all(CheckpointPath(".new")); }
+void SimAgent::DiscardDump() { fs::remove_all(CheckpointPath(".new")); }
 
-void SimAgent::NotCheckpointed() {
-  Discard();
-  not_checkpointed_ = "CRIU: something is not supported";
+void SimAgent::NotCheckpointed(const absl::Status& why) {
+  DiscardDump();
+  not_checkpointed_ = std::string(why.message());
   Publish();
 }
 
 void SimAgent::WriteCheckpoint() {
-  ++memory_.snapshot;
   proto::CheckpointManifest manifest;
   manifest.set_host(id_.host);
   const auto address = address_.bytes();
@@ -105,12 +108,12 @@ void SimAgent::WriteCheckpoint() {
   manifest.set_paused_at_ns(Nanoseconds(paused_at_));
   if (timer_at_ != kNever) manifest.set_timer_at_ns(Nanoseconds(timer_at_));
   manifest.set_restore_at_once(moving_);
-  manifest.set_root_pid(memory_.life);
-  manifest.set_pid_max(memory_.snapshot);
+  manifest.set_root_pid(image_.life);
+  manifest.set_pid_max(image_.snapshot);
   if (group_) PutGroupIn(manifest);
   for (const std::vector<uint8_t>& packet : std::exchange(kept_, {}))
     if (!group_) manifest.add_packets()->set_packet(packet.data(), packet.size());
-  for (const auto& [peer, connection] : memory_.connections) {
+  for (const auto& [peer, connection] : image_.connections) {
     proto::KeptConnection& kept = *manifest.add_connections();
     const auto bytes = peer.address.bytes();
     kept.set_peer(bytes.data(), bytes.size());

@@ -14,52 +14,35 @@ using proto::DesiredState;
 // ---- to disk ----
 
 void SimAgent::HoldForGroup() {
-  disk_ = Disk::kHeld;
+  group_disk_.Hold();
   keeps_ = true;
   Publish();
 }
 
-void SimAgent::OnDiskStep(const DesiredState& desired) {
-  if (ended_ || stopping_) return;
-  if (disk_ == Disk::kNotHeld || disk_ == Disk::kRestored) {
-    refused_release_ = true;
-  } else if (desired.disk_step() == DesiredState::DUMP && disk_ == Disk::kHeld) {
-    disk_ = Disk::kDumping;
-    BeginDump();
-  } else if (desired.disk_step() == DesiredState::COMMIT && disk_ == Disk::kDumped) {
-    CommitWithGroup();
-  }
+absl::Status SimAgent::BeginGroupDump() {
+  BeginDump();
+  return absl::OkStatus();
 }
 
 void SimAgent::OnGroupDumpEnded(bool failed) {
-  disk_ = failed ? Disk::kHeld : Disk::kDumped;
-  if (failed) NotCheckpointed();
+  group_disk_.OnDumpEnded(failed ? Unsupported() : absl::OkStatus());
   if (std::exchange(stop_after_dump_, false)) return Stop();
   if (control_.desired().goal() == DesiredState::RUN) OnCalledOff();
   Publish();
 }
 
-void SimAgent::CommitWithGroup() {
-  if (!delegate_.CommitFails()) {
-    WriteCheckpoint();
-    return End(proto::ExitReport::CHECKPOINTED, 0, "");
-  }
-  disk_ = Disk::kHeld;
-  NotCheckpointed();
+absl::Status SimAgent::CommitDump() {
+  if (delegate_.CommitFails()) return Unsupported();
+  WriteCheckpoint();
+  End(proto::ExitReport::CHECKPOINTED, 0, "");
+  return absl::OkStatus();
 }
 
 void SimAgent::OnCalledOff() {
-  if (ended_ || disk_ == Disk::kNotHeld || disk_ == Disk::kDumping) return;
-  if (disk_ == Disk::kDumped) {
-    Discard();
-    disk_ = Disk::kHeld;
-  }
-  if (!control_.desired().stay_held()) LetLoose();
+  if (!ended_) group_disk_.OnCalledOff(control_.desired().stay_held());
 }
 
-void SimAgent::LetLoose() {
-  if (disk_ == Disk::kDumped) Discard();
-  disk_ = Disk::kNotHeld;
+void SimAgent::OnLoose() {
   released_as_idle_ = false;
   detector_.SleepAnew(world_.Now());
   LetGo();
@@ -74,7 +57,7 @@ void SimAgent::PutGroupIn(proto::CheckpointManifest& manifest) const {
   };
   for (const std::vector<uint8_t>& packet : kernel_) put(packet, /*quiet=*/true);
   for (const std::vector<uint8_t>& packet : kept_)
-    put(packet, group_->IsFellow(ParseIp(packet)->source));
+    put(packet, group_->IsFellow(dual_stack_.Plain(ParseIp(packet)->source)));
   for (const IpAddress& fellow : group_->AnswersAwaited())
     manifest.add_answers_awaited(std::string(fellow.bytes().begin(), fellow.bytes().end()));
 }
@@ -85,7 +68,7 @@ void SimAgent::PutGroupIn(proto::CheckpointManifest& manifest) const {
 void SimAgent::HoldRestored() {
   (void)PauseNow();
   paused_at_ = Instant(Duration(manifest_.paused_at_ns()));
-  disk_ = Disk::kRestored;
+  group_disk_.OnRestored();
   std::vector<IpAddress> awaited;
   for (const std::string& bytes : manifest_.answers_awaited())
     awaited.push_back(
@@ -93,21 +76,6 @@ void SimAgent::HoldRestored() {
   group_->OnRestored(std::move(awaited));
   // An orchestrator that was restarted has spoken already.
   if (control_.desired().version() > 0) OnCalledOff();
-}
-
-proto::InstanceStatus::Disk SimAgent::DescribeDisk() const {
-  switch (disk_) {
-    case Disk::kNotHeld:
-      return proto::InstanceStatus::NOT_HELD;
-    case Disk::kHeld:
-    case Disk::kRestored:
-      return proto::InstanceStatus::HELD;
-    case Disk::kDumping:
-      return proto::InstanceStatus::DUMPING;
-    case Disk::kDumped:
-      return proto::InstanceStatus::DUMPED;
-  }
-  return proto::InstanceStatus::NOT_HELD;
 }
 
 }  // namespace im::simulation

@@ -87,19 +87,20 @@ void SimAgent::ConnectPeer(const IpAddress& address) {
 void SimAgent::Send(const std::vector<uint8_t>& packet) {
   const std::optional<IpView> view = ParseIp(packet);
   const Instant now = world_.Now();
-  const bool heartbeat = group_ && group_->IsFellow(view->destination) &&
-                         !group_->OnFellow(view->destination, false, packet.size(), now);
+  const IpAddress to = dual_stack_.Plain(view->destination);
+  const bool heartbeat =
+      group_ && group_->IsFellow(to) && !group_->OnFellow(to, false, packet.size(), now);
   if (!heartbeat && !ended_) {
     detector_.OnUse(now);
     if (may_be_woken() && !paused_) Wake({});
   }
-  const auto it = peers_.find(view->destination);
+  const auto it = peers_.find(to);
   if (it == peers_.end()) return SendByGateway(packet);
   Peer& peer = it->second;
   if (peer.up && peer.silent_since != kNever && now - peer.silent_since > kSilenceMax)
     peer.up = false;  // the session is lost
   if (!peer.up) {
-    if (now - peer.asked_at >= kReconnectAfter) ConnectPeer(view->destination);
+    if (now - peer.asked_at >= kReconnectAfter) ConnectPeer(to);
     return SendByGateway(packet);
   }
   if (peer.silent_since == kNever) peer.silent_since = now;
@@ -153,8 +154,9 @@ void SimAgent::OnInside(const std::vector<uint8_t>& bytes) {
     return;
   }
   if (stopping_) return delegate_.OnLost(*this, bytes, released_as_idle_);
-  const bool heartbeat = group_ && group_->IsFellow(view->source) &&
-                         !group_->OnFellow(view->source, true, bytes.size(), now);
+  const IpAddress from = dual_stack_.Plain(view->source);
+  const bool heartbeat =
+      group_ && group_->IsFellow(from) && !group_->OnFellow(from, true, bytes.size(), now);
   if (!heartbeat && orchestrator::UseOfPacket(*view) == orchestrator::PacketUse::kWakes) {
     detector_.OnUse(now);
     if (may_be_woken()) Wake(orchestrator::ToProto(orchestrator::CauseOfPacket(*view)));

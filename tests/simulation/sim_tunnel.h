@@ -5,6 +5,7 @@
 #ifndef IM_TESTS_SIMULATION_SIM_TUNNEL_H_
 #define IM_TESTS_SIMULATION_SIM_TUNNEL_H_
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <vector>
@@ -39,6 +40,7 @@ class SimTunnel final : public orchestrator::TunnelEdge {
 
   absl::Status SetPeer(const tunnel::PeerConfig& config) override {
     Peer& peer = peers_[config.public_key];
+    peer.allowed_ips = config.allowed_ips;
     if (config.endpoint) peer.node = NodeOfEndpoint(*config.endpoint);
     return absl::OkStatus();
   }
@@ -89,6 +91,12 @@ class SimTunnel final : public orchestrator::TunnelEdge {
     const auto it = peers_.find(key);
     return it != peers_.end() && it->second.session;
   }
+  // Whether a packet of `source` comes out of this peer's tunnel. Preconditions: HasSession().
+  bool Allows(const tunnel::PublicKey& key, const IpAddress& source) const {
+    const std::vector<IpPrefix>& allowed = peers_.at(key).allowed_ips;
+    return std::any_of(allowed.begin(), allowed.end(),
+                       [&](const IpPrefix& prefix) { return prefix.Contains(source); });
+  }
   size_t peers() const { return peers_.size(); }
 
   // Repeats what is due. kNever: nothing is.
@@ -110,6 +118,7 @@ class SimTunnel final : public orchestrator::TunnelEdge {
     bool session = false;
     int tries_left = 0;
     Instant tried_at;
+    std::vector<IpPrefix> allowed_ips;
     std::vector<std::vector<uint8_t>> queue;
   };
   void Try(const tunnel::PublicKey& key) {
