@@ -106,7 +106,7 @@ std::vector<BadFile> BadFiles() {
         "c.yaml:5:30: address 10.9.0.255 is the network's broadcast address",
         "c.yaml:7:30: address 10.9.0.7 is taken by host d in line 6"}},
       {"BadAddress", "hosts:\n  a: {command: [a], address: 10.9.0}\n",
-       {"c.yaml:2:30: expected an IPv4 address, found \"10.9.0\""}},
+       {"c.yaml:2:30: address: expected an IPv4 address, found \"10.9.0\""}},
       {"AddressOfReplicas", "hosts:\n  a: {command: [a], replicas: 2, address: 10.77.0.9}\n",
        {"c.yaml:2:43: 2 replicas cannot share one address"}},
       {"NetworkTooSmall",
