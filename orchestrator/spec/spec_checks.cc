@@ -409,6 +409,8 @@ void CheckPorts(const std::vector<HostDraft>& drafts, DiagnosticSink& sink) {
     for (const Owner& other : others) {
       const IpAddress& a = port.listen.address;
       const IpAddress& b = other.port->listen.address;
+      // [::] is all addresses of IPv6 alone (port_publisher.cc).
+      if (a.is_v4() != b.is_v4()) continue;
       if (a != b && !a.is_unspecified() && !b.is_unspecified()) continue;
       sink.Error(port.at,
                  absl::StrCat("port ", port.listen.ToString(), " is published by host ",
