@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "orchestrator/spec/address_checks.h"
 #include "orchestrator/spec/diagnostic_sink.h"
 #include "orchestrator/spec/host_parser.h"
 #include "orchestrator/spec/map_reader.h"

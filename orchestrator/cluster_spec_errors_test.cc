@@ -106,7 +106,7 @@ std::vector<BadFile> BadFiles() {
         "c.yaml:5:30: address 10.9.0.255 is the network's broadcast address",
         "c.yaml:7:30: address 10.9.0.7 is taken by host d in line 6"}},
       {"BadAddress", "hosts:\n  a: {command: [a], address: 10.9.0}\n",
-       {"c.yaml:2:30: expected an IPv4 address, found \"10.9.0\""}},
+       {"c.yaml:2:30: address: expected an IPv4 address, found \"10.9.0\""}},
       {"AddressOfReplicas", "hosts:\n  a: {command: [a], replicas: 2, address: 10.77.0.9}\n",
        {"c.yaml:2:43: 2 replicas cannot share one address"}},
       {"NetworkTooSmall",
@@ -156,6 +156,10 @@ std::vector<BadFile> BadFiles() {
        "hosts:\n  a: {command: [a], ports: ['8080:80']}\n  b:\n    command: [b]\n    ports:\n"
        "      - 0.0.0.0:8080:81\n",
        {"c.yaml:6:9: port 0.0.0.0:8080 is published by host a too, in line 2"}},
+      {"PortClashOfIpv6",
+       "hosts:\n  a: {command: [a], ports: ['[::1]:8080:80', '0.0.0.0:8080:80']}\n  b:\n"
+       "    command: [b]\n    ports:\n      - '[::]:8080:81'\n",
+       {"c.yaml:6:9: port [::]:8080 is published by host a too, in line 2"}},
       {"PortsOfReplicas", "hosts:\n  a: {command: [a], replicas: 2, ports: ['8080:80']}\n",
        {"c.yaml:2:42: port 127.0.0.1:8080 is published by host a-1 too, in line 2 (a port leads "
         "to one host: give replicas names of their own, or put a proxy before them)"}},

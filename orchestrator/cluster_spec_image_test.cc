@@ -145,6 +145,61 @@ TEST(ClusterSpecNetworks, OfComposeMayHaveIpv6) {
   EXPECT_TRUE(parsed.spec->dual_stack.on());
 }
 
+// A Compose file of two hosts, with what it says of a's and b's addresses.
+ParsedClusterSpec ParseAddresses(const std::string& a, const std::string& b,
+                                 const std::string& ipv6 = "true") {
+  return Parse("services:\n  a: {command: [a], networks: {n: {" + a +
+               "}}}\n  b: {command: [b], networks: {n: {" + b + "}}}\nnetworks: {n: {enable_ipv6: " +
+               ipv6 + ", ipam: {config: [{subnet: 172.30.0.0/24}, {subnet: 'fd77::/64'}]}}}\n");
+}
+
+TEST(ClusterSpecNetworks, AnIpv6AddressOfComposeChoosesTheHosts) {
+  for (const char* of_b :
+       {"ipv6_address: 'fd77::172.30.0.9'", "ipv6_address: 'fd77::ac1e:9', ipv4_address: 172.30.0.9",
+        "ipv6_address: 'fd77::ac1e:9', ipv4_address: 10.1.1.1"}) {
+    const auto parsed = ParseAddresses("", of_b);
+    ASSERT_THAT(Lines(parsed.errors), IsEmpty()) << of_b;
+    EXPECT_EQ(parsed.spec->hosts[0].address.ToString(), "172.30.0.2");
+    EXPECT_EQ(parsed.spec->hosts[1].address.ToString(), "172.30.0.9") << of_b;
+  }
+}
+
+TEST(ClusterSpecNetworks, AnIpv6AddressThatNoHostCanHaveIsAWarning) {
+  for (const char* of_b : {"ipv6_address: 'fd77::10'", "ipv6_address: 'fd78::172.30.0.9'",
+                           "ipv6_address: 'fd77::172.30.0.1'"}) {
+    const auto parsed = ParseAddresses("", of_b);
+    ASSERT_THAT(Lines(parsed.errors), IsEmpty()) << of_b;
+    EXPECT_THAT(Lines(parsed.warnings),
+                ElementsAre(HasSubstr(" is not honoured: it is not fd77::/96 with an IPv4 address "
+                                      "of 172.30.0.0/24 behind it")));
+    EXPECT_EQ(parsed.spec->hosts[1].address.ToString(), "172.30.0.3");
+  }
+  EXPECT_THAT(Lines(ParseAddresses("", "ipv6_address: 'fd77::10', ipv4_address: 172.30.0.9").warnings),
+              ElementsAre("c.yaml:3:50: ipv6_address fd77::10 is not honoured: it is not fd77::/96 "
+                          "with an IPv4 address of 172.30.0.0/24 behind it (the host's is "
+                          "fd77::ac1e:9)"));
+  EXPECT_THAT(Lines(ParseAddresses("", "ipv6_address: 'fd77::ac1e:9'", "false").warnings),
+              ElementsAre("c.yaml:3:50: ipv6_address fd77::ac1e:9 is not honoured: the hosts have no "
+                          "IPv6 (enable_ipv6: true of its network gives it to them)"));
+}
+
+TEST(ClusterSpecNetworks, ABadIpv6AddressIsAnError) {
+  const auto errors = [](const std::string& a, const std::string& b) {
+    return Lines(ParseAddresses(a, b).errors);
+  };
+  for (const char* bad : {"fd77::x", "172.30.0.9"})
+    EXPECT_THAT(errors("", std::string("ipv6_address: '") + bad + "'"),
+                ElementsAre("c.yaml:3:50: ipv6_address: expected an IPv6 address, found \"" +
+                            std::string(bad) + "\""));
+  EXPECT_THAT(errors("ipv4_address: 172.30.0.9", "ipv6_address: 'fd77::ac1e:9'"),
+              ElementsAre("c.yaml:3:50: address fd77::ac1e:9 is taken by host a in line 2"));
+  EXPECT_THAT(errors("", "ipv6_address: 'fd77::ac1e:9', ipv4_address: 172.30.0.8"),
+              ElementsAre("c.yaml:3:50: ipv6_address fd77::ac1e:9 does not go with 172.30.0.8, the "
+                          "host's IPv4 address (write fd77::ac1e:8, or one of the two alone)"));
+  EXPECT_THAT(errors("", "ipv6_address: 'fd77::ac1e:9'}}, scale: 2, x-y: {z: {"),
+              ElementsAre("c.yaml:3:50: 2 replicas cannot share one address"));
+}
+
 // All but where it stands in a file.
 void Forget(ClusterSpec& spec) {
   for (HostSpec& host : spec.hosts) {

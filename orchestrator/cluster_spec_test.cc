@@ -163,7 +163,8 @@ hosts:
     user: www-data:adm
     volumes: [./data:/data, cache:/cache:ro, /scratch]
     tmpfs: /run
-    ports: ["8080:80", "0.0.0.0:8081:81", {target: 82, published: 8082, host_ip: 127.0.0.2}]
+    ports: ["8080:80", "0.0.0.0:8081:81", {target: 82, published: 8082, host_ip: 127.0.0.2},
+            "[::1]:8080:80", "[::]:8081:81", {target: 82, published: 8082, host_ip: "::1"}]
     hostname: front
     aliases: [www]
     address: 10.9.0.40
@@ -211,11 +212,15 @@ hosts:
   EXPECT_EQ(web.mounts[2].kind, MountSpec::Kind::kTmpfs);
   EXPECT_EQ(web.mounts[2].target, "/scratch");
   EXPECT_EQ(web.mounts[3].target, "/run");
-  ASSERT_EQ(web.ports.size(), 3u);
+  ASSERT_EQ(web.ports.size(), 6u);
   EXPECT_EQ(web.ports[0].listen.ToString(), "127.0.0.1:8080");
   EXPECT_EQ(web.ports[0].target, 80);
   EXPECT_EQ(web.ports[1].listen.ToString(), "0.0.0.0:8081");
   EXPECT_EQ(web.ports[2].listen.ToString(), "127.0.0.2:8082");
+  EXPECT_EQ(web.ports[3].listen.ToString(), "[::1]:8080");
+  EXPECT_EQ(web.ports[3].target, 80);
+  EXPECT_EQ(web.ports[4].listen.ToString(), "[::]:8081");
+  EXPECT_EQ(web.ports[5].listen.ToString(), "[::1]:8082");
   EXPECT_EQ(web.hostname, "front");
   EXPECT_THAT(web.aliases, ElementsAre("www"));
   EXPECT_EQ(web.address.ToString(), "10.9.0.40");

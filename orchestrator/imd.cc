@@ -280,16 +280,28 @@ absl::Status Imd::OpenPublishedPorts() {
       const std::string listen = port.listen.ToString();
       auto opened = PortPublisher::Open(
           loop_, *stack_, port.listen, {host.address, port.target},
-          [this, id, listen](const Endpoint& client) {
-            controller_->OnPublishedClient(
-                id, absl::StrCat(listen, " from ", client.ToString()));
-          },
-          [](const absl::Status& status) { IM_LOG(kInfo, std::string(status.message())); });
+          {.on_connect =
+               [this, id, listen](const Endpoint& client) {
+                 controller_->OnPublishedClient(
+                     id, absl::StrCat(listen, " from ", client.ToString()));
+               },
+           .on_failure =
+               [](const absl::Status& status) { IM_LOG(kInfo, std::string(status.message())); },
+           .otherwise = [this, id, target = port.target] { return ByIpv6(id, target); }});
       if (!opened.ok()) return Annotate(opened.status(), PortName(spec, host, port));
       ports_.push_back(*std::move(opened));
     }
   }
   return absl::OkStatus();
+}
+
+// A host that is not up was refused by us, for a reason that both addresses have in common.
+std::optional<Endpoint> Imd::ByIpv6(HostId id, uint16_t port) const {
+  const HostTable::Host& host = controller_->hosts()[id];
+  if (!options_.spec.dual_stack.on() ||
+      (host.state != HostState::kRunning && host.state != HostState::kPaused))
+    return std::nullopt;
+  return Endpoint{options_.spec.dual_stack.ToV6(host.address), port};
 }
 
 absl::Status Imd::OpenMetrics() {

@@ -107,6 +107,8 @@ class Imd {
                               const SavedPeers& peers, Endpoint& listen);
   absl::Status OpenStack();
   absl::Status OpenPublishedPorts();
+  // Where a published port leads when the host's IPv4 address refuses; nullopt: nowhere.
+  std::optional<Endpoint> ByIpv6(HostId id, uint16_t port) const;
   absl::Status OpenMetrics();
   // The dashboard costs nothing until somebody asks for it.
   absl::StatusOr<proto::DashboardReply> OpenDashboard(std::optional<Endpoint> at);

@@ -50,24 +50,21 @@ Endpoint BoundEndpoint(const FileDescriptor& fd) {
 
 absl::StatusOr<std::unique_ptr<PortPublisher>> PortPublisher::Open(
     EventLoop& loop, netstack::Stack& stack, const Endpoint& listen, const Endpoint& target,
-    std::function<void(const Endpoint& client)> on_connect,
-    std::function<void(const absl::Status&)> on_failure) {
+    Calls calls) {
   IM_ASSIGN_OR_RETURN(FileDescriptor fd, Listen(listen));
   const Endpoint local = BoundEndpoint(fd);
-  std::unique_ptr<PortPublisher> port(
-      new PortPublisher(loop, stack, std::move(fd), local, target));
-  port->on_connect_ = std::move(on_connect);
-  port->on_failure_ = std::move(on_failure);
-  return port;
+  return std::unique_ptr<PortPublisher>(
+      new PortPublisher(loop, stack, std::move(fd), local, target, std::move(calls)));
 }
 
 PortPublisher::PortPublisher(EventLoop& loop, netstack::Stack& stack, FileDescriptor listener,
-                             const Endpoint& local, const Endpoint& target)
+                             const Endpoint& local, const Endpoint& target, Calls calls)
     : loop_(loop),
       stack_(stack),
       listener_(std::move(listener)),
       local_(local),
-      target_(target) {
+      target_(target),
+      calls_(std::move(calls)) {
   watch_ = loop_.WatchFd(listener_.get(), EPOLLIN, [this](uint32_t) { OnClients(); });
 }
 
@@ -101,17 +98,17 @@ void PortPublisher::OnClients() {
 }
 
 void PortPublisher::Serve(FileDescriptor client, const Endpoint& from) {
-  if (on_connect_) on_connect_(from);
+  if (calls_.on_connect) calls_.on_connect(from);
   auto splice = std::make_unique<Splice>(
       loop_, std::move(client), [this, from](Splice* self, const absl::Status& status) {
         const auto dying = splices_.extract(self);
         Resume();
-        if (!status.ok() && on_failure_)
-          on_failure_(Annotate(status, absl::StrCat(from.ToString(), " to ", target_.ToString())));
+        if (!status.ok() && calls_.on_failure)
+          calls_.on_failure(Annotate(status, absl::StrCat(from.ToString(), " to ", target_.ToString())));
       });
   Splice* const started = splice.get();
   splices_.emplace(started, std::move(splice));
-  started->Start(stack_, target_);
+  started->Start(stack_, target_, calls_.otherwise);
 }
 
 void PortPublisher::Pause() { watch_.SetEvents(0); }

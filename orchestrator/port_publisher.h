@@ -3,7 +3,9 @@
 // wakes the host as any other would.
 //
 // Each accepted connection is joined to one from the gateway's own address
-// (splice.h). At most kPublishedConnectionsMax are open at once; beyond it
+// (splice.h). It goes to the host's IPv4 address, where it waits until the program listens;
+// a host that has an IPv6 address, is up and refuses it listens there alone, perhaps, and is
+// tried there. At most kPublishedConnectionsMax are open at once; beyond it
 // clients wait in the kernel's backlog until one closes.
 
 #ifndef IM_ORCHESTRATOR_PORT_PUBLISHER_H_
@@ -29,13 +31,20 @@ inline constexpr size_t kPublishedConnectionsMax = 512;
 // Owned by the loop's thread.
 class PortPublisher {
  public:
-  // `on_connect` hears of each client, `on_failure` why one's connection inside
-  // failed ("client to target: connection refused"); neither may destroy the
-  // port. AlreadyExists: the port is in use by another program.
+  // None may destroy the port; any may be null.
+  struct Calls {
+    // Of each client.
+    std::function<void(const Endpoint& client)> on_connect;
+    // Why one's connection inside failed ("client to target: connection refused").
+    std::function<void(const absl::Status&)> on_failure;
+    // The target refuses: where else to try.
+    Splice::OtherwiseFunction otherwise;
+  };
+
+  // AlreadyExists: the port is in use by another program.
   static absl::StatusOr<std::unique_ptr<PortPublisher>> Open(
       EventLoop& loop, netstack::Stack& stack, const Endpoint& listen, const Endpoint& target,
-      std::function<void(const Endpoint& client)> on_connect,
-      std::function<void(const absl::Status&)> on_failure);
+      Calls calls);
   ~PortPublisher();
   PortPublisher(const PortPublisher&) = delete;
   PortPublisher& operator=(const PortPublisher&) = delete;
@@ -46,7 +55,7 @@ class PortPublisher {
 
  private:
   PortPublisher(EventLoop& loop, netstack::Stack& stack, FileDescriptor listener,
-                const Endpoint& local, const Endpoint& target);
+                const Endpoint& local, const Endpoint& target, Calls calls);
   void OnClients();
   void Serve(FileDescriptor client, const Endpoint& from);
   // Stops accepting until a connection closes, or for a while.
@@ -58,8 +67,7 @@ class PortPublisher {
   const FileDescriptor listener_;
   const Endpoint local_;
   const Endpoint target_;
-  std::function<void(const Endpoint&)> on_connect_;
-  std::function<void(const absl::Status&)> on_failure_;
+  const Calls calls_;
   EventLoop::Watch watch_;
   EventLoop::Timer retry_;
   absl::flat_hash_map<Splice*, std::unique_ptr<Splice>> splices_;

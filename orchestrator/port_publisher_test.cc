@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "netstack/test_support.h"
@@ -103,8 +104,9 @@ class PortPublisherTest : public ::testing::Test {
   std::unique_ptr<PortPublisher> Open(uint16_t inner_port) {
     return PortPublisher::Open(
                *gateway_.loop, gateway_.stack, kAnyLoopbackPort, {kHost.address, inner_port},
-               [this](const Endpoint& client) { clients_.push_back(client); },
-               [this](const absl::Status& status) { failures_.push_back(status); })
+               {.on_connect = [this](const Endpoint& client) { clients_.push_back(client); },
+                .on_failure = [this](const absl::Status& status) { failures_.push_back(status); },
+                .otherwise = otherwise_})
         .value();
   }
   void Publish(uint16_t inner_port) { port_ = Open(inner_port); }
@@ -148,6 +150,7 @@ class PortPublisherTest : public ::testing::Test {
   std::unique_ptr<PortPublisher> port_;
   std::vector<Endpoint> clients_;
   std::vector<absl::Status> failures_;
+  Splice::OtherwiseFunction otherwise_;
 };
 
 TEST_F(PortPublisherTest, CarriesBytesAndHalfCloseBothWays) {
@@ -179,6 +182,33 @@ TEST_F(PortPublisherTest, RefusalInsideResetsTheClientAndSaysWhy) {
   EXPECT_EQ(failures_[0].code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(failures_[0].message()),
               HasSubstr(clients_.at(0).ToString() + " to 10.77.0.2:9: connection refused"));
+  EXPECT_EQ(port_->connections(), 0u);
+}
+
+TEST_F(PortPublisherTest, WhatIsRefusedIsTriedOnceElsewhere) {
+  uint16_t other = kEchoPort;
+  int asked = 0;
+  otherwise_ = [&]() -> std::optional<Endpoint> {
+    ++asked;
+    if (other == 0) return std::nullopt;
+    return Endpoint{kHost.address, other};
+  };
+  Publish(kClosedPort);
+  FileDescriptor client = Connect();
+  ASSERT_TRUE(Until([&] { return send(client.get(), "hello", 5, MSG_NOSIGNAL) == 5; }));
+  ASSERT_EQ(shutdown(client.get(), SHUT_WR), 0);
+  std::string data;
+  EXPECT_EQ(ReadToEnd(client, data), 0);
+  EXPECT_EQ(data, "hello") << "sent while it was refused";
+  EXPECT_TRUE(failures_.empty());
+  EXPECT_EQ(asked, 1);
+  for (uint16_t refused : {kClosedPort, uint16_t{0}}) {
+    other = refused;
+    FileDescriptor second = Connect();
+    EXPECT_EQ(ReadToEnd(second, data), ECONNRESET);
+  }
+  EXPECT_EQ(failures_.size(), 2u);
+  EXPECT_EQ(asked, 3);
   EXPECT_EQ(port_->connections(), 0u);
 }
 
@@ -255,7 +285,7 @@ TEST_F(PortPublisherTest, BeyondTheLimitClientsWaitForOneToClose) {
 TEST_F(PortPublisherTest, PortInUseIsAClearError) {
   Publish(kEchoPort);
   const auto second = PortPublisher::Open(*gateway_.loop, gateway_.stack, port_->local(),
-                                          {kHost.address, kEchoPort}, nullptr, nullptr);
+                                          {kHost.address, kEchoPort}, {});
   ASSERT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(second.status().message(),
             "ports: " + port_->local().ToString() + " is in use by another program");

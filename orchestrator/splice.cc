@@ -51,8 +51,14 @@ Splice::~Splice() {
   setsockopt(client_.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }
 
-void Splice::Start(netstack::Stack& stack, const Endpoint& target) {
-  auto inside = stack.Dial({.remote = target}, this);
+void Splice::Start(netstack::Stack& stack, const Endpoint& target, OtherwiseFunction otherwise) {
+  stack_ = &stack;
+  otherwise_ = std::move(otherwise);
+  Dial(target);
+}
+
+void Splice::Dial(const Endpoint& target) {
+  auto inside = stack_->Dial({.remote = target}, this);
   if (!inside.ok()) {
     Fail(inside.status());
     return;
@@ -80,6 +86,9 @@ void Splice::OnReadClosed() {
 }
 
 void Splice::OnClosed(const absl::Status& status) {
+  if (!connected_ && absl::IsFailedPrecondition(status) && otherwise_) {
+    if (const auto other = std::exchange(otherwise_, nullptr)()) return Dial(*other);
+  }
   if (!status.ok()) {
     Fail(status);
     return;

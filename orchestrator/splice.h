@@ -4,7 +4,8 @@
 // direction: when the slower side takes no more, the faster one is not read,
 // and its window closes. The end of one direction is passed on (half close);
 // when the connection inside fails, the client gets a RST, and the other way
-// round. Quiet connections stay for ever and hold no buffers.
+// round. One that is refused may be tried once more, elsewhere. Quiet connections
+// stay for ever and hold no buffers.
 
 #ifndef IM_ORCHESTRATOR_SPLICE_H_
 #define IM_ORCHESTRATOR_SPLICE_H_
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -32,13 +34,16 @@ class Splice final : public netstack::TcpConnection::Handler {
   // Called once, when it is over: OK, or why the connection inside failed. The
   // callee destroys the splice (within the call, if it likes).
   using DoneFunction = std::function<void(Splice*, const absl::Status&)>;
+  // Asked when the connection is refused, once: where else to try; nullopt: nowhere.
+  using OtherwiseFunction = std::function<std::optional<Endpoint>()>;
 
   // `client` is connected and non-blocking.
   Splice(EventLoop& loop, FileDescriptor client, DoneFunction on_done);
   ~Splice() override;
 
-  // Starts the connection to `target`; a failure also comes by on_done.
-  void Start(netstack::Stack& stack, const Endpoint& target);
+  // Starts the connection to `target`; a failure also comes by on_done. `stack` must outlive
+  // the splice. Null: as nullopt.
+  void Start(netstack::Stack& stack, const Endpoint& target, OtherwiseFunction otherwise = nullptr);
 
   void OnConnected() override;
   void OnReadable() override;
@@ -47,6 +52,7 @@ class Splice final : public netstack::TcpConnection::Handler {
   void OnClosed(const absl::Status& status) override;
 
  private:
+  void Dial(const Endpoint& target);
   void OnClientReady(uint32_t events);
   // Both move what can be moved; false when the splice is over (destroyed).
   bool PumpInward();
@@ -59,6 +65,8 @@ class Splice final : public netstack::TcpConnection::Handler {
   FileDescriptor client_;
   EventLoop::Watch watch_;
   DoneFunction on_done_;
+  netstack::Stack* stack_ = nullptr;
+  OtherwiseFunction otherwise_;
   std::unique_ptr<netstack::TcpConnection> inside_;
   std::vector<uint8_t> inward_;   // read from the client, not yet written
   std::vector<uint8_t> outward_;  // read from inside, not yet sent

@@ -29,8 +29,13 @@ PacketBatch Filter(PacketBatch batch, const Keep& keep) {
 // ---- from the tunnel to the program ----
 
 void DataPath::Write(PacketBatch batch) {
-  PacketBatch arriving =
-      Filter(std::move(batch), [this](const Packet& packet) { return FromTunnel(packet); });
+  Deliver(Filter(std::move(batch), [this](const Packet& packet) { return FromTunnel(packet); }));
+  const std::vector<std::vector<uint8_t>> controls = std::move(controls_);
+  controls_.clear();
+  for (const std::vector<uint8_t>& payload : controls) delegate_.OnControl(payload);
+}
+
+void DataPath::Deliver(PacketBatch arriving) {
   if (keeps_) {
     KeepMore(arriving);
   } else if (!arriving.empty()) {
@@ -38,9 +43,6 @@ void DataPath::Write(PacketBatch batch) {
     attachment_->Write(std::move(arriving));
   }
   if (std::exchange(used_, false)) delegate_.OnInboundDelivered();
-  const std::vector<std::vector<uint8_t>> controls = std::move(controls_);
-  controls_.clear();
-  for (const std::vector<uint8_t>& payload : controls) delegate_.OnControl(payload);
 }
 
 void DataPath::Keep(bool nor_out) {
@@ -90,22 +92,49 @@ bool DataPath::FromTunnel(const Packet& packet) {
   if (view->source == options_.gateway && view->is_udp() && !view->fragment &&
       view->source_port == kControlPort && view->destination_port == kControlPort &&
       view->destination == options_.host) {
+    passed_.OnHeard();
     ForEachDatagram(packet, *view, [this](std::span<const uint8_t> payload) {
       controls_.emplace_back(payload.begin(), payload.end());
     });
     return false;
   }
+  const bool about_names = options_.dual_stack.Plain(view->source) == options_.gateway &&
+                           view->is_udp() && view->source_port == names::kDnsPort;
+  if (about_names && !view->fragment) {
+    ForEachDatagram(packet, *view, [&](std::span<const uint8_t> answer) {
+      passed_.OnAnswer({view->destination, view->destination_port}, answer);
+    });
+  }
+  return Arrives(packet, *view, about_names ? Use::kName : traffic_.OfInbound(*view));
+}
+
+bool DataPath::Arrives(const Packet& packet, const IpView& view, Use use) {
   rx_bytes_ += packet.size;
   if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
-  const bool about_names = view->source == options_.gateway && view->is_udp() &&
-                           view->source_port == names::kDnsPort;
-  const Use use = about_names ? Use::kName : traffic_.OfInbound(*view);
   if (use != Use::kNone) {
     used_ = true;
-    delegate_.OnInboundUse(use, *view);
+    delegate_.OnInboundUse(use, view);
   }
   // What is kept is shown when it is let go.
-  return keeps_ || attachment_->LetIn(packet, *view);
+  return keeps_ || attachment_->LetIn(packet, view);
+}
+
+void DataPath::FailLateQuestions() {
+  PacketBatch answers;
+  for (const PassedQuestions::Question& question : passed_.TakeLate(loop_.now())) {
+    const auto answer = dns_.Fail(question.query);
+    if (answer) answers.AppendCopy(BuildUdp(question.resolver, question.asker, *answer));
+  }
+  Deliver(Filter(std::move(answers), [this](const Packet& packet) {
+    return Arrives(packet, *ParseIp(packet.bytes()), Use::kName);
+  }));
+  ArmLateTimer();
+}
+
+void DataPath::ArmLateTimer() {
+  const Instant next = passed_.NextDeadline();
+  late_timer_.Reset();
+  if (next != kNever) late_timer_ = loop_.At(next, [this] { FailLateQuestions(); });
 }
 
 // ---- from the program to the tunnel ----
@@ -168,7 +197,11 @@ bool DataPath::AnswerDns(const Packet& packet, const IpView& view, PacketBatch& 
   bool goes_on = packet.segment_size == 0;
   ForEachDatagram(packet, view, [&](std::span<const uint8_t> query) {
     goes_on = goes_on && dns_.WhoKnows(query) == names::Knower::kImd;
-    if (goes_on) return;
+    if (goes_on) {
+      passed_.OnQuestion({view.source, view.source_port},
+                         {view.destination, view.destination_port}, query, loop_.now());
+      return;
+    }
     if (const auto answer = dns_.Answer(query)) {
       answers.AppendCopy(BuildUdp({view.destination, view.destination_port},
                                   {view.source, view.source_port}, *answer));
@@ -176,6 +209,7 @@ bool DataPath::AnswerDns(const Packet& packet, const IpView& view, PacketBatch& 
       drops_.Add(DropReason::kMalformed);
     }
   });
+  if (goes_on) ArmLateTimer();
   return goes_on;
 }
 

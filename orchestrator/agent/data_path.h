@@ -2,7 +2,8 @@
 //
 //   from the program:  DNS questions to the gateway (by either family) → answered
 //                        here, but for those that imd alone knows of → tunnel;
-//                        no use
+//                        no use. Those that it does not answer (passed_questions.h)
+//                        are failed here
 //                      the gateway's control port    → dropped, spoofed
 //                      multicast, link noise         → dropped
 //                      refusals of early packets     → kept (Attachment::LetOut)
@@ -31,9 +32,10 @@
 #include "base/packet_sink.h"
 #include "orchestrator/agent/attachment.h"
 #include "orchestrator/agent/direct_peers.h"
-#include "orchestrator/names/dns_responder.h"
 #include "orchestrator/agent/packet_tap.h"
+#include "orchestrator/agent/passed_questions.h"
 #include "orchestrator/agent/traffic.h"
+#include "orchestrator/names/dns_responder.h"
 #include "tunnel/driver.h"
 
 namespace im::agent {
@@ -117,12 +119,18 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   std::optional<Duration> first_answer() const { return first_answer_; }
 
  private:
+  // A packet comes for the program, and is let in.
+  bool Arrives(const Packet& packet, const IpView& view, Use use);
+  void Deliver(PacketBatch arriving);
   // Whether the packet goes on. `answers` takes what we say to the program.
   bool FromProgram(const Packet& packet, PacketBatch& answers);
   bool FromTunnel(const Packet& packet);
   void Remember(const PacketBatch& batch);
   // Whether the questions go on to imd.
   bool AnswerDns(const Packet& packet, const IpView& view, PacketBatch& answers);
+  // Until the next question that imd does not answer is to be failed.
+  void ArmLateTimer();
+  void FailLateQuestions();
   void Tap(const PacketBatch& batch) {
     if (tap_ == nullptr) return;
     for (const Packet& packet : batch) tap_->OnPacket(packet.bytes());
@@ -146,6 +154,8 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   PacketBatch unread_;
   std::vector<std::vector<uint8_t>> controls_;  // of the batch in work
   bool used_ = false;                           // by it
+  PassedQuestions passed_;
+  EventLoop::Timer late_timer_;
   Traffic traffic_;
   DropCounters drops_;
   uint64_t rx_bytes_ = 0;

@@ -18,8 +18,9 @@ using testing::Not;
 
 class DualStackAgentTest : public AgentTest {
  protected:
-  std::unique_ptr<TestAgent> MakeDualStackAgent(proto::Attach attach) {
-    auto agent = MakeAgent(attach == proto::ATTACH_TUN ? 3 : 4, "tcp");
+  std::unique_ptr<TestAgent> MakeDualStackAgent(proto::Attach attach,
+                                                const std::string& program = "tcp") {
+    auto agent = MakeAgent(attach == proto::ATTACH_TUN ? 3 : 4, program);
     agent->request.set_network6(RawBytes(kTestDualStack.network().address()));
     agent->request.set_attach(attach);
     agent->request.set_start_timeout_ms(1500);
@@ -61,6 +62,20 @@ TEST_F(DualStackAgentTest, AnswersAtBothAddresses) {
     Write(BuildTcp({gateway6, 5000}, {own6, 9}, syn));
     EXPECT_TRUE(Comes(own6, kProtocolTcp, kTcpRst));
   }
+}
+
+// Whose program takes them by IPv4, and is young for longer than we wait.
+TEST_F(DualStackAgentTest, RefusesDatagramsOfTheOtherFamilySoon) {
+  auto agent = MakeDualStackAgent(proto::ATTACH_TUN, "udp");
+  agent->request.set_start_timeout_ms(600'000);
+  const IpAddress own = agent->address(), own6 = kTestDualStack.ToV6(own);
+  agent->Start();
+  ASSERT_TRUE(agent->AwaitProgram());
+  const std::vector<uint8_t> payload(3);
+  Write(BuildUdp({kTestDualStack.ToV6(kTestGateway), 5000}, {own6, kPort}, payload));
+  EXPECT_TRUE(Comes(own6, kProtocolIcmpV6, 1)) << "destination unreachable";
+  Write(BuildUdp({kTestGateway, 5000}, {own, kPort}, payload));
+  EXPECT_TRUE(Comes(own, kProtocolUdp, 0)) << "the echo";
 }
 
 TEST_F(DualStackAgentTest, IsPausedAndThawedByIpv6Alone) {

@@ -102,7 +102,7 @@ EarlyPackets::Verdict EarlyPackets::OnInboundSyn(const Packet& packet,
 EarlyPackets::Verdict EarlyPackets::OnInboundDatagram(const Packet& packet,
                                                       const IpView& view, Instant now) {
   const Port which(view.v6, view.destination_port);
-  if (open_udp_ports_.contains(which)) return Verdict::kPass;
+  if (passing_udp_ports_.contains(which)) return Verdict::kPass;
   if (!HasRoomFor(packet)) return Verdict::kKeep;
   auto [at, is_new] = udp_ports_.try_emplace(which);
   UdpPort& port = at->second;
@@ -123,7 +123,7 @@ EarlyPackets::Verdict EarlyPackets::OnOutbound(const Packet& packet,
     const Port which(view.v6, view.source_port);
     auto port = udp_ports_.find(which);
     if (port == udp_ports_.end()) {
-      open_udp_ports_.insert(which);
+      passing_udp_ports_.insert(which);
     } else {
       port->second.open = true;
       port->second.next = now;
@@ -160,18 +160,19 @@ EarlyPackets::Verdict EarlyPackets::OnTcpAnswer(const IpView& view, Instant now)
   if (is_new || port.waiting.front() == flow) {  // the probe failed
     port.delay = Longer(port.delay, kFirstRetry, kLastRetry);
     port.next = now + port.delay;
-    AskOtherFamily(which, port, now);
+    if (AskOtherFamily(kProtocolTcp, which, port.other, now)) port.next = now;
   }
   return Verdict::kKeep;
 }
 
-void EarlyPackets::AskOtherFamily(const Port& which, ClosedTcpPort& port, Instant now) {
-  if (listens_ == nullptr || now < port.ask_at) return;
-  port.ask_at = now + kFamilyGrace;
-  const bool open = listens_(!which.first, which.second);
-  port.refuses = open && port.open_by_other;
-  port.open_by_other = open;
-  if (port.refuses) port.next = now;
+bool EarlyPackets::AskOtherFamily(uint8_t protocol, const Port& which, OtherFamily& other,
+                                  Instant now) {
+  if (listens_ == nullptr || now < other.ask_at) return false;
+  other.ask_at = now + kFamilyGrace;
+  const bool open = listens_(protocol, !which.first, which.second);
+  other.refuses = open && other.open;
+  other.open = open;
+  return other.refuses;
 }
 
 EarlyPackets::Verdict EarlyPackets::OnUnreachable(const Packet& packet,
@@ -190,6 +191,7 @@ EarlyPackets::Verdict EarlyPackets::OnUnreachable(const Packet& packet,
   port.open = false;
   port.delay = Longer(port.delay, kFirstRetry, kLastRetry);
   port.next = now + port.delay;
+  if (AskOtherFamily(kProtocolUdp, found->first, port.other, now)) port.next = now;
   return Verdict::kKeep;
 }
 
@@ -206,7 +208,8 @@ Instant EarlyPackets::NextDeadline() const {
 void EarlyPackets::OnTimer(Instant now, PacketBatch& offers, PacketBatch& refusals) {
   if (!young_) return;
   if (now < old_at_) {
-    RefusePorts(refusals);
+    RefuseTcpPorts(refusals);
+    RefuseUdpPorts(refusals);
     OfferSyns(now, offers);
     OfferDatagrams(now, offers);
     return;
@@ -219,10 +222,10 @@ void EarlyPackets::OnTimer(Instant now, PacketBatch& offers, PacketBatch& refusa
   ForgetAll();
 }
 
-void EarlyPackets::RefusePorts(PacketBatch& refusals) {
+void EarlyPackets::RefuseTcpPorts(PacketBatch& refusals) {
   for (auto at = closed_tcp_ports_.begin(); at != closed_tcp_ports_.end();) {
     const auto closed = at++;
-    if (!closed->second.refuses) continue;
+    if (!closed->second.other.refuses) continue;
     refusing_tcp_ports_.insert(closed->first);
     const std::deque<FlowKey> waiting = std::move(closed->second.waiting);
     closed_tcp_ports_.erase(closed);
@@ -233,6 +236,24 @@ void EarlyPackets::RefusePorts(PacketBatch& refusals) {
       ForgetSyn(flow);
     }
   }
+}
+
+void EarlyPackets::RefuseUdpPorts(PacketBatch& refusals) {
+  for (auto at = udp_ports_.begin(); at != udp_ports_.end();) {
+    const auto port = at++;
+    if (!port->second.other.refuses || port->second.open) continue;
+    for (const Datagram& datagram : port->second.waiting)
+      AppendRefusal(datagram.packet.bytes, refusals);
+    ForgetUdpPort(port);
+  }
+}
+
+// From now on its kernel answers.
+void EarlyPackets::ForgetUdpPort(absl::flat_hash_map<Port, UdpPort>::iterator port) {
+  for (const Datagram& datagram : port->second.waiting) bytes_ -= datagram.packet.bytes.size();
+  packets_ -= port->second.waiting.size();
+  passing_udp_ports_.insert(port->first);
+  udp_ports_.erase(port);
 }
 
 void EarlyPackets::OpenTcpPort(const Port& which, Instant now) {
@@ -263,23 +284,19 @@ void EarlyPackets::OfferSyns(Instant now, PacketBatch& offers) {
 
 void EarlyPackets::OfferDatagrams(Instant now, PacketBatch& offers) {
   for (auto at = udp_ports_.begin(); at != udp_ports_.end();) {
-    UdpPort& port = at->second;
-    if (port.next > now) {
-      ++at;
-    } else if (port.refused && !port.open) {
+    const auto which = at++;
+    UdpPort& port = which->second;
+    if (port.next > now) continue;
+    if (port.refused && !port.open) {
       offers.AppendCopy(port.waiting.front().packet.AsPacket());
       port.refused = false;
       port.next = now + kRefusedWithin;
-      ++at;
-    } else {  // open: the others may follow
-      for (size_t i = 0; i < port.waiting.size(); ++i) {
-        if (i > 0 || port.refused) offers.AppendCopy(port.waiting[i].packet.AsPacket());
-        bytes_ -= port.waiting[i].packet.bytes.size();
-      }
-      packets_ -= port.waiting.size();
-      open_udp_ports_.insert(at->first);
-      udp_ports_.erase(at++);
+      continue;
     }
+    // Open: the others may follow.
+    for (size_t i = port.refused ? 0 : 1; i < port.waiting.size(); ++i)
+      offers.AppendCopy(port.waiting[i].packet.AsPacket());
+    ForgetUdpPort(which);
   }
 }
 
@@ -311,7 +328,7 @@ void EarlyPackets::ForgetAll() {
   closed_tcp_ports_ = {};
   refusing_tcp_ports_ = {};
   udp_ports_ = {};
-  open_udp_ports_ = {};
+  passing_udp_ports_ = {};
   packets_ = 0;
   bytes_ = 0;
 }

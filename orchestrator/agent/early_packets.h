@@ -25,8 +25,8 @@
 //     the program sends from it     → the port is open
 //
 // A port is one of its family: what is refused by one of them says nothing of the other. But
-// where the program listens by the other one (kFamilyGrace long), a SYN is refused: its caller
-// may have asked for both addresses, and tries the other one then.
+// where the program listens by the other one (kFamilyGrace long), a SYN or datagram is refused:
+// its caller may have asked for both addresses, and tries the other one then.
 //
 // The kernel answers SYNs, not we: nothing is accepted in the program's place.
 // When the program has grown old, or has exited, refusals go out: what waits
@@ -72,9 +72,9 @@ class EarlyPackets {
 
   // What to do with the packet that was shown.
   enum class Verdict { kPass, kKeep };
-  // Whether the program listens on the TCP port by this family. Asked at most once in
-  // kFamilyGrace for each port that refuses.
-  using Listens = std::function<bool(bool v6, uint16_t port)>;
+  // Whether the program listens on the port of TCP or UDP by this family. Asked at most once
+  // in kFamilyGrace for each port that refuses.
+  using Listens = std::function<bool(uint8_t protocol, bool v6, uint16_t port)>;
 
   // `listens`: null where there is one family.
   explicit EarlyPackets(Duration hold_for, Listens listens = nullptr)
@@ -112,13 +112,17 @@ class EarlyPackets {
     Duration delay{0};
     Instant next;             // offer again; not for those that wait
   };
+  // Of a port that refuses.
+  struct OtherFamily {
+    Instant ask_at;        // whether the port is open by it
+    bool open = false;     // when that was asked last
+    bool refuses = false;  // it was twice: all that wait get their refusals
+  };
   struct ClosedTcpPort {
     Duration delay{0};
-    Instant next;                  // offer the first again
-    std::deque<FlowKey> waiting;   // keys of syns_; never empty
-    Instant ask_at;                // whether it is open by the other family
-    bool open_by_other = false;    // when that was asked last
-    bool refuses = false;          // all that wait get their refusals
+    Instant next;                 // offer the first again
+    std::deque<FlowKey> waiting;  // keys of syns_; never empty
+    OtherFamily other;
   };
   struct Datagram {
     FlowKey flow;
@@ -131,6 +135,7 @@ class EarlyPackets {
     Duration delay{0};
     Instant next;  // offer the first again; if it was not refused: it was taken
     std::deque<Datagram> waiting;  // never empty
+    OtherFamily other;
   };
 
   // IPv6 or not, and the number.
@@ -144,8 +149,11 @@ class EarlyPackets {
     return packets_ < kHeldPacketsMax && bytes_ + packet.size <= kHeldBytesMax;
   }
   void OpenTcpPort(const Port& which, Instant now);
-  void AskOtherFamily(const Port& which, ClosedTcpPort& port, Instant now);
-  void RefusePorts(PacketBatch& refusals);
+  // Whether those that wait are to be refused.
+  bool AskOtherFamily(uint8_t protocol, const Port& which, OtherFamily& other, Instant now);
+  void RefuseTcpPorts(PacketBatch& refusals);
+  void RefuseUdpPorts(PacketBatch& refusals);
+  void ForgetUdpPort(absl::flat_hash_map<Port, UdpPort>::iterator port);
   void OfferSyns(Instant now, PacketBatch& offers);
   void OfferDatagrams(Instant now, PacketBatch& offers);
   void ForgetSyn(const FlowKey& flow);
@@ -159,7 +167,7 @@ class EarlyPackets {
   absl::flat_hash_map<Port, ClosedTcpPort> closed_tcp_ports_;
   absl::flat_hash_set<Port> refusing_tcp_ports_;  // of the family that the program has not chosen
   absl::flat_hash_map<Port, UdpPort> udp_ports_;
-  absl::flat_hash_set<Port> open_udp_ports_;
+  absl::flat_hash_set<Port> passing_udp_ports_;  // open, or of the other family likewise
   size_t packets_ = 0;  // remembered, waiting or not
   size_t bytes_ = 0;
 };

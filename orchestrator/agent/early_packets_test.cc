@@ -104,27 +104,35 @@ class EarlyFamiliesTest : public EarlyPacketsTest {
     return BuildTcp({kHost6, 80}, {kCaller6, from},
                     {.acknowledgment = acknowledgment, .flags = kTcpRst | kTcpAck});
   }
+  Bytes Udp6(uint8_t number) const {
+    return BuildUdp({kCaller6, number}, {kHost6, 80}, Bytes{number});
+  }
   Verdict In6(const Bytes& bytes) {
     return families_.OnInbound(AsPacket(bytes), *ParseIp(bytes), now_);
   }
   Verdict Out6(const Bytes& bytes) {
     return families_.OnOutbound(AsPacket(bytes), *ParseIp(bytes), now_);
   }
-  // To the next deadline; each SYN of one port that is offered is refused.
+  // To the next deadline; each SYN of one port that is offered, or datagram, is refused.
   void Step(uint32_t acknowledgment) {
     now_ = std::max(now_, families_.NextDeadline());
     PacketBatch offers, refusals;
     families_.OnTimer(now_, offers, refusals);
     for (const Packet& packet : refusals) refused_.push_back(ParseIp(packet.bytes())->destination_port);
-    for (const Packet& packet : offers)
-      Out6(Rst6(ParseIp(packet.bytes())->source_port, acknowledgment));
+    for (const Packet& packet : offers) {
+      const IpView view = *ParseIp(packet.bytes());
+      Out6(view.is_tcp() ? Rst6(view.source_port, acknowledgment)
+                         : Unreachable(Bytes(packet.bytes().begin(), packet.bytes().end())));
+    }
   }
 
   const IpAddress kHost6 = *IpAddress::Parse("fd00::3"), kCaller6 = *IpAddress::Parse("fd00::9");
   bool listens4_ = false;
   int asked_ = 0;
-  EarlyPackets families_{kHoldFor, [this](bool v6, uint16_t port) {
+  uint8_t asked_of_ = 0;  // which protocol
+  EarlyPackets families_{kHoldFor, [this](uint8_t protocol, bool v6, uint16_t port) {
                            ++asked_;
+                           asked_of_ = protocol;
                            EXPECT_FALSE(v6);
                            EXPECT_EQ(port, 80);
                            return listens4_;
@@ -139,10 +147,31 @@ TEST_F(EarlyFamiliesTest, APortIsOneOfItsFamily) {
   EXPECT_EQ(Out6(SynAck(40001, 80, 5)), Verdict::kPass);
   EXPECT_EQ(families_.held(), 1u) << "and says nothing of this one";
   // The same of datagrams.
-  const Bytes by6 = BuildUdp({kCaller6, 1}, {kHost6, 53}, Bytes{1});
+  const Bytes by6 = Udp6(1);
   EXPECT_EQ(In6(by6), Verdict::kPass);
   EXPECT_EQ(Out6(Unreachable(by6)), Verdict::kKeep);
-  EXPECT_EQ(In6(Udp(1, 53, 1)), Verdict::kPass);
+  EXPECT_EQ(In6(Udp(1, 80, 1)), Verdict::kPass);
+}
+
+TEST_F(EarlyFamiliesTest, WhoTakesDatagramsByTheOtherFamilyRefusesThemByThisOneSoon) {
+  EXPECT_EQ(In6(Udp6(1)), Verdict::kPass);
+  EXPECT_EQ(Out6(Unreachable(Udp6(1))), Verdict::kKeep);
+  EXPECT_EQ(In6(Udp6(2)), Verdict::kKeep);
+  while (now_ < start_ + seconds(1)) Step(0);
+  EXPECT_TRUE(refused_.empty()) << "it listens nowhere yet";
+  EXPECT_LE(asked_, 21);
+  EXPECT_EQ(asked_of_, kProtocolUdp);
+  listens4_ = true;
+  const Instant before = now_;
+  while (refused_.empty() && now_ < before + seconds(1)) Step(0);
+  EXPECT_EQ(refused_.size(), 2u);
+  EXPECT_GE(now_ - before, EarlyPackets::kFamilyGrace) << "it may listen by both in a moment";
+  EXPECT_LE(now_ - before, 3 * EarlyPackets::kFamilyGrace);
+  EXPECT_EQ(families_.held(), 0u);
+  EXPECT_EQ(In6(Udp6(3)), Verdict::kPass);
+  EXPECT_EQ(Out6(Unreachable(Udp6(3))), Verdict::kPass);
+  EXPECT_EQ(In6(Syn6(40000, 1000)), Verdict::kPass) << "TCP is another matter";
+  EXPECT_EQ(Out6(Rst6(40000, 1001)), Verdict::kKeep);
 }
 
 TEST_F(EarlyFamiliesTest, WhoListensByTheOtherFamilyRefusesThisOneSoon) {

@@ -139,11 +139,13 @@ int CountEstablished(absl::string_view proc_net_tcp) {
   return count;
 }
 
-bool ListensOutside(absl::string_view proc_net_tcp, uint16_t port) {
-  for (absl::string_view line : absl::StrSplit(proc_net_tcp, '\n')) {
+bool ListensOutside(absl::string_view proc_net, SocketKind kind, uint16_t port) {
+  // TCP_LISTEN; TCP_CLOSE, of a socket of UDP that is not connected.
+  const absl::string_view state = kind == SocketKind::kTcp ? "0A" : "07";
+  for (absl::string_view line : absl::StrSplit(proc_net, '\n')) {
     const std::vector<absl::string_view> fields =
         absl::StrSplit(line, absl::MaxSplits(absl::ByAnyChar(" "), 40), absl::SkipEmpty());
-    if (fields.size() < 4 || fields[3] != "0A") continue;
+    if (fields.size() < 4 || fields[3] != state) continue;
     const std::pair<absl::string_view, absl::string_view> local = absl::StrSplit(fields[1], ':');
     if (local.second == absl::StrFormat("%04X", port) && !IsLoopback(local.first)) return true;
   }

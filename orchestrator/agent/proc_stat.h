@@ -46,8 +46,10 @@ std::vector<pid_t> Descendants(pid_t root);
 int CountEstablished(absl::string_view proc_net_tcp);
 int CountConnections(pid_t process_in_namespace);
 
-// Whether one of those lines is of a socket that listens on the port, not on loopback alone.
-bool ListensOutside(absl::string_view proc_net_tcp, uint16_t port);
+// Whether one of those lines, or of those of udp and udp6, is of a socket that takes what anybody
+// sends to the port, not on loopback alone.
+enum class SocketKind { kTcp, kUdp };
+bool ListensOutside(absl::string_view proc_net, SocketKind kind, uint16_t port);
 
 // Names of tasks may be any bytes; where they go they must be text.
 std::string PrintableName(absl::string_view name);

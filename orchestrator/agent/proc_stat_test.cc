@@ -91,13 +91,19 @@ TEST(ProcStatTest, FindsWhoListensOutside) {
       "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n"
       "   1: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000\n"
       "   2: 0300004D:0051 0900004D:9C40 01 00000000:00000000 00:00000000 00000000\n";
-  EXPECT_TRUE(ListensOutside(kTcp, 8080));
-  EXPECT_FALSE(ListensOutside(kTcp, 80)) << "loopback";
-  EXPECT_FALSE(ListensOutside(kTcp, 81)) << "a connection";
+  EXPECT_TRUE(ListensOutside(kTcp, SocketKind::kTcp, 8080));
+  EXPECT_FALSE(ListensOutside(kTcp, SocketKind::kTcp, 80)) << "loopback";
+  EXPECT_FALSE(ListensOutside(kTcp, SocketKind::kTcp, 81)) << "a connection";
   constexpr char kTcp6[] =
       "   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0\n";
-  EXPECT_TRUE(ListensOutside(kTcp6, 80));
-  EXPECT_FALSE(ListensOutside("", 80));
+  EXPECT_TRUE(ListensOutside(kTcp6, SocketKind::kTcp, 80));
+  EXPECT_FALSE(ListensOutside("", SocketKind::kTcp, 80));
+  constexpr char kUdp[] =
+      "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout\n"
+      "  291: 00000000:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0\n"
+      "  292: 0300004D:0036 0900004D:9C40 01 00000000:00000000 00:00000000 00000000     0        0\n";
+  EXPECT_TRUE(ListensOutside(kUdp, SocketKind::kUdp, 53));
+  EXPECT_FALSE(ListensOutside(kUdp, SocketKind::kUdp, 54)) << "it hears one alone";
 }
 
 }  // namespace

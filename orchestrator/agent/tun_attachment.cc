@@ -20,9 +20,11 @@ constexpr int kTunReadsPerTurn = 8;
 constexpr int kLastReadsMax = 64;
 
 EarlyPackets::Listens ListensBy(pid_t process) {
-  return [process](bool v6, uint16_t port) {
-    return ListensOutside(
-        ReadSmallFile(absl::StrCat("/proc/", process, v6 ? "/net/tcp6" : "/net/tcp")), port);
+  return [process](uint8_t protocol, bool v6, uint16_t port) {
+    const bool tcp = protocol == kProtocolTcp;
+    const std::string sockets =
+        absl::StrCat("/proc/", process, "/net/", tcp ? "tcp" : "udp", v6 ? "6" : "");
+    return ListensOutside(ReadSmallFile(sockets), tcp ? SocketKind::kTcp : SocketKind::kUdp, port);
   };
 }
 

@@ -22,6 +22,7 @@ constexpr uint16_t kFlagRecursionAvailable = 0x0080;
 
 constexpr uint16_t kNoError = 0;
 constexpr uint16_t kFormatError = 1;
+constexpr uint16_t kServerFailure = 2;
 constexpr uint16_t kNameError = 3;
 constexpr uint16_t kNotImplemented = 4;
 constexpr uint16_t kRefused = 5;
@@ -211,7 +212,8 @@ Knower DnsResponder::WhoKnows(std::span<const uint8_t> query) {
   return names_.Find(*host) ? Knower::kHere : Knower::kImd;
 }
 
-std::optional<std::vector<uint8_t>> DnsResponder::Answer(std::span<const uint8_t> query) {
+std::optional<std::vector<uint8_t>> DnsResponder::Answer(std::span<const uint8_t> query,
+                                                         bool may_resolve) {
   Reader in(query);
   const uint16_t id = in.U16();
   const uint16_t flags = in.U16();
@@ -258,7 +260,7 @@ std::optional<std::vector<uint8_t>> DnsResponder::Answer(std::span<const uint8_t
   }
 
   Reply reply{.code = code};
-  if (code == kNoError) reply = Resolve(question);
+  if (code == kNoError) reply = may_resolve ? Resolve(question) : Reply{.code = kServerFailure};
   std::vector<uint8_t> out;
   out.reserve(question_end + 64 + reply.data.size());
   PutU16(out, id);

@@ -52,7 +52,13 @@ class DnsResponder {
 
   Knower WhoKnows(std::span<const uint8_t> query);
   // The answer to the UDP payload `query`; nullopt if none is due.
-  std::optional<std::vector<uint8_t>> Answer(std::span<const uint8_t> query);
+  std::optional<std::vector<uint8_t>> Answer(std::span<const uint8_t> query) {
+    return Answer(query, /*may_resolve=*/true);
+  }
+  // That there is no answer (SERVFAIL), since who knows it does not say.
+  std::optional<std::vector<uint8_t>> Fail(std::span<const uint8_t> query) {
+    return Answer(query, /*may_resolve=*/false);
+  }
 
  private:
   struct Question;
@@ -60,6 +66,7 @@ class DnsResponder {
   // The host's part of `name`: "db" of "db" and "db.shop.im"; nullopt if the
   // name lies elsewhere. Empty for the domain itself.
   std::optional<absl::string_view> HostPart(absl::string_view name) const;
+  std::optional<std::vector<uint8_t>> Answer(std::span<const uint8_t> query, bool may_resolve);
   Reply Resolve(const Question& question);
   // The name of the host with the address of a reverse name; empty: there is none.
   std::string FindReverse(absl::string_view name);

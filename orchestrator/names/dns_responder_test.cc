@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "proto/agent.pb.h"
@@ -131,6 +133,18 @@ TEST_F(DnsResponderTest, UnknownNamesDoNotExist) {
     EXPECT_EQ(Code(Ask(Query(name, kA))), 3) << name;
     EXPECT_EQ(Answers(Ask(Query(name, kAaaa))), 0) << name;
   }
+}
+
+TEST_F(DnsResponderTest, AFailureIsOneOfTheQuestion) {
+  for (const Bytes& query : {Query("nobody", kA), Query("web", kA), WithOpt(Query("nobody", kAaaa))}) {
+    const Bytes answer = responder_.Fail(query).value();
+    EXPECT_EQ(Code(answer), 2);
+    EXPECT_EQ(Answers(answer), 0);
+    EXPECT_EQ(answer[0] << 8 | answer[1], 0x1234);
+    EXPECT_EQ(answer[11], query[11]) << "with EDNS as it was asked";
+    EXPECT_TRUE(std::equal(query.begin() + 12, query.begin() + 21, answer.begin() + 12));
+  }
+  EXPECT_EQ(responder_.Fail(Bytes(5)), std::nullopt);
 }
 
 TEST_F(DnsResponderTest, WithADualStackEachHostHasBothAddresses) {

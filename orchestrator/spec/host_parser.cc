@@ -154,16 +154,15 @@ void HostParser::ReadOwn(MapReader& reader, const std::optional<StoredImage>& im
   if (const YamlNode* node = reader.Get("depends_on")) ReadDependencies(*node, draft);
 }
 
-void HostParser::ReadAddress(const YamlNode& node, bool of_compose, HostDraft& draft) {
+std::optional<IpAddress> HostParser::ReadAddress(const YamlNode& node, absl::string_view field,
+                                                 bool v6) {
   const auto text = ReadText(node, sink_);
-  if (!text) return;
-  draft.address = IpAddress::Parse(*text);
-  draft.address_at = node.at;
-  draft.address_of_compose = of_compose;
-  if (!draft.address || !draft.address->is_v4()) {
-    draft.address.reset();
-    sink_.Error(node.at, absl::StrCat("expected an IPv4 address, found ", Quote(*text)));
-  }
+  if (!text) return std::nullopt;
+  const std::optional<IpAddress> address = IpAddress::Parse(*text);
+  if (address && address->is_v4() != v6) return address;
+  sink_.Error(node.at, absl::StrCat(field, ": expected an IPv", v6 ? "6" : "4",
+                                    " address, found ", Quote(*text)));
+  return std::nullopt;
 }
 
 void HostParser::ReadAliases(const YamlNode& node, HostSpec& host) {
@@ -188,9 +187,18 @@ void HostParser::ReadNetworks(const YamlNode& node, HostDraft& draft) {
     if (entry.value->kind == YamlNode::Kind::kNull) continue;
     MapReader network(*entry.value, absl::StrCat("networks.", entry.key), sink_);
     if (const YamlNode* aliases = network.Get("aliases")) ReadAliases(*aliases, draft.spec);
-    if (const YamlNode* address = network.Get("ipv4_address"); address != nullptr && !draft.address)
-      ReadAddress(*address, /*of_compose=*/true, draft);
-    network.NotHonoured({"ipv6_address", "link_local_ips", "mac_address", "driver_opts"});
+    const YamlNode* const address = network.Get("ipv4_address");
+    if (address != nullptr && !draft.address) {
+      draft.address = ReadAddress(*address, "ipv4_address", /*v6=*/false);
+      draft.address_at = address->at;
+      draft.address_of_compose = true;
+    }
+    const YamlNode* const address6 = network.Get("ipv6_address");
+    if (address6 != nullptr && !draft.address6) {
+      draft.address6 = ReadAddress(*address6, "ipv6_address", /*v6=*/true);
+      draft.address6_at = address6->at;
+    }
+    network.NotHonoured({"link_local_ips", "mac_address", "driver_opts"});
     network.Ignore({"priority", "gw_priority", "interface_name"});
     network.Finish();
   }
@@ -198,7 +206,10 @@ void HostParser::ReadNetworks(const YamlNode& node, HostDraft& draft) {
 
 void HostParser::ReadNames(MapReader& reader, HostDraft& draft) {
   for (absl::string_view field : {"address", "ipv4_address"}) {
-    if (const YamlNode* node = reader.Get(field)) ReadAddress(*node, /*of_compose=*/false, draft);
+    const YamlNode* node = reader.Get(field);
+    if (node == nullptr) continue;
+    draft.address = ReadAddress(*node, field, /*v6=*/false);
+    draft.address_at = node->at;
   }
   if (const YamlNode* node = reader.Get("aliases")) ReadAliases(*node, draft.spec);
   if (const YamlNode* node = reader.Get("networks")) ReadNetworks(*node, draft);

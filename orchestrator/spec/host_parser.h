@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "orchestrator/cluster_spec.h"
 #include "orchestrator/spec/diagnostic_sink.h"
 #include "orchestrator/spec/map_reader.h"
@@ -50,10 +51,18 @@ struct HostDraft {
   std::optional<IpAddress> address;  // as given
   SourcePosition address_at;
   bool address_of_compose = false;  // meant for a network of the file's own
+  std::optional<IpAddress> address6;  // as given, for a network of the file's own
+  SourcePosition address6_at;
   std::vector<Reference> wake_with;
   std::vector<Dependency> depends_on;
   std::optional<Reference> group;
 };
+
+inline int64_t ReplicaCount(const HostDraft& draft) { return draft.replicas.value_or(1); }
+// The name of one of its hosts; the first has number 1.
+inline std::string HostName(const HostDraft& draft, int64_t number) {
+  return draft.replicas ? absl::StrCat(draft.spec.name, "-", number) : draft.spec.name;
+}
 
 class HostParser {
  public:
@@ -82,7 +91,8 @@ class HostParser {
   void ReadDeploy(const YamlNode& node, HostDraft& draft);
   void ReadReplicas(const YamlNode& node, HostDraft& draft);
   void ReadNames(MapReader& reader, HostDraft& draft);
-  void ReadAddress(const YamlNode& node, bool of_compose, HostDraft& draft);
+  // `v6`: of which family it has to be.
+  std::optional<IpAddress> ReadAddress(const YamlNode& node, absl::string_view field, bool v6);
   void ReadAliases(const YamlNode& node, HostSpec& host);
   // Compose's: a list of names, or a mapping of them to aliases and addresses.
   void ReadNetworks(const YamlNode& node, HostDraft& draft);

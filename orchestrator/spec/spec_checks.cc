@@ -1,20 +1,15 @@
 #include "orchestrator/spec/spec_checks.h"
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "orchestrator/address_pool.h"
 
 namespace im::orchestrator {
 namespace {
-
-int64_t ReplicaCount(const HostDraft& draft) { return draft.replicas.value_or(1); }
 
 bool NamesOthers(const HostDraft& draft) {
   return !draft.wake_with.empty() || !draft.depends_on.empty();
@@ -24,11 +19,6 @@ std::vector<absl::string_view> ServiceNames(const std::vector<HostDraft>& drafts
   std::vector<absl::string_view> names;
   for (const HostDraft& draft : drafts) names.push_back(draft.spec.name);
   return names;
-}
-
-// The name of one of its hosts; the first has number 1.
-std::string HostName(const HostDraft& draft, int64_t number) {
-  return draft.replicas ? absl::StrCat(draft.spec.name, "-", number) : draft.spec.name;
 }
 
 // Drafts by the names of their services and hosts. There is no list of replicas: a name
@@ -316,63 +306,6 @@ void CheckNames(const std::vector<HostDraft>& drafts, DiagnosticSink& sink) {
   }
 }
 
-void AssignAddresses(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
-                     DiagnosticSink& sink) {
-  AddressPool pool(cluster.network);
-  absl::flat_hash_set<const HostDraft*> reserved;
-  std::map<IpAddress, const HostDraft*> owners;
-  for (const HostDraft& draft : drafts) {
-    if (!draft.address) continue;
-    if (ReplicaCount(draft) > 1) {
-      sink.Error(draft.address_at, absl::StrCat(ReplicaCount(draft),
-                                                " replicas cannot share one address"));
-      continue;
-    }
-    const std::string text = draft.address->ToString();
-    if (draft.address_of_compose && !pool.IsUsable(*draft.address)) {
-      sink.Warning(draft.address_at,
-                   absl::StrCat("ipv4_address ", text, " is not honoured: it is not of the "
-                                "cluster's network ", cluster.network.ToString()));
-    } else if (!cluster.network.Contains(*draft.address)) {
-      sink.Error(draft.address_at, absl::StrCat("address ", text, " is outside the network ",
-                                                cluster.network.ToString()));
-    } else if (!pool.IsUsable(*draft.address)) {
-      sink.Error(draft.address_at,
-                 absl::StrCat("address ", text, " is the ",
-                              *draft.address == cluster.gateway ? "gateway's"
-                              : *draft.address == cluster.network.address()
-                                  ? "network's own"
-                                  : "network's broadcast address"),
-                 *draft.address == cluster.gateway ? "the first address of the network is taken"
-                                                   : "");
-    } else if (!pool.Reserve(*draft.address)) {
-      const HostDraft& owner = *owners[*draft.address];
-      sink.Error(draft.address_at, absl::StrCat("address ", text, " is taken by host ",
-                                                owner.spec.name, " in line ",
-                                                owner.address_at.line));
-    } else {
-      owners[*draft.address] = &draft;
-      reserved.insert(&draft);
-    }
-  }
-  size_t next = 0;
-  for (const HostDraft& draft : drafts) {
-    // Of too many, which was said, not all are there.
-    for (int64_t i = 1; i <= ReplicaCount(draft) && next < cluster.hosts.size(); ++i) {
-      const auto address = reserved.contains(&draft) ? draft.address : pool.Take();
-      if (!address) {
-        sink.Error(draft.spec.at,
-                   absl::StrCat("host ", HostName(draft, i), ": the network ",
-                                cluster.network.ToString(), " has no address left (", pool.size(),
-                                " in all)"),
-                   "choose a larger network");
-        return;
-      }
-      cluster.hosts.SetAddress(next++, *address);
-    }
-  }
-}
-
 void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
                        DiagnosticSink& sink) {
   const DraftIndex index(drafts);
@@ -476,6 +409,8 @@ void CheckPorts(const std::vector<HostDraft>& drafts, DiagnosticSink& sink) {
     for (const Owner& other : others) {
       const IpAddress& a = port.listen.address;
       const IpAddress& b = other.port->listen.address;
+      // [::] is all addresses of IPv6 alone (port_publisher.cc).
+      if (a.is_v4() != b.is_v4()) continue;
       if (a != b && !a.is_unspecified() && !b.is_unspecified()) continue;
       sink.Error(port.at,
                  absl::StrCat("port ", port.listen.ToString(), " is published by host ",

@@ -1,5 +1,5 @@
-// What concerns several hosts at once: replicas, names, addresses, references,
-// ports. Each function reports every mistake and leaves the rest usable.
+// What concerns several hosts at once: replicas, names, references, ports (and
+// addresses: address_checks.h). Each function reports every mistake and leaves the rest usable.
 
 #ifndef IM_ORCHESTRATOR_SPEC_SPEC_CHECKS_H_
 #define IM_ORCHESTRATOR_SPEC_SPEC_CHECKS_H_
@@ -42,11 +42,6 @@ void ExpandReplicas(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
 
 // Every name of a host, a service and an alias stands for one thing.
 void CheckNames(const std::vector<HostDraft>& drafts, DiagnosticSink& sink);
-
-// Explicit addresses first, then the others in the order of the file.
-// Preconditions: cluster.network is valid.
-void AssignAddresses(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,
-                     DiagnosticSink& sink);
 
 // wake_with, depends_on and group, looked up; cycles of depends_on.
 void ResolveReferences(const std::vector<HostDraft>& drafts, ClusterSpec& cluster,

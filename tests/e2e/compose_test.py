@@ -172,6 +172,28 @@ class ComposeTest(ClusterTest):
         cluster.up()
         self.assertEqual(self.get(), "store hello env hi 1000 /data conf")
 
+    def test_addresses_of_either_family_are_honoured(self):
+        def file(b):
+            return (f"services:\n  a: {{command: [{PEER}, serve, --echo, '7000'], attach: tun,\n"
+                    "      networks: {n: {ipv6_address: 'fd77::172.30.0.9'}}}\n"
+                    f"  b: {{command: [{PEER}, serve, --echo, '7000'], networks: {{n: {{{b}}}}}}}\n"
+                    "networks:\n  n: {enable_ipv6: true, ipam: {config: [{subnet: 172.30.0.0/24}, "
+                    "{subnet: 'fd77::/64'}]}}\n")
+
+        cluster = self.compose(file("ipv4_address: 172.30.0.7"))
+        up = cluster.im("up", "-d", str(cluster.spec))
+        self.assertNotIn("warning", up.stderr)
+        self.assertEqual({name: (row["address"], row["address6"]) for name, row in cluster.ps().items()},
+                         {"a": ("172.30.0.9", "fd77::ac1e:9"), "b": ("172.30.0.7", "fd77::ac1e:7")})
+        cluster.im("run", "--", "ping", "-6", "-c", "1", "-W", "30", "fd77::ac1e:9")
+        self.assertIn("inet6 fd77::ac1e:9/96", cluster.im("exec", "a", "--", "ip", "address").stdout)
+        for bad, said in (("ipv6_address: nowhere", r"4:\d+: ipv6_address: expected an IPv6 address, found \"nowhere\""),
+                          ("ipv6_address: 'fd77::ac1e:9'", r"4:\d+: address fd77::ac1e:9 is taken by host a in line 3")):
+            cluster.spec.write_text(file(bad))
+            refused = cluster.im("validate", str(cluster.spec), check=False)
+            self.assertEqual(refused.returncode, 2)
+            self.assertRegex(refused.stderr, "docker-compose.yml:" + said)
+
     def test_without_the_image_it_says_what_to_do(self):
         cluster = self.compose("services:\n  a: {image: 'nothing:1'}\n  b: {image: x, command: [sleep, 9]}\n")
         failed = cluster.im("up", "-d", str(cluster.spec), check=False)

@@ -135,7 +135,8 @@ SESSIONS = {
         needs=("/usr/lib/postgresql", "curl"),
         shorter={"im run -- $bin/pgbench -h db -U postgres -c 4 -T 10 postgres":
                  "im run -- $bin/pgbench -h db -U postgres -c 4 -T 2 postgres"},
-        says=(r"visitor 1; 50 connections", r"visitor 2; 50 connections", r"number of failed transactions: 0 ")),
+        says=(r"ok: both are paused, with 50 open connections", r"ok: started anew", r"ok: after im down no process is left",
+              r"visitor 1; 50 connections", r"visitor 2; 50 connections", r"number of failed transactions: 0 ")),
     "examples/zookeeper/README.md": Session(
         needs=("/usr/share/zookeeper/bin/zkCli.sh",),
         says=(r"ok: all three are there", r"ok: thawed by a question", r"zk-3 +running .*group zk-1")),

@@ -117,3 +117,6 @@ class Sessions(DocumentCase):
 
 
 add_sessions(Sessions, long=False)
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

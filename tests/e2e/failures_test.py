@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 import unittest
 
@@ -133,6 +134,44 @@ class Restart(ClusterTest):
         self.assertTrue(drive("connect 2 b 7000")["ok"], "unknown peers are found again")
         c.release("a")
         self.assertTrue(drive("connect 3 a 7000")["ok"])
+
+    def test_names_that_imd_alone_knows_fail_soon_without_it(self):
+        # Looks for a guest, all the time; each line is what came, and after how long.
+        script = ("import socket, time\n"
+                  "known = {socket.EAI_NONAME: 'nobody', socket.EAI_AGAIN: 'again'}\n"
+                  "while True:\n"
+                  "  begin = time.monotonic()\n"
+                  "  try: said = socket.getaddrinfo('driver', 1)[0][4][0]\n"
+                  "  except socket.gaierror as error: said = known.get(error.errno, error.errno)\n"
+                  "  with open('said', 'a') as file: print(said, time.monotonic() - begin, file=file)\n")
+        for attach in "tun", "netstack":
+            with self.subTest(attach):
+                self.look_for_a_guest_without_imd(attach, script)
+
+    def look_for_a_guest_without_imd(self, attach, script):
+        c = self.cluster(f"hosts: {{a: {{command: [{sys.executable}, look.py], attach: {attach}}}}}\n", attach)
+        (c.dir / "look.py").write_text(script)
+        (c.dir / "said").touch()
+        lines = lambda: [line.split() for line in (c.dir / "said").read_text().splitlines(True) if line[-1] == "\n"]
+
+        def looks(said):
+            """How long they took that came to this, from now on: three of them."""
+            begin = len(lines())
+            return wait_until(lambda: (found := [float(time) for what, time in lines()[begin:] if what == said])[2:]
+                              and found[:3], f"{attach}: {said}")
+        c.up()
+        c.im("wake", "a")
+        self.assertLess(min(looks("nobody")), 0.5 * SLOW_FACTOR)
+        os.kill(c.imd_pid(), signal.SIGKILL)
+        # A library asks twice, with the cluster's domain and without it, and repeats each.
+        failed = looks("again")
+        self.assertLess(max(failed), 3 * SLOW_FACTOR)
+        self.assertLess(min(failed), 1 * SLOW_FACTOR)
+        c.up()
+        self.assertLess(min(looks("nobody")), 0.5 * SLOW_FACTOR)
+        c.drive("driver")
+        address = wait_until(lambda: c.ps().get("driver"), "the guest is there")["address"]
+        self.assertLess(min(looks(address)), 0.5 * SLOW_FACTOR)
 
 
 class Clusters(ClusterTest):

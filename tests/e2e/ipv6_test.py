@@ -1,11 +1,14 @@
 """network.ipv6: hosts have an IPv6 address beside their IPv4 one, and all is as over IPv4."""
 
 import ipaddress
+import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import unittest
 
 from cluster import BIN, DEADLINE_S, ClusterTest, find_criu, wait_until
@@ -164,6 +167,46 @@ class Ipv6Test(ClusterTest):
                 self.assertEqual(said[:2], [family, "hello"], (attach, kind))
                 # Not only when the program is not young any more.
                 self.assertLess(float(said[2]), 20, (attach, kind))
+
+    def test_a_published_port_reaches_a_program_by_either_family(self):
+        # Listens after a while, so that its callers are there first.
+        script = ("import socket, sys, time; time.sleep(1)\n"
+                  "s = socket.socket(socket.AF_INET if sys.argv[1] == 'four' else socket.AF_INET6)\n"
+                  "sys.argv[1] == 'six' and s.setsockopt(41, socket.IPV6_V6ONLY, 1)\n"
+                  "s.bind(('', 7000)); s.listen()\n"
+                  "while True: c, _ = s.accept(); c.sendall(c.recv(100)); c.close()\n")
+        ports = {f"{attach}-{kind}": 18100 + i for i, (attach, kind) in enumerate(
+            itertools.product(("tun", "netstack"), ("four", "six", "both")))}
+        ports |= {"deaf": 18110, "broken": 18111}
+
+        def host(name, command, rest=""):
+            return (f"  {name}: {{command: {command}, {rest}"
+                    f"ports: ['0.0.0.0:{ports[name]}:7000', '[::]:{ports[name]}:7000']}}\n")
+        c = self.make("".join(host(name, f"[{sys.executable}, @DIR@/late.py, {name.split('-')[1]}]",
+                                   f"attach: {name.split('-')[0]}, ") for name in ports if "-" in name) +
+                      host("deaf", "[sleep, infinity]", "start_timeout: 1s, ") + host("broken", "[/nowhere]"),
+                      defaults="start_timeout: 50s, idle: {after: 10m}")
+        (c.dir / "late.py").write_text(script)
+        c.up()
+
+        def ask(address, port):
+            with socket.create_connection((address, port), timeout=DEADLINE_S) as s:
+                s.sendall(b"hello")
+                return s.recv(100)
+        for name, port in ports.items():
+            if "-" not in name:
+                # Refused, and not started anew for the other address.
+                self.assertRaises(ConnectionResetError, ask, "::1", port)
+                self.assertEqual([e["to"] for e in c.events() if e.get("host") == name].count("starting"), 1)
+                continue
+            begin = time.monotonic()
+            self.assertEqual(ask("::1", port), b"hello", name)
+            # Not only when the program is not young any more.
+            self.assertLess(time.monotonic() - begin, 20, name)
+            self.assertEqual(ask("127.0.0.1", port), b"hello", name)
+            c.im("suspend", name)
+            self.assertEqual(ask("::1", port), b"hello", name)
+            self.assertRegex(c.im("why", name).stdout, rf"published port \[::\]:{port} from \[::1\]:\d+")
 
     def test_known_peers_send_directly_and_idle_hosts_are_paused(self):
         c = self.make(self.witness("a", "tun") + self.witness("b", "tun"),
