@@ -131,7 +131,13 @@ def check_guard(path, text):
         yield Breach(path, 1, "guard", f"the include guard must be {guard}")
 
 
-RULES = [check_includes, check_size, check_finished, check_sleeps, check_guard]
+# Without it a test ends at once, and well.
+def check_main(path, text):
+    if path.endswith("_test.py") and '\nif __name__ == "__main__":\n' not in text:
+        yield Breach(path, 1, "main", "nothing is run: if __name__ == \"__main__\" is missing")
+
+
+RULES = [check_includes, check_size, check_finished, check_sleeps, check_guard, check_main]
 
 
 def check(root):

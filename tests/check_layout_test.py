@@ -88,6 +88,12 @@ class LayoutTest(unittest.TestCase):
         self.write("base/a_test.cc", "// no sleep() here\nvoid asleep();\n")
         self.assertEqual(self.rules_broken(), [])
 
+    def test_tests_that_run_nothing(self):
+        self.write("tests/e2e/a_test.py", "import unittest\n\n\nclass A(unittest.TestCase):\n    pass\n")
+        self.assertEqual(self.rules_broken(), [("tests/e2e/a_test.py", "main")])
+        self.write("tests/e2e/a_test.py", 'import unittest\n\nif __name__ == "__main__":\n    unittest.main()\n')
+        self.assertEqual(self.rules_broken(), [])
+
     def test_wrong_guards(self):
         self.write("tunnel/peer.h", "#ifndef IM_PEER_H\n#define IM_PEER_H\n#endif\n")
         self.assertEqual(self.rules_broken(), [("tunnel/peer.h", "guard")])
