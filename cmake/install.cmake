@@ -42,7 +42,7 @@ install(EXPORT ImaginaryMachinesTargets NAMESPACE im:: DESTINATION ${package} ${
 
 # What a program includes, and what that includes; the rest is no interface.
 set(base_headers clock counters event_loop file_descriptor ip_address ip_build ip_header log
-    packet packet_sink pcap_writer random segment_split status timer_queue)
+    packet packet_sink pcap_writer random run_queue segment_split status timer_queue)
 set(tunnel_headers constants device driver keys outbox)
 set(netstack_headers back_to_back blocking byte_queue im_net late_interface net net_error
     plain_status readiness shared_listener shared_stream shared_udp stack_thread)
