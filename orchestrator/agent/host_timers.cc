@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "orchestrator/agent/timer_probe.h"
 
@@ -70,12 +71,13 @@ void HostTimers::LookIfDue(Instant now, const IdleDetector& detector) {
   next_look_ = now + std::max(span_, kCostShare * (RealClock().Now() - before));
 }
 
-void HostTimers::Look(Instant now, bool used, bool with_fds) {
+std::string HostTimers::Look(Instant now, bool used, bool with_fds) {
   cpu_at_look_ = cgroup_.CpuTime();
   TimerLook look = LookAtTimers(cgroup_.Processes(), with_fds);
   watch_.OnLook(now, used, with_fds, look.seen);
   rests_ = std::move(look.rests);
   looked_at_ = now;
+  return std::move(look.running);
 }
 
 bool HostTimers::Worked(const IdleDetector& detector) const {
@@ -85,7 +87,9 @@ bool HostTimers::Worked(const IdleDetector& detector) const {
 
 std::string HostTimers::LookBeforePause(Instant now, const IdleDetector& detector) {
   if (!watching()) return "";
-  Look(now, detector.UsedSince(looked_at_), /*with_fds=*/true);
+  const std::string running = Look(now, detector.UsedSince(looked_at_), /*with_fds=*/true);
+  // It slept when tasks were counted, a moment ago. What it will wait for is not known.
+  if (!running.empty()) return absl::StrCat("running: ", running);
   if (woken_at_) {
     const bool worked = Worked(detector);
     watch_.OnJudged(worked);

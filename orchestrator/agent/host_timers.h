@@ -68,7 +68,8 @@ class HostTimers {
 
  private:
   bool watching() const { return mode_ != TimerWatch::Mode::kIgnore; }
-  void Look(Instant now, bool used, bool with_fds);
+  // The name of a task that ran meanwhile; empty: all waited.
+  std::string Look(Instant now, bool used, bool with_fds);
   bool Worked(const IdleDetector& detector) const;
 
   const TimerWatch::Mode mode_;

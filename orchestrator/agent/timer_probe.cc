@@ -6,6 +6,7 @@
 #include <cinttypes>
 #include <cstdio>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -67,6 +68,8 @@ void LookAtTask(pid_t process, pid_t task, TimerLook& look) {
     seen.length = wait.length;
     if (wait.rest != 0 && look.rests.size() < kRestsMax)
       look.rests.push_back({process, task, *call, wait.rest, wait.rest_unit_ns, wait.length});
+  } else if (absl::StartsWith(text, "running") && look.running.empty()) {
+    look.running = status->name;
   }
   look.seen.push_back(std::move(seen));
 }

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -24,6 +25,7 @@ inline constexpr size_t kDescriptorsMax = 65'536;
 struct TimerLook {
   std::vector<TimerSeen> seen;
   std::vector<FrozenRest> rests;  // of the same tasks
+  std::string running;            // the name of a task that did not wait, if there was one
 };
 
 // With their timerfds, if `with_fds`.

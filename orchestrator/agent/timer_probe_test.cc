@@ -1,11 +1,15 @@
 #include "orchestrator/agent/timer_probe.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "base/file_descriptor.h"
 
 namespace im::agent {
@@ -45,6 +49,32 @@ TEST(TimerProbeTest, FindsItsOwnTimerFd) {
   };
   EXPECT_TRUE(find(true));
   EXPECT_FALSE(find(false));
+}
+
+TEST(TimerProbeTest, TellsOfATaskThatRunsAndNotOfOneThatWaits) {
+  int pipe_fds[2];
+  ASSERT_EQ(pipe(pipe_fds), 0);
+  FileDescriptor out(pipe_fds[0]), in(pipe_fds[1]);
+  // Runs until it is told to wait; waits until it is killed.
+  static volatile sig_atomic_t waits;
+  waits = 0;
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    signal(SIGUSR1, [](int) { waits = 1; });
+    if (write(in.get(), "r", 1) != 1) _exit(1);
+    while (waits == 0) continue;
+    while (true) pause();
+  }
+  char ready;
+  ASSERT_EQ(read(out.get(), &ready, 1), 1);
+  EXPECT_FALSE(LookAtTimers({child}, false).running.empty());
+  EXPECT_EQ(kill(child, SIGUSR1), 0);
+  const Instant deadline = RealClock().Now() + seconds(30);
+  while (!LookAtTimers({child}, false).running.empty() && RealClock().Now() < deadline) sched_yield();
+  EXPECT_TRUE(LookAtTimers({child}, false).running.empty());
+  EXPECT_EQ(kill(child, SIGKILL), 0);
+  EXPECT_EQ(waitpid(child, nullptr, 0), child);
 }
 
 TEST(TimerProbeTest, CountsWhatIsWritten) {
