@@ -48,7 +48,8 @@ Activator::Verdict Activator::OnPacket(HostId host, const Packet& packet, const 
       return Verdict::kForward;
   }
   PacketUse use = UseOfPacket(view);
-  if (use == PacketUse::kWakes && FromSleepingFellow(host, view.source))
+  if (use == PacketUse::kWakes &&
+      (FromSleepingFellow(host, view.source) || AreLastWords(host, view)))
     use = PacketUse::kLeftover;
   if (view.is_tcp() &&
       (row.state == HostState::kCheckpointed || row.state == HostState::kRestoring))

@@ -335,6 +335,9 @@ class Activator {
   void WakeMissingFollowers(HostId leader);
   void WakeFellows(HostId host, const Cause& cause);
   bool FromSleepingFellow(HostId host, const IpAddress& source) const;
+  // What a host that ends says on a connection that it had to one that ended: a fresh
+  // instance could only refuse it.
+  bool AreLastWords(HostId host, const IpView& view) const;
   std::string WaitReason(HostId host) const;
 
   // activator_needs.cc

@@ -155,6 +155,16 @@ void Activator::RemoveGuest(HostId host) {
   table_.RemoveGuest(host);
 }
 
+bool Activator::AreLastWords(HostId host, const IpView& view) const {
+  if (!view.is_tcp() || view.is_syn()) return false;
+  const std::optional<HostId> sender = table_.FindByAddress(view.source);
+  if (!sender) return false;
+  const HostState from = table_[*sender].state, to = table_[host].state;
+  return (from == HostState::kReleasing || from == HostState::kImaginary) &&
+         (to == HostState::kImaginary ||
+          (to == HostState::kReleasing && activations_.at(host)->goal >= Goal::kRelease));
+}
+
 std::optional<HostId> Activator::LeaderUp(HostId host) const {
   for (const HostId leader : table_.leaders(host)) {
     const HostState state = table_[leader].state;

@@ -103,6 +103,39 @@ TEST_F(ActivatorReleaseTest, AUsersReleaseStopsARunningHostAndPacketsStartItAnew
   EXPECT_EQ(table[db].state, HostState::kStarting);
 }
 
+TEST_F(ActivatorReleaseTest, LastWordsOnOldConnectionsWakeNobody) {
+  const HostId app = Add("app"), db = Add("db");
+  Bring(db, HostState::kRunning);
+  const auto words = [&] {
+    return Send(app, Tcp(db + 2, 5432, app + 2, 40000, kTcpAck | kTcpPsh, 5, 20));
+  };
+  ASSERT_TRUE(activator->Release(db, "im release", now).ok());
+  recorder.Take();
+  EXPECT_EQ(words(), Verdict::kRefused);
+  EXPECT_THAT(recorder.Take(), ElementsAre("refuse app 1: the connection is gone"));
+  // One that ends by a user's word is as good as gone.
+  Bring(app, HostState::kRunning);
+  ASSERT_TRUE(activator->Release(app, "im release", now).ok());
+  EXPECT_EQ(words(), Verdict::kHeld);
+  recorder.Take();
+  End(app, EndKind::kReleased, "released");
+  EXPECT_THAT(recorder.Take(), ElementsAre("app releasing > imaginary",
+                                           "refuse app 1: the connection is gone"));
+  // A new connection is one more wish of the host that ends.
+  EXPECT_EQ(Send(app, Tcp(db + 2, 40001, app + 2, 80, kTcpSyn, 5)), Verdict::kHeld);
+  EXPECT_EQ(table[app].state, HostState::kStarting);
+}
+
+TEST_F(ActivatorReleaseTest, LastWordsReachWhoMayStillLive) {
+  const HostId app = Add("app"), db = Add("db");
+  Bring(db, HostState::kReleasing);
+  Bring(app, HostState::kReleasing);  // idle: its agent may refuse
+  recorder.Take();
+  EXPECT_EQ(Send(app, Tcp(db + 2, 5432, app + 2, 40000, kTcpAck | kTcpPsh, 5, 20)),
+            Verdict::kHeld);
+  EXPECT_THAT(recorder.Take(), ElementsAre("goal app#2 run"));
+}
+
 TEST_F(ActivatorReleaseTest, AUsersReleaseEndsAStartAndAWaitingWake) {
   const HostId a = Add("a");
   Bring(a, HostState::kStarting);
