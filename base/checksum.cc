@@ -12,8 +12,6 @@
 namespace im {
 namespace {
 
-constexpr size_t kTcpChecksumOffset = 16;
-constexpr size_t kUdpChecksumOffset = 6;
 constexpr size_t kIcmpChecksumOffset = 2;
 
 uint64_t Load64(const uint8_t* p) {

@@ -20,6 +20,12 @@ using Instant = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 // Far enough never to come, near enough to be added to.
 inline constexpr Instant kNever = Instant::max();
 
+inline constexpr int64_t kNanosPerSecond = 1'000'000'000;
+
+inline double Seconds(Duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
 class Clock {
  public:
   virtual ~Clock() = default;

@@ -65,6 +65,11 @@ std::optional<IpAddress> IpAddress::Parse(absl::string_view text) {
   return std::nullopt;
 }
 
+std::string IpAddress::ToBytes() const {
+  const auto b = bytes();
+  return std::string(b.begin(), b.end());
+}
+
 bool IpAddress::is_unspecified() const {
   const auto b = bytes();
   return std::all_of(b.begin(), b.end(), [](uint8_t byte) { return byte == 0; });

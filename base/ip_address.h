@@ -54,6 +54,8 @@ class IpAddress {
   const std::array<uint8_t, 16>& mapped() const { return bytes_; }
   // 4 or 16 bytes in network order.
   std::span<const uint8_t> bytes() const;
+  // The same, as messages have it.
+  std::string ToBytes() const;
 
   std::string ToString() const;
 

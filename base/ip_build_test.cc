@@ -14,12 +14,12 @@ namespace {
 
 using Bytes = std::vector<uint8_t>;
 
-const Endpoint kA4 = *Endpoint::Parse("10.77.0.2:43512");
-const Endpoint kB4 = *Endpoint::Parse("10.77.0.3:6379");
-const Endpoint kA6 = *Endpoint::Parse("[fd00::2]:43512");
-const Endpoint kB6 = *Endpoint::Parse("[fd00::3]:6379");
+const Endpoint kFrom4 = *Endpoint::Parse("10.77.0.2:43512");
+const Endpoint kTo4 = *Endpoint::Parse("10.77.0.3:6379");
+const Endpoint kFrom6 = *Endpoint::Parse("[fd00::2]:43512");
+const Endpoint kTo6 = *Endpoint::Parse("[fd00::3]:6379");
 
-Bytes Hello() { return {'h', 'e', 'l', 'l', 'o'}; }
+Bytes HelloBytes() { return {'h', 'e', 'l', 'l', 'o'}; }
 
 // Parsed, and both checksums verified.
 IpView Checked(const Bytes& packet) {
@@ -36,26 +36,26 @@ IpView Checked(const Bytes& packet) {
 
 TEST(BuildUdpTest, RoundTrips) {
   for (const bool v6 : {false, true}) {
-    const Bytes packet = BuildUdp(v6 ? kA6 : kA4, v6 ? kB6 : kB4, Hello());
+    const Bytes packet = BuildUdp(v6 ? kFrom6 : kFrom4, v6 ? kTo6 : kTo4, HelloBytes());
     const IpView view = Checked(packet);
     EXPECT_TRUE(view.is_udp());
     EXPECT_EQ(view.destination_port, 6379);
-    EXPECT_EQ(Bytes(packet.begin() + view.payload_offset, packet.end()), Hello());
+    EXPECT_EQ(Bytes(packet.begin() + view.payload_offset, packet.end()), HelloBytes());
   }
 }
 
 TEST(BuildUdpTest, TheLargestDatagramFits) {
-  const Bytes packet = BuildUdp(kA4, kB4, Bytes(65535 - 28));
+  const Bytes packet = BuildUdp(kFrom4, kTo4, Bytes(65535 - 28));
   EXPECT_EQ(Checked(packet).total_size, 65535);
-  EXPECT_DEATH(BuildUdp(kA4, kB4, Bytes(65535 - 27)), "check failed");
-  EXPECT_DEATH(BuildUdp(kA4, kB6, {}), "check failed");  // two families
+  EXPECT_DEATH(BuildUdp(kFrom4, kTo4, Bytes(65535 - 27)), "check failed");
+  EXPECT_DEATH(BuildUdp(kFrom4, kTo6, {}), "check failed");  // two families
 }
 
 TEST(BuildTcpTest, WritesEveryField) {
   static constexpr uint8_t kOptions[] = {2, 4, 5, 0x64, 1, 1, 4, 2};
-  const Bytes packet = BuildTcp(kA6, kB6, {.sequence = 0xfffffffe, .acknowledgment = 2,
+  const Bytes packet = BuildTcp(kFrom6, kTo6, {.sequence = 0xfffffffe, .acknowledgment = 2,
                                            .flags = kTcpAck | kTcpPsh, .window = 513,
-                                           .options = kOptions}, Hello());
+                                           .options = kOptions}, HelloBytes());
   const IpView view = Checked(packet);
   EXPECT_EQ(view.tcp_sequence, 0xfffffffeu);
   EXPECT_EQ(view.tcp_acknowledgment, 2u);
@@ -67,19 +67,19 @@ TEST(BuildTcpTest, WritesEveryField) {
 // ---- refusals of TCP: RFC 9293 3.5.2 ----
 
 TEST(BuildTooBigTest, NamesTheMtuAndQuotesThePacket) {
-  const Bytes big4 = BuildUdp(kA4, kB4, Bytes(9000));
+  const Bytes big4 = BuildUdp(kFrom4, kTo4, Bytes(9000));
   const auto four = BuildTooBig(big4, 1420);
   ASSERT_TRUE(four);
   const IpView view4 = Checked(*four);
-  EXPECT_EQ(view4.destination, kA4.address);
-  EXPECT_EQ(view4.source, kB4.address);
+  EXPECT_EQ(view4.destination, kFrom4.address);
+  EXPECT_EQ(view4.source, kTo4.address);
   EXPECT_EQ(view4.icmp_type, 3);
   EXPECT_EQ(view4.icmp_code, 4);
   EXPECT_EQ(LoadBig32(&(*four)[24]), 1420u);
   EXPECT_TRUE(std::equal(four->begin() + 28, four->end(), big4.begin()));
   EXPECT_LE(four->size(), 576u);
 
-  const Bytes big6 = BuildUdp(kA6, kB6, Bytes(9000));
+  const Bytes big6 = BuildUdp(kFrom6, kTo6, Bytes(9000));
   const auto six = BuildTooBig(big6, 1280);
   ASSERT_TRUE(six);
   const IpView view6 = Checked(*six);
@@ -90,7 +90,7 @@ TEST(BuildTooBigTest, NamesTheMtuAndQuotesThePacket) {
 }
 
 TEST(BuildTooBigTest, TheMtuCanBeWrittenLater) {
-  for (const auto& [from, to] : {std::pair(kA4, kB4), std::pair(kA6, kB6)}) {
+  for (const auto& [from, to] : {std::pair(kFrom4, kTo4), std::pair(kFrom6, kTo6)}) {
     const Bytes big = BuildUdp(from, to, Bytes(9000));
     auto error = BuildTooBig(big, 0);
     ASSERT_TRUE(error);
@@ -102,15 +102,15 @@ TEST(BuildTooBigTest, TheMtuCanBeWrittenLater) {
 }
 
 TEST(BuildTooBigTest, ErrorsAndMulticastAreNotAnswered) {
-  const auto error = BuildTooBig(BuildUdp(kA4, kB4, Bytes(2000)), 1420);
+  const auto error = BuildTooBig(BuildUdp(kFrom4, kTo4, Bytes(2000)), 1420);
   EXPECT_FALSE(BuildTooBig(*error, 100));
-  EXPECT_FALSE(BuildTooBig(BuildUdp(kA4, *Endpoint::Parse("224.0.0.1:5"), Bytes(2000)), 1420));
-  EXPECT_FALSE(BuildTooBig(Hello(), 1420));
+  EXPECT_FALSE(BuildTooBig(BuildUdp(kFrom4, *Endpoint::Parse("224.0.0.1:5"), Bytes(2000)), 1420));
+  EXPECT_FALSE(BuildTooBig(HelloBytes(), 1420));
 }
 
 TEST(BuildRefusalTest, ASynIsAnsweredWithRstAckOfTheNextSequence) {
   for (const bool v6 : {false, true}) {
-    const Bytes syn = BuildTcp(v6 ? kA6 : kA4, v6 ? kB6 : kB4, {.sequence = 1000, .flags = kTcpSyn});
+    const Bytes syn = BuildTcp(v6 ? kFrom6 : kFrom4, v6 ? kTo6 : kTo4, {.sequence = 1000, .flags = kTcpSyn});
     const auto refusal = BuildRefusal(syn, RefusalKind::kHost);
     ASSERT_TRUE(refusal);
     const IpView view = Checked(*refusal);
@@ -122,7 +122,7 @@ TEST(BuildRefusalTest, ASynIsAnsweredWithRstAckOfTheNextSequence) {
 }
 
 TEST(BuildRefusalTest, SequenceNumbersWrap) {
-  const Bytes fin = BuildTcp(kA4, kB4, {.sequence = 0xfffffffe, .flags = kTcpFin}, Hello());
+  const Bytes fin = BuildTcp(kFrom4, kTo4, {.sequence = 0xfffffffe, .flags = kTcpFin}, HelloBytes());
   const auto refusal = BuildRefusal(fin, RefusalKind::kPort);
   ASSERT_TRUE(refusal);
   EXPECT_EQ(Checked(*refusal).tcp_acknowledgment, 4u);  // 5 bytes and the FIN
@@ -130,7 +130,7 @@ TEST(BuildRefusalTest, SequenceNumbersWrap) {
 
 TEST(BuildRefusalTest, ASegmentWithAckIsAnsweredWithRstAtThatNumber) {
   const Bytes data =
-      BuildTcp(kA4, kB4, {.sequence = 5, .acknowledgment = 777, .flags = kTcpAck}, Hello());
+      BuildTcp(kFrom4, kTo4, {.sequence = 5, .acknowledgment = 777, .flags = kTcpAck}, HelloBytes());
   const auto refusal = BuildRefusal(data, RefusalKind::kPort);
   ASSERT_TRUE(refusal);
   const IpView view = Checked(*refusal);
@@ -140,13 +140,13 @@ TEST(BuildRefusalTest, ASegmentWithAckIsAnsweredWithRstAtThatNumber) {
 }
 
 TEST(BuildRefusalTest, ARstIsNeverAnswered) {
-  EXPECT_FALSE(BuildRefusal(BuildTcp(kA4, kB4, {.flags = kTcpRst}), RefusalKind::kPort));
-  EXPECT_FALSE(BuildRefusal(BuildTcp(kA4, kB4, {.flags = kTcpRst | kTcpAck}), RefusalKind::kHost));
+  EXPECT_FALSE(BuildRefusal(BuildTcp(kFrom4, kTo4, {.flags = kTcpRst}), RefusalKind::kPort));
+  EXPECT_FALSE(BuildRefusal(BuildTcp(kFrom4, kTo4, {.flags = kTcpRst | kTcpAck}), RefusalKind::kHost));
 }
 
 TEST(BuildRefusalTest, ARefusalIsNotRefused) {
-  for (const Bytes& packet : {BuildTcp(kA4, kB4, {.flags = kTcpSyn}), BuildUdp(kA4, kB4, Hello()),
-                              BuildUdp(kA6, kB6, Hello())}) {
+  for (const Bytes& packet : {BuildTcp(kFrom4, kTo4, {.flags = kTcpSyn}), BuildUdp(kFrom4, kTo4, HelloBytes()),
+                              BuildUdp(kFrom6, kTo6, HelloBytes())}) {
     const auto refusal = BuildRefusal(packet, RefusalKind::kPort);
     ASSERT_TRUE(refusal);
     EXPECT_FALSE(BuildRefusal(*refusal, RefusalKind::kPort));
@@ -163,7 +163,7 @@ TEST(BuildRefusalTest, ADatagramIsAnsweredWithUnreachableThatQuotesIt) {
   };
   for (const Case& c : {Case{false, RefusalKind::kPort, 3, 3}, Case{false, RefusalKind::kHost, 3, 1},
                         Case{true, RefusalKind::kPort, 1, 4}, Case{true, RefusalKind::kHost, 1, 3}}) {
-    const Bytes packet = BuildUdp(c.v6 ? kA6 : kA4, c.v6 ? kB6 : kB4, Hello());
+    const Bytes packet = BuildUdp(c.v6 ? kFrom6 : kFrom4, c.v6 ? kTo6 : kTo4, HelloBytes());
     const auto refusal = BuildRefusal(packet, c.kind);
     ASSERT_TRUE(refusal);
     const IpView view = Checked(*refusal);
@@ -176,49 +176,49 @@ TEST(BuildRefusalTest, ADatagramIsAnsweredWithUnreachableThatQuotesIt) {
 }
 
 TEST(BuildRefusalTest, TheQuoteIsBounded) {
-  const auto v4 = BuildRefusal(BuildUdp(kA4, kB4, Bytes(9000)), RefusalKind::kPort);
+  const auto v4 = BuildRefusal(BuildUdp(kFrom4, kTo4, Bytes(9000)), RefusalKind::kPort);
   ASSERT_TRUE(v4);
   EXPECT_EQ(Checked(*v4).total_size, 576);
-  const auto v6 = BuildRefusal(BuildUdp(kA6, kB6, Bytes(9000)), RefusalKind::kPort);
+  const auto v6 = BuildRefusal(BuildUdp(kFrom6, kTo6, Bytes(9000)), RefusalKind::kPort);
   ASSERT_TRUE(v6);
   EXPECT_EQ(Checked(*v6).total_size, 1280);
 }
 
 TEST(BuildRefusalTest, AnEchoRequestToAnUnreachableHostIsAnswered) {
   const auto refusal =
-      BuildRefusal(BuildEchoRequest(kA4.address, kB4.address, 1, 1), RefusalKind::kHost);
+      BuildRefusal(BuildEchoRequest(kFrom4.address, kTo4.address, 1, 1), RefusalKind::kHost);
   ASSERT_TRUE(refusal);
   EXPECT_EQ(Checked(*refusal).icmp_type, 3);
 }
 
 TEST(BuildRefusalTest, WhatMustNotBeAnswered) {
-  const Bytes udp = BuildUdp(kA4, kB4, Hello());
+  const Bytes udp = BuildUdp(kFrom4, kTo4, HelloBytes());
   Bytes later_fragment = udp;
   StoreBig16(&later_fragment[6], 0x0002);
   EXPECT_FALSE(BuildRefusal(later_fragment, RefusalKind::kPort));
 
   for (const char* destination : {"224.0.0.1", "255.255.255.255", "0.0.0.0"})
-    EXPECT_FALSE(BuildRefusal(BuildUdp(kA4, {*IpAddress::Parse(destination), 1}, Hello()),
+    EXPECT_FALSE(BuildRefusal(BuildUdp(kFrom4, {*IpAddress::Parse(destination), 1}, HelloBytes()),
                               RefusalKind::kPort))
         << destination;
   for (const char* source : {"0.0.0.0", "127.0.0.1", "239.1.1.1", "255.255.255.255", "240.0.0.1"})
-    EXPECT_FALSE(BuildRefusal(BuildUdp({*IpAddress::Parse(source), 1}, kB4, Hello()),
+    EXPECT_FALSE(BuildRefusal(BuildUdp({*IpAddress::Parse(source), 1}, kTo4, HelloBytes()),
                               RefusalKind::kPort))
         << source;
-  EXPECT_FALSE(BuildRefusal(BuildUdp(kA6, {*IpAddress::Parse("ff02::1"), 1}, Hello()),
+  EXPECT_FALSE(BuildRefusal(BuildUdp(kFrom6, {*IpAddress::Parse("ff02::1"), 1}, HelloBytes()),
                             RefusalKind::kPort));
-  EXPECT_FALSE(BuildRefusal(BuildUdp({IpAddress(), 1}, kB6, Hello()), RefusalKind::kPort));
+  EXPECT_FALSE(BuildRefusal(BuildUdp({IpAddress(), 1}, kTo6, HelloBytes()), RefusalKind::kPort));
 
   for (const uint8_t type : {3, 4, 5, 11, 12}) {
-    Bytes error = BuildEchoRequest(kA4.address, kB4.address, 1, 1);
+    Bytes error = BuildEchoRequest(kFrom4.address, kTo4.address, 1, 1);
     error[20] = type;
     EXPECT_FALSE(BuildRefusal(error, RefusalKind::kHost)) << int{type};
   }
-  EXPECT_FALSE(BuildRefusal(Hello(), RefusalKind::kHost));
+  EXPECT_FALSE(BuildRefusal(HelloBytes(), RefusalKind::kHost));
 }
 
 TEST(BuildRefusalTest, TrailingBytesAreNotQuoted) {
-  Bytes packet = BuildUdp(kA4, kB4, Hello());
+  Bytes packet = BuildUdp(kFrom4, kTo4, HelloBytes());
   const size_t size = packet.size();
   packet.resize(size + 16, 0xaa);
   const auto refusal = BuildRefusal(packet, RefusalKind::kPort);
@@ -230,34 +230,34 @@ TEST(BuildRefusalTest, TrailingBytesAreNotQuoted) {
 
 TEST(BuildEchoReplyTest, AnswersWithTheSameBytes) {
   for (const bool v6 : {false, true}) {
-    const Bytes request = BuildEchoRequest(v6 ? kA6.address : kA4.address,
-                                           v6 ? kB6.address : kB4.address, 0x1234, 7, Hello());
+    const Bytes request = BuildEchoRequest(v6 ? kFrom6.address : kFrom4.address,
+                                           v6 ? kTo6.address : kTo4.address, 0x1234, 7, HelloBytes());
     Checked(request);
     const auto reply = BuildEchoReply(request);
     ASSERT_TRUE(reply);
     const IpView view = Checked(*reply);
     EXPECT_EQ(view.icmp_type, v6 ? 129 : 0);
-    EXPECT_EQ(view.source, v6 ? kB6.address : kB4.address);
+    EXPECT_EQ(view.source, v6 ? kTo6.address : kTo4.address);
     const uint8_t* message = reply->data() + view.transport_offset;
     EXPECT_EQ(LoadBig16(message + 4), 0x1234);
     EXPECT_EQ(LoadBig16(message + 6), 7);
-    EXPECT_EQ(Bytes(message + 8, message + 13), Hello());
+    EXPECT_EQ(Bytes(message + 8, message + 13), HelloBytes());
     EXPECT_FALSE(BuildEchoReply(*reply));
   }
 }
 
 TEST(BuildEchoReplyTest, OnlyEchoRequestsToOneHostAreAnswered) {
-  EXPECT_FALSE(BuildEchoReply(BuildUdp(kA4, kB4, Hello())));
+  EXPECT_FALSE(BuildEchoReply(BuildUdp(kFrom4, kTo4, HelloBytes())));
   EXPECT_FALSE(BuildEchoReply(
-      BuildEchoRequest(kA4.address, *IpAddress::Parse("224.0.0.1"), 1, 1)));
-  Bytes fragment = BuildEchoRequest(kA4.address, kB4.address, 1, 1);
+      BuildEchoRequest(kFrom4.address, *IpAddress::Parse("224.0.0.1"), 1, 1)));
+  Bytes fragment = BuildEchoRequest(kFrom4.address, kTo4.address, 1, 1);
   StoreBig16(&fragment[6], 0x2000);
   EXPECT_FALSE(BuildEchoReply(fragment));
-  EXPECT_FALSE(BuildEchoReply(Hello()));
+  EXPECT_FALSE(BuildEchoReply(HelloBytes()));
 }
 
 TEST(BuildEchoReplyTest, AReplyIsAsLargeAsTheRequestUpToTheLargest) {
-  const Bytes request = BuildEchoRequest(kA6.address, kB6.address, 1, 1, Bytes(65535 - 48));
+  const Bytes request = BuildEchoRequest(kFrom6.address, kTo6.address, 1, 1, Bytes(65535 - 48));
   const auto reply = BuildEchoReply(request);
   ASSERT_TRUE(reply);
   EXPECT_EQ(Checked(*reply).total_size, 65535);

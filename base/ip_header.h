@@ -25,6 +25,11 @@ inline constexpr uint8_t kTcpSyn = 0x02;
 inline constexpr uint8_t kTcpRst = 0x04;
 inline constexpr uint8_t kTcpPsh = 0x08;
 inline constexpr uint8_t kTcpAck = 0x10;
+inline constexpr uint8_t kTcpCwr = 0x80;
+
+// Where in its header a protocol has its checksum.
+inline constexpr uint16_t kTcpChecksumOffset = 16;
+inline constexpr uint16_t kUdpChecksumOffset = 6;
 
 struct FlowKey {
   IpAddress source;

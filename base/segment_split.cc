@@ -11,16 +11,13 @@ namespace im {
 namespace {
 
 constexpr uint16_t kTcpFinPsh = kTcpFin | kTcpPsh;
-constexpr uint16_t kTcpCwr = 0x80;
 
 // Offsets within the headers.
 constexpr size_t kIpv4Identification = 4;
 constexpr size_t kIpv4Checksum = 10;
 constexpr size_t kTcpSequence = 4;
 constexpr size_t kTcpFlagsWord = 12;
-constexpr size_t kTcpChecksum = 16;
 constexpr size_t kUdpLength = 4;
-constexpr size_t kUdpChecksum = 6;
 constexpr size_t kIpv6HeaderBytes = 40;
 
 }  // namespace
@@ -113,10 +110,10 @@ void SegmentSplitter::Write(size_t i, std::span<uint8_t> out) const {
   const std::span<const uint8_t> payload(ip + header_size_, payload_size);
   uint16_t checksum = static_cast<uint16_t>(~FoldSum(SumBytes(payload, sum)));
   if (tcp_) {
-    StoreBig16(transport + kTcpChecksum, checksum);
+    StoreBig16(transport + kTcpChecksumOffset, checksum);
   } else {
     if (checksum == 0) checksum = 0xffff;  // 0 says "none" (RFC 768)
-    StoreBig16(transport + kUdpChecksum, checksum);
+    StoreBig16(transport + kUdpChecksumOffset, checksum);
   }
 }
 

@@ -12,7 +12,7 @@
 namespace im {
 namespace {
 
-std::vector<uint8_t> Counting(size_t size) {
+std::vector<uint8_t> CountingUp(size_t size) {
   std::vector<uint8_t> bytes(size);
   std::iota(bytes.begin(), bytes.end(), uint8_t{1});
   return bytes;
@@ -54,7 +54,7 @@ uint16_t SlowIpv4HeaderSum(std::span<const uint8_t> header) {
 }
 
 void ExpectTcpTrain(const Endpoint& source, const Endpoint& destination) {
-  const std::vector<uint8_t> payload = Counting(1000 + 1000 + 300);
+  const std::vector<uint8_t> payload = CountingUp(1000 + 1000 + 300);
   const uint8_t options[] = {1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8};  // a timestamp
   TcpFields fields;
   fields.sequence = 0xffff'fe00;  // wraps within the train
@@ -99,7 +99,7 @@ TEST(SegmentSplitTest, TcpOverIpv4) { ExpectTcpTrain(kSource4, kDestination4); }
 TEST(SegmentSplitTest, TcpOverIpv6) { ExpectTcpTrain(kSource6, kDestination6); }
 
 void ExpectUdpTrain(const Endpoint& source, const Endpoint& destination) {
-  const std::vector<uint8_t> payload = Counting(5 * 100 + 1);
+  const std::vector<uint8_t> payload = CountingUp(5 * 100 + 1);
   std::vector<uint8_t> bytes = BuildUdp(source, destination, payload);
   const std::vector<std::vector<uint8_t>> segments = Cut(ViewOf(bytes, 100));
   ASSERT_EQ(segments.size(), 6u);
@@ -120,13 +120,13 @@ TEST(SegmentSplitTest, UdpOverIpv4) { ExpectUdpTrain(kSource4, kDestination4); }
 TEST(SegmentSplitTest, UdpOverIpv6) { ExpectUdpTrain(kSource6, kDestination6); }
 
 TEST(SegmentSplitTest, AnExactMultipleHasNoEmptyTail) {
-  std::vector<uint8_t> bytes = BuildUdp(kSource4, kDestination4, Counting(300));
+  std::vector<uint8_t> bytes = BuildUdp(kSource4, kDestination4, CountingUp(300));
   EXPECT_EQ(Cut(ViewOf(bytes, 100)).size(), 3u);
 }
 
 TEST(SegmentSplitTest, APayloadWithinOneSegmentStaysWhole) {
   const TcpFields fields{.sequence = 5, .flags = kTcpAck | kTcpPsh};
-  std::vector<uint8_t> bytes = BuildTcp(kSource4, kDestination4, fields, Counting(10));
+  std::vector<uint8_t> bytes = BuildTcp(kSource4, kDestination4, fields, CountingUp(10));
   const std::vector<uint8_t> whole = bytes;
   const auto segments = Cut(ViewOf(bytes, 1000));
   ASSERT_EQ(segments.size(), 1u);
@@ -134,7 +134,7 @@ TEST(SegmentSplitTest, APayloadWithinOneSegmentStaysWhole) {
 }
 
 TEST(SegmentSplitTest, APlainPacketIsCopied) {
-  std::vector<uint8_t> bytes = Counting(33);  // not even IP
+  std::vector<uint8_t> bytes = CountingUp(33);  // not even IP
   Packet packet = ViewOf(bytes, 0);
   packet.checksum_partial = false;
   const auto segments = Cut(packet);
@@ -145,7 +145,7 @@ TEST(SegmentSplitTest, APlainPacketIsCopied) {
 TEST(SegmentSplitTest, APartialChecksumIsCompleted) {
   for (const bool v6 : {false, true}) {
     std::vector<uint8_t> bytes = BuildUdp(v6 ? kSource6 : kSource4,
-                                          v6 ? kDestination6 : kDestination4, Counting(77));
+                                          v6 ? kDestination6 : kDestination4, CountingUp(77));
     const std::vector<uint8_t> whole = bytes;
     const size_t checksum_offset = (v6 ? 40 : 20) + 6;
     StoreBig16(&bytes[checksum_offset], 0x1234);
@@ -165,10 +165,10 @@ TEST(SegmentSplitTest, AnEmptyTcpSegmentWithPartialChecksum) {
 
 TEST(SegmentSplitTest, WhatCannotBeCutIsInvalid) {
   std::vector<uint8_t> echo =
-      BuildEchoRequest(kSource4.address, kDestination4.address, 1, 1, Counting(200));
+      BuildEchoRequest(kSource4.address, kDestination4.address, 1, 1, CountingUp(200));
   EXPECT_FALSE(SegmentSplitter(ViewOf(echo, 100)).valid());
 
-  std::vector<uint8_t> fragment = BuildUdp(kSource4, kDestination4, Counting(200));
+  std::vector<uint8_t> fragment = BuildUdp(kSource4, kDestination4, CountingUp(200));
   fragment[6] = 0x20;  // more fragments
   EXPECT_FALSE(SegmentSplitter(ViewOf(fragment, 100)).valid());
 

@@ -27,10 +27,6 @@ constexpr unsigned kTunUso6 = 0x40;
 
 constexpr unsigned kTsoOffloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
 
-constexpr uint8_t kTcpCwr = 0x80;
-constexpr uint16_t kTcpChecksumOffset = 16;
-constexpr uint16_t kUdpChecksumOffset = 6;
-
 // Where the packet's own TCP or UDP header begins, for the common shapes; 0
 // for others.
 size_t TransportOffset(std::span<const uint8_t> packet, uint16_t checksum_offset) {

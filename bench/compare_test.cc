@@ -5,14 +5,14 @@
 namespace im::bench {
 namespace {
 
-Report Of(const std::string& unit, std::vector<double> values, const std::string& way = "im") {
+Report ReportOf(const std::string& unit, std::vector<double> values, const std::string& way = "im") {
   Report report;
   report.rows.push_back({"race", "speed", way, unit, Samples(std::move(values))});
   return report;
 }
 
 TEST(CompareTest, TheSameSamplesAreNeitherBetterNorWorse) {
-  const Report report = Of("Gb/s", {5, 6, 5.5, 5.2, 5.9});
+  const Report report = ReportOf("Gb/s", {5, 6, 5.5, 5.2, 5.9});
   const auto result = Compare(report, report);
   ASSERT_EQ(result.size(), 1u);
   EXPECT_EQ(result[0].ratio, 1);
@@ -24,23 +24,23 @@ TEST(CompareTest, TheSameSamplesAreNeitherBetterNorWorse) {
 
 TEST(CompareTest, HalfTheRateIsALossAndHalfTheTimeAGain) {
   const std::vector<double> much = {10, 10.1, 9.9, 10, 10}, half = {5, 5.1, 4.9, 5, 5};
-  const Comparison rate = Compare(Of("Gb/s", much), Of("Gb/s", half))[0];
+  const Comparison rate = Compare(ReportOf("Gb/s", much), ReportOf("Gb/s", half))[0];
   EXPECT_GT(rate.CertainLoss(), 0.45);
   EXPECT_EQ(rate.CertainGain(), 0);
-  const Comparison time = Compare(Of("us", much), Of("us", half))[0];
+  const Comparison time = Compare(ReportOf("us", much), ReportOf("us", half))[0];
   EXPECT_GT(time.CertainGain(), 0.45);
   EXPECT_EQ(time.CertainLoss(), 0);
 }
 
 TEST(CompareTest, WhatVariesAsMuchAsItDiffersIsNotCertain) {
   const Comparison result =
-      Compare(Of("us", {10, 20, 12, 19, 11}), Of("us", {12, 18, 21, 10, 16}))[0];
+      Compare(ReportOf("us", {10, 20, 12, 19, 11}), ReportOf("us", {12, 18, 21, 10, 16}))[0];
   EXPECT_TRUE(result.judged);
   EXPECT_EQ(result.CertainLoss(), 0);
 }
 
 TEST(CompareTest, TwoSamplesAreShownAndNotJudged) {
-  const Comparison result = Compare(Of("us", {1, 1}), Of("us", {100, 100}))[0];
+  const Comparison result = Compare(ReportOf("us", {1, 1}), ReportOf("us", {100, 100}))[0];
   EXPECT_EQ(result.ratio, 100);
   EXPECT_FALSE(result.judged);
   EXPECT_EQ(result.CertainLoss(), 0);
@@ -48,12 +48,12 @@ TEST(CompareTest, TwoSamplesAreShownAndNotJudged) {
 }
 
 TEST(CompareTest, OnlyWhatBothHaveInOneUnitIsCompared) {
-  EXPECT_TRUE(Compare(Of("us", {1}), Of("us", {1}, "native")).empty());
-  EXPECT_TRUE(Compare(Of("us", {1}), Of("ms", {1})).empty());
+  EXPECT_TRUE(Compare(ReportOf("us", {1}), ReportOf("us", {1}, "native")).empty());
+  EXPECT_TRUE(Compare(ReportOf("us", {1}), ReportOf("ms", {1})).empty());
 }
 
 TEST(CompareTest, ALossBeyondTheBoundIsMarked) {
-  const auto result = Compare(Of("us", {10, 10, 10}), Of("us", {12, 12, 12}));
+  const auto result = Compare(ReportOf("us", {10, 10, 10}), ReportOf("us", {12, 12, 12}));
   EXPECT_NE(ToText(result, 0.1).find("WORSE"), std::string::npos);
   EXPECT_NE(ToText(result, 0.3).find("within the bound"), std::string::npos);
 }
@@ -87,7 +87,7 @@ TEST(CompareTest, SummarizesAndTellsHowMuchIsTheMachines) {
 }
 
 TEST(CompareTest, NothingBeforeAndNothingAfterIsTheSame) {
-  EXPECT_EQ(Compare(Of("KB", {0, 0, 0}), Of("KB", {0, 0, 0}))[0].ratio, 1);
+  EXPECT_EQ(Compare(ReportOf("KB", {0, 0, 0}), ReportOf("KB", {0, 0, 0}))[0].ratio, 1);
 }
 
 }  // namespace

@@ -13,7 +13,6 @@ namespace {
 
 constexpr char kAddresses[2][12] = {"10.98.0.1", "10.98.0.2"};
 constexpr char kOuterEndpoints[2][18] = {"192.0.2.1:51820", "192.0.2.2:51820"};
-constexpr char kPort[] = "51820";
 
 absl::StatusOr<nlohmann::json> ReadAnswer(Process& peer, const std::string& command) {
   IM_ASSIGN_OR_RETURN(const std::string line, peer.ReadLine());
@@ -73,7 +72,7 @@ absl::StatusOr<Embedded> StartEmbedded(const std::string& name, const std::strin
   }
   for (int end = 0; end < 2; ++end) {
     const int other = 1 - end;
-    std::vector<std::string> argv = {program, keys[end], public_keys[other], kPort,
+    std::vector<std::string> argv = {program, keys[end], public_keys[other], kTunnelPort,
                                      kOuterEndpoints[other], kAddresses[end], kAddresses[other]};
     if (mtu) argv.push_back(absl::StrCat(*mtu));
     IM_ASSIGN_OR_RETURN(

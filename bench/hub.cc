@@ -19,7 +19,6 @@ constexpr char kFirstSource[] = "198.18.1.0";
 constexpr char kInnerNetwork[] = "10.97.0.0/16";
 constexpr char kFirstInner[] = "10.97.1.0";
 constexpr char kDestination[] = "10.98.0.1";  // nobody's: dropped by the hub's kernel
-constexpr char kPort[] = "51820";
 
 // A file that goes with it.
 class TemporaryFile {
@@ -102,11 +101,11 @@ absl::Status Hub::Start(const std::string& program, int number, const std::strin
                       FirstLine(absl::StrCat("echo ", private_key, " | wg pubkey")));
   const TemporaryFile config;
   std::ofstream(config.path()) << "[Interface]\nPrivateKey = " << private_key
-                               << "\nListenPort = " << kPort << "\n";
+                               << "\nListenPort = " << kTunnelPort << "\n";
   IM_ASSIGN_OR_RETURN(
       Process peers,
       Process::Start({.argv = pair_->AtNear({bin + "/im-hub-peers",
-                                             absl::StrCat(pair_->server(), ":", kPort),
+                                             absl::StrCat(pair_->server(), ":", kTunnelPort),
                                              public_key, absl::StrCat(peer_count_), kFirstSource,
                                              kFirstInner, kDestination})}));
   peers_ = std::make_unique<Process>(std::move(peers));

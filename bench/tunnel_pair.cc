@@ -15,7 +15,6 @@ namespace {
 // TEST-NET-1 outside (RFC 5737), a private network inside.
 constexpr const char* kOuter[] = {"192.0.2.1", "192.0.2.2"};
 constexpr const char* kInner[] = {"10.99.0.1", "10.99.0.2"};
-constexpr char kPort[] = "51820";
 // What WireGuard has by default.
 constexpr char kMtu[] = "1420";
 
@@ -161,8 +160,8 @@ absl::Status TunnelPair::StartTunnels(const std::string& program, int number) {
         InNamespaceOf(
             pid, {"sh", "-c",
                   absl::StrCat("echo ", private_keys[end], " | wg set ", name, " listen-port ",
-                               kPort, " private-key /dev/stdin peer ", public_keys[1 - end],
-                               " endpoint ", kOuter[1 - end], ":", kPort, " allowed-ips ",
+                               kTunnelPort, " private-key /dev/stdin peer ", public_keys[1 - end],
+                               " endpoint ", kOuter[1 - end], ":", kTunnelPort, " allowed-ips ",
                                kInner[1 - end], "/32")}),
         InNamespaceOf(pid, {"ip", "addr", "add", absl::StrCat(kInner[end], "/24"), "dev", name}),
         InNamespaceOf(pid, {"ip", "link", "set", name, "mtu", kMtu, "up"}),

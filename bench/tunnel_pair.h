@@ -15,6 +15,9 @@
 
 namespace im::bench {
 
+// Where WireGuard listens at both ends.
+inline constexpr char kTunnelPort[] = "51820";
+
 // What carries a tunnel: its name, and a program with wireguard-go's command
 // line, or kKernelWireguard.
 using TunnelProgram = std::pair<std::string, std::string>;

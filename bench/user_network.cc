@@ -16,7 +16,7 @@ namespace im::bench {
 namespace {
 
 // What containers get of both by default.
-constexpr char kMtu[] = "65520";
+constexpr char kUserMtu[] = "65520";
 constexpr char kTap[] = "tap0";
 // What stands for the outer loopback: slirp4netns has its own, pasta ours, of
 // TEST-NET-1 (RFC 5737).
@@ -66,7 +66,7 @@ UserNetwork::~UserNetwork() {
 
 absl::StatusOr<std::vector<std::string>> UserNetwork::Slirp4netns() {
   server_ = kSlirpGateway;
-  return std::vector<std::string>{"slirp4netns", "--configure", absl::StrCat("--mtu=", kMtu),
+  return std::vector<std::string>{"slirp4netns", "--configure", absl::StrCat("--mtu=", kUserMtu),
                                   absl::StrCat(near_pid()), kTap};
 }
 
@@ -90,7 +90,7 @@ absl::StatusOr<std::vector<std::string>> UserNetwork::Pasta() {
               AtFar({"ip", "link", "set", kOut, "up"})}));
   return std::vector<std::string>{
       "pasta", "--foreground", "--quiet", "--stderr", "--runas", "0", "--config-net",
-      "--mtu", kMtu, "--address", kPastaGuest, "--netmask", "24", "--gateway", kPastaGateway,
+      "--mtu", kUserMtu, "--address", kPastaGuest, "--netmask", "24", "--gateway", kPastaGateway,
       "--interface", kOut, "--ns-ifname", kTap, "--netns-only", "--netns", name_of_namespace_,
       "--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none"};
 }

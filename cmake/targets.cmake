@@ -37,8 +37,9 @@ function(im_tests name)
   endif()
   add_executable(im_${name}_tests ${sources})
   # What is tested is optimized. The tests themselves are as many lines, and
-  # compile in half the time without.
+  # compile in half the time without, and in a third of it as a few large ones.
   target_compile_options(im_${name}_tests PRIVATE ${IM_WARNINGS} -O0)
+  set_target_properties(im_${name}_tests PROPERTIES UNITY_BUILD ON)
   target_link_libraries(im_${name}_tests PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   # One process for the folder: a start costs more than most of the tests.
   # Against what hangs; beside other work the longest takes some 300 s.

@@ -27,7 +27,7 @@ void OnPcbDestroyed(u8_t, void* data) {
 
 constexpr tcp_ext_arg_callbacks kPcbCallbacks = {OnPcbDestroyed, OnPassiveOpen};
 
-u8_t ExtArgId() {
+u8_t ListenerExtArgId() {
   static const u8_t id = tcp_ext_arg_alloc_id();
   return id;
 }
@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<TcpListenerImpl>> TcpListenerImpl::Create(
     tcp_close(pcb);
     return ListenError(error, local);
   }
-  tcp_ext_arg_set_callbacks(listening, ExtArgId(), &kPcbCallbacks);
+  tcp_ext_arg_set_callbacks(listening, ListenerExtArgId(), &kPcbCallbacks);
   return std::unique_ptr<TcpListenerImpl>(
       new TcpListenerImpl(&core, listening, std::move(on_accept)));
 }
@@ -93,8 +93,8 @@ err_t TcpListenerImpl::OnAccept(void* self, tcp_pcb* pcb, err_t error) {
   auto* listener = static_cast<TcpListenerImpl*>(self);
   Core* core = listener->core();
   // It is no longer half open.
-  if (tcp_ext_arg_get(pcb, ExtArgId()) == &half_open_mark) {
-    tcp_ext_arg_set(pcb, ExtArgId(), nullptr);
+  if (tcp_ext_arg_get(pcb, ListenerExtArgId()) == &half_open_mark) {
+    tcp_ext_arg_set(pcb, ListenerExtArgId(), nullptr);
     --core->half_open;
   }
   if (core->connections >= kTcpConnectionsMax) return ERR_MEM;  // lwIP resets it

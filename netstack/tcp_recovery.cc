@@ -21,7 +21,6 @@ constexpr int64_t kTicksMax = 0x7fff;
 constexpr size_t kBlocksMax = 4;
 constexpr uint8_t kOptionSack = 5;
 
-uint32_t SequenceOf(const tcp_seg& segment) { return lwip_ntohl(segment.tcphdr->seqno); }
 uint32_t EndOf(const tcp_seg& segment) {
   return SequenceOf(segment) + static_cast<uint32_t>(TCP_TCPLEN(&segment));
 }
@@ -49,7 +48,7 @@ void Destroy(u8_t, void* recovery) { delete static_cast<TcpRecovery*>(recovery);
 
 constexpr tcp_ext_arg_callbacks kCallbacks = {Destroy, nullptr};
 
-u8_t ExtArgId() {
+u8_t RecoveryExtArgId() {
   static const u8_t id = tcp_ext_arg_alloc_id();
   return id;
 }
@@ -58,12 +57,12 @@ u8_t ExtArgId() {
 
 void TcpRecovery::Attach(Core& core, tcp_pcb* pcb) {
   if ((pcb->flags & TF_SACK) == 0 || Of(*pcb) != nullptr) return;
-  tcp_ext_arg_set(pcb, ExtArgId(), new TcpRecovery(core, pcb));
-  tcp_ext_arg_set_callbacks(pcb, ExtArgId(), &kCallbacks);
+  tcp_ext_arg_set(pcb, RecoveryExtArgId(), new TcpRecovery(core, pcb));
+  tcp_ext_arg_set_callbacks(pcb, RecoveryExtArgId(), &kCallbacks);
 }
 
 TcpRecovery* TcpRecovery::Of(const tcp_pcb& pcb) {
-  return static_cast<TcpRecovery*>(tcp_ext_arg_get(&pcb, ExtArgId()));
+  return static_cast<TcpRecovery*>(tcp_ext_arg_get(&pcb, RecoveryExtArgId()));
 }
 
 TcpRecovery::TcpRecovery(Core& core, tcp_pcb* pcb)

@@ -5,14 +5,11 @@
 
 #include "base/check.h"
 #include "lwip/memp.h"
-#include "lwip/priv/tcp_priv.h"
 
 namespace im::netstack {
 namespace {
 
 constexpr uint16_t kTcpHeaderBytes = TCP_HLEN;
-
-uint32_t SequenceOf(const tcp_seg& segment) { return lwip_ntohl(segment.tcphdr->seqno); }
 
 // A new pbuf for a segment's payload, with room for headers in front.
 pbuf* NewPayload(uint16_t bytes) { return pbuf_alloc(PBUF_TRANSPORT, bytes, PBUF_RAM); }

@@ -27,9 +27,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/tcp.h"
-
-struct tcp_seg;
 
 namespace im::netstack {
 
@@ -40,6 +39,8 @@ inline constexpr size_t kHeadersPerPacketBytes = 40 + 32;
 
 // Cuts leave lwIP's count of queued pbufs, which is 16 bits wide, below this.
 inline constexpr uint16_t kQueuedPbufsMax = 0xf000;
+
+inline uint32_t SequenceOf(const tcp_seg& segment) { return lwip_ntohl(segment.tcphdr->seqno); }
 
 // How much of a connection's data becomes one segment, in bytes: a multiple of
 // the MSS. Never shrinks in the life of a connection (lwIP asserts on it).

@@ -16,7 +16,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
 
-constexpr char kYaml[] = R"(
+constexpr char kApiYaml[] = R"(
 name: shop
 network: 10.77.0.0/24
 hosts:
@@ -27,7 +27,7 @@ hosts:
 
 class ClusterApiTest : public testing::Test {
  protected:
-  ClusterApiTest() : cluster_(kYaml), api_(cluster_.controller()) {}
+  ClusterApiTest() : cluster_(kApiYaml), api_(cluster_.controller()) {}
 
   void WakeAndSettle(const std::string& host) {
     ASSERT_TRUE(cluster_.Wake(host).ok());

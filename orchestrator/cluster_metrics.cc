@@ -14,8 +14,6 @@ namespace {
 
 using Type = MetricsText::Type;
 
-double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
 // "published_port"
 std::string CauseName(size_t kind) {
   const std::string name =

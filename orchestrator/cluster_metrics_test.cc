@@ -22,7 +22,7 @@ using std::chrono::seconds;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr char kYaml[] = R"(
+constexpr char kMetricsYaml[] = R"(
 name: shop
 network: 10.77.0.0/24
 hosts:
@@ -41,7 +41,7 @@ void Wake(VirtualCluster& cluster, const std::string& host) {
 }
 
 TEST(ClusterMetrics, TellsWakesAndStates) {
-  VirtualCluster cluster(kYaml);
+  VirtualCluster cluster(kMetricsYaml);
   cluster.RunFor(seconds(10));
   Wake(cluster, "web");
   cluster.Find("web")->SendSyn(cluster.AddressOf("db"), 4000);
@@ -64,7 +64,7 @@ TEST(ClusterMetrics, TellsWakesAndStates) {
 }
 
 TEST(ClusterMetrics, HostSecondsSayWhatWasSaved) {
-  VirtualCluster cluster(kYaml);
+  VirtualCluster cluster(kMetricsYaml);
   cluster.RunFor(seconds(100));
   cluster.loop().RunOnce(Duration(0));  // nothing happened: it does not know the time
   Wake(cluster, "web");
@@ -81,7 +81,7 @@ TEST(ClusterMetrics, HostSecondsSayWhatWasSaved) {
 }
 
 TEST(ClusterMetrics, AnImdThatWasRestartedCountsNoWakesTwice) {
-  VirtualCluster cluster(kYaml);
+  VirtualCluster cluster(kMetricsYaml);
   Wake(cluster, "web");
   cluster.RunFor(seconds(1));
   cluster.KillImd();
@@ -101,7 +101,7 @@ TEST(ClusterMetrics, AnImdThatWasRestartedCountsNoWakesTwice) {
 }
 
 TEST(ClusterMetrics, TellsFailures) {
-  VirtualCluster cluster(kYaml);
+  VirtualCluster cluster(kMetricsYaml);
   proto::ExitReport report;
   report.set_reason(proto::ExitReport::EXEC_FAILED);
   report.set_message("exec web: No such file or directory");
@@ -117,7 +117,7 @@ TEST(ClusterMetrics, TellsFailures) {
 }
 
 TEST(ClusterMetrics, TellsWhatTheTunnelDropped) {
-  VirtualCluster cluster(kYaml);
+  VirtualCluster cluster(kMetricsYaml);
   EdgeFigures edge;
   edge.tunnel_drops.Add(DropReason::kReplayed, 7);
   edge.tunnel_rx_bytes = 123;
@@ -131,7 +131,7 @@ TEST(ClusterMetrics, TellsWhatTheTunnelDropped) {
 
 // What promtool demands: each family once, its samples together, no sample twice.
 TEST(ClusterMetrics, EveryFamilyIsDescribedOnce) {
-  VirtualCluster cluster(kYaml);
+  VirtualCluster cluster(kMetricsYaml);
   Wake(cluster, "web");
   Wake(cluster, "db");
   cluster.RunFor(seconds(1));

@@ -10,7 +10,7 @@
 namespace im::orchestrator {
 namespace {
 
-ClusterSpec Parse(const std::string& text) {
+ClusterSpec ParseHosts(const std::string& text) {
   ParsedClusterSpec parsed = ParseClusterSpec(text, "c.yaml", "/base/shop", FakeSources());
   EXPECT_THAT(Lines(parsed.errors), testing::IsEmpty());
   return parsed.spec.value_or(ClusterSpec());
@@ -35,7 +35,7 @@ hosts:
 )";
 
 TEST(HostListTest, ACompactListLosesNothing) {
-  ClusterSpec spec = Parse(kMixed);
+  ClusterSpec spec = ParseHosts(kMixed);
   const std::vector<HostSpec> before = Copy(spec.hosts);
   ASSERT_EQ(before.size(), 11u);
   spec.hosts.Compact();
@@ -49,7 +49,7 @@ TEST(HostListTest, ACompactListLosesNothing) {
 }
 
 TEST(HostListTest, AChangeMakesItWholeAgain) {
-  ClusterSpec spec = Parse(kMixed);
+  ClusterSpec spec = ParseHosts(kMixed);
   const std::vector<HostSpec> before = Copy(spec.hosts);
   spec.hosts.Compact();
   spec.hosts[3].user = "10";
@@ -59,7 +59,7 @@ TEST(HostListTest, AChangeMakesItWholeAgain) {
 }
 
 TEST(HostListTest, ReplicasThatAreSetApartBecomeOneAgainWhereTheyAreEqual) {
-  ClusterSpec spec = Parse(kMixed);
+  ClusterSpec spec = ParseHosts(kMixed);
   ASSERT_TRUE(spec.hosts.compact()) << "as the parser makes it";
   const std::vector<HostSpec> before = Copy(spec.hosts);
   const HostList& hosts = spec.hosts;
@@ -94,7 +94,7 @@ TEST(HostListTest, AReplicaThatIsAddedIsAsTheLastHostButForNameAndAddress) {
 }
 
 TEST(HostListTest, NamesThatOnlyLookLikeReplicasAreFree) {
-  const ClusterSpec spec = Parse(
+  const ClusterSpec spec = ParseHosts(
       "hosts:\n  zk: {command: [b], replicas: 3, aliases: [zk-x-1]}\n  zk-0: {command: [a]}\n"
       "  zk-4: {command: [a], wake_with: zk-2}\n  zk-02: {command: [a]}\n"
       "  zk-1-1: {command: [a]}\n  one: {command: [a]}\n  one-1: {command: [a]}\n");
@@ -107,7 +107,7 @@ TEST(HostListTest, AMillionReplicasAreAllowedAndOneMoreIsNot) {
     return "network: 10.64.0.0/12\nhosts: {a: {command: [a], replicas: " + std::to_string(replicas) +
            "}}\n";
   };
-  ClusterSpec spec = Parse(text(1'000'000));
+  ClusterSpec spec = ParseHosts(text(1'000'000));
   EXPECT_EQ(std::as_const(spec.hosts)[999'999].name, "a-1000000");
   EXPECT_EQ(std::as_const(spec.hosts)[999'999].address.ToString(), "10.79.66.65");
   const auto more = ParseClusterSpec(text(1'000'001), "c.yaml", "/base/shop", FakeSources());

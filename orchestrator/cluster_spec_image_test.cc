@@ -35,12 +35,12 @@ SpecSources Sources() {
   return sources;
 }
 
-ParsedClusterSpec Parse(const std::string& text) {
+ParsedClusterSpec ParseWithImages(const std::string& text) {
   return ParseClusterSpec(text, "c.yaml", "/base/shop", Sources());
 }
 
 TEST(ClusterSpecImage, SaysWhatTheHostDoesNot) {
-  const auto parsed = Parse(R"(
+  const auto parsed = ParseWithImages(R"(
 defaults: {environment: {GREETING: all}}
 services:
   a: {image: redis:7}
@@ -69,7 +69,7 @@ services:
 }
 
 TEST(ClusterSpecImage, AHostOfAnImageCannotGoToDisk) {
-  const auto parsed = Parse("hosts:\n  a: {image: redis:7, on_release: checkpoint}\n");
+  const auto parsed = ParseWithImages("hosts:\n  a: {image: redis:7, on_release: checkpoint}\n");
   EXPECT_THAT(Lines(parsed.errors),
               ElementsAre("c.yaml:2:35: host a: on_release: checkpoint: a host of an image cannot "
                           "go to disk yet (leave it out (terminate), and keep what must last in "
@@ -77,14 +77,14 @@ TEST(ClusterSpecImage, AHostOfAnImageCannotGoToDisk) {
 }
 
 TEST(ClusterSpecImage, NeedsNamespaces) {
-  const auto parsed = Parse("hosts:\n  a: {image: redis:7, attach: netstack}\n");
+  const auto parsed = ParseWithImages("hosts:\n  a: {image: redis:7, attach: netstack}\n");
   EXPECT_THAT(Lines(parsed.errors),
               ElementsAre("c.yaml:2:14: host a: image: a host of attach: netstack cannot have this "
                           "(an image's files need namespaces: write attach: tun)"));
 }
 
 TEST(ClusterSpecNetworks, OfComposeGiveAliasesAndAddresses) {
-  const auto parsed = Parse(R"(
+  const auto parsed = ParseWithImages(R"(
 services:
   a:
     command: [a]
@@ -101,7 +101,7 @@ networks: {front: {ipam: {config: [{subnet: 172.30.0.0/24}]}}}
 }
 
 TEST(ClusterSpecNetworks, WhatDoesNotFitIsAWarning) {
-  const auto parsed = Parse(R"(services:
+  const auto parsed = ParseWithImages(R"(services:
   a:
     command: [a]
     networks: {front: {aliases: [x], ipv4_address: 172.30.0.9}, back: {aliases: [x, a]}}
@@ -120,7 +120,7 @@ networks: {front: {ipam: {config: [{subnet: 172.30.0.0/24}]}}, back: {external: 
 
 TEST(ClusterSpecNetworks, OfComposeMayHaveIpv6) {
   const auto network6 = [](const std::string& front) {
-    const auto parsed = Parse("name: shop\nservices: {a: {command: [a]}}\nnetworks: " + front + "\n");
+    const auto parsed = ParseWithImages("name: shop\nservices: {a: {command: [a]}}\nnetworks: " + front + "\n");
     EXPECT_THAT(Lines(parsed.errors), IsEmpty()) << front;
     if (!parsed.spec || !parsed.spec->dual_stack.on()) return std::string();
     return parsed.spec->dual_stack.network().ToString();
@@ -134,7 +134,7 @@ TEST(ClusterSpecNetworks, OfComposeMayHaveIpv6) {
   EXPECT_EQ(network6("{front: {ipam: {config: [{subnet: 10.77.0.0/16}, {subnet: 'fd77::/64'}]}}}"),
             "");
 
-  const auto parsed = Parse(
+  const auto parsed = ParseWithImages(
       "services: {a: {command: [a]}}\nnetworks: {n: {enable_ipv6: true, ipam: {config: "
       "[{subnet: 'fd77::/112'}, {subnet: 172.30.0.0/24}]}}}\n");
   ASSERT_THAT(Lines(parsed.errors), IsEmpty());
@@ -148,7 +148,7 @@ TEST(ClusterSpecNetworks, OfComposeMayHaveIpv6) {
 // A Compose file of two hosts, with what it says of a's and b's addresses.
 ParsedClusterSpec ParseAddresses(const std::string& a, const std::string& b,
                                  const std::string& ipv6 = "true") {
-  return Parse("services:\n  a: {command: [a], networks: {n: {" + a +
+  return ParseWithImages("services:\n  a: {command: [a], networks: {n: {" + a +
                "}}}\n  b: {command: [b], networks: {n: {" + b + "}}}\nnetworks: {n: {enable_ipv6: " +
                ipv6 + ", ipam: {config: [{subnet: 172.30.0.0/24}, {subnet: 'fd77::/64'}]}}}\n");
 }
@@ -209,10 +209,10 @@ void Forget(ClusterSpec& spec) {
 }
 
 void ExpectTheSame(const std::string& text) {
-  auto first = Parse(text);
+  auto first = ParseWithImages(text);
   ASSERT_THAT(Lines(first.errors), IsEmpty());
   const std::string written = WriteClusterSpec(*first.spec);
-  auto second = Parse(written);
+  auto second = ParseWithImages(written);
   ASSERT_THAT(Lines(second.errors), IsEmpty()) << written;
   EXPECT_THAT(Lines(second.warnings), IsEmpty()) << written;
   Forget(*first.spec);

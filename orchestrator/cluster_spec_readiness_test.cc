@@ -17,11 +17,11 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-ParsedClusterSpec Parse(const std::string& text) {
+ParsedClusterSpec ParseReadiness(const std::string& text) {
   return ParseClusterSpec(text, "c.yaml", "/base/shop", FakeSources());
 }
 HostSpec ParseHost(const std::string& fields) {
-  const ParsedClusterSpec parsed = Parse("hosts: {a: {command: a, " + fields + "}}");
+  const ParsedClusterSpec parsed = ParseReadiness("hosts: {a: {command: a, " + fields + "}}");
   EXPECT_THAT(parsed.errors, IsEmpty()) << fields;
   EXPECT_THAT(parsed.warnings, IsEmpty()) << fields;
   return parsed.spec ? HostSpec(parsed.spec->hosts[0]) : HostSpec();
@@ -51,7 +51,7 @@ TEST(Healthcheck, ATestIsACommandOrALineForTheShell) {
 }
 
 TEST(Healthcheck, OneOfTheDefaultsCanBeTakenBack) {
-  const ParsedClusterSpec parsed = Parse(
+  const ParsedClusterSpec parsed = ParseReadiness(
       "defaults: {healthcheck: {test: [CMD, x], retries: 9}}\n"
       "hosts:\n  a: {command: a}\n  b: {command: b, healthcheck: {disable: true}}\n"
       "  c: {command: c, healthcheck: {test: [NONE]}}\n"
@@ -74,7 +74,7 @@ TEST(Healthcheck, WhatIsWrongIsSaid) {
   const auto errors = [](const std::string& fields) {
     std::vector<std::string> lines;
     for (const Diagnostic& error :
-         Parse("hosts: {a: {command: a, healthcheck: {" + fields + "}}}").errors)
+         ParseReadiness("hosts: {a: {command: a, healthcheck: {" + fields + "}}}").errors)
       lines.push_back(error.message);
     return lines;
   };
@@ -88,7 +88,7 @@ TEST(Healthcheck, WhatIsWrongIsSaid) {
 }
 
 TEST(Healthcheck, WithoutATestThereIsAWarning) {
-  const ParsedClusterSpec parsed = Parse("hosts: {a: {command: a, healthcheck: {interval: 5s}}}");
+  const ParsedClusterSpec parsed = ParseReadiness("hosts: {a: {command: a, healthcheck: {interval: 5s}}}");
   ASSERT_TRUE(parsed.spec);
   EXPECT_FALSE(parsed.spec->hosts[0].healthcheck);
   ASSERT_THAT(parsed.warnings, SizeIs(1));
@@ -96,7 +96,7 @@ TEST(Healthcheck, WithoutATestThereIsAWarning) {
 }
 
 TEST(DependsOn, ConditionsAreRead) {
-  const ParsedClusterSpec parsed = Parse(
+  const ParsedClusterSpec parsed = ParseReadiness(
       "hosts:\n  db: {command: a, replicas: 2}\n  job: {command: b}\n  other: {command: c}\n"
       "  web:\n    command: d\n    depends_on:\n      db: {condition: service_healthy}\n"
       "      job: {condition: service_completed_successfully, required: true}\n      other:\n");
@@ -111,7 +111,7 @@ TEST(DependsOn, ConditionsAreRead) {
 }
 
 TEST(DependsOn, NobodyWaitsForThemselves) {
-  const ParsedClusterSpec parsed = Parse(
+  const ParsedClusterSpec parsed = ParseReadiness(
       "hosts:\n  a: {command: a, depends_on: {b: {condition: service_healthy}}}\n"
       "  b: {command: b, depends_on: {c: {condition: service_completed_successfully}}}\n"
       "  c: {command: c, depends_on: [a]}\n");

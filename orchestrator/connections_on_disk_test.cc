@@ -11,7 +11,7 @@
 namespace im::orchestrator {
 namespace {
 
-using Verdict = ConnectionsOnDisk::Verdict;
+using DiskVerdict = ConnectionsOnDisk::Verdict;
 
 constexpr HostId kHost = 3;
 constexpr uint32_t kReceived = 1000;  // up to there, without
@@ -32,7 +32,7 @@ class ConnectionsOnDiskTest : public testing::Test {
   }
   proto::KeptConnection& kept() { return *manifest_.mutable_connections(0); }
 
-  Verdict Send(const TcpFields& fields, size_t payload = 0, uint16_t from_port = 40000) {
+  DiskVerdict Send(const TcpFields& fields, size_t payload = 0, uint16_t from_port = 40000) {
     const std::vector<uint8_t> bytes(payload, 'x');
     TestPacket packet(BuildTcp({peer_, from_port}, {host_, 6379}, fields, bytes));
     connections_.Set(kHost, manifest_);
@@ -56,7 +56,7 @@ TEST_F(ConnectionsOnDiskTest, AKeepaliveIsAnsweredWithWhatIsAcknowledged) {
   for (const size_t payload : {0, 1}) {
     TcpFields probe = Segment(kReceived - 1, kSent);
     probe.options = options;
-    ASSERT_EQ(Send(probe, payload), Verdict::kAnswer);
+    ASSERT_EQ(Send(probe, payload), DiskVerdict::kAnswer);
     const std::optional<IpView> view = ParseIp(answer_);
     ASSERT_TRUE(view.has_value());
     EXPECT_EQ(view->source, host_);
@@ -75,7 +75,7 @@ TEST_F(ConnectionsOnDiskTest, AKeepaliveIsAnsweredWithWhatIsAcknowledged) {
 
 TEST_F(ConnectionsOnDiskTest, WithoutTimestampsThereAreNoneInTheAnswer) {
   kept().clear_timestamp();
-  ASSERT_EQ(Send(Segment(kReceived - 1, kSent)), Verdict::kAnswer);
+  ASSERT_EQ(Send(Segment(kReceived - 1, kSent)), DiskVerdict::kAnswer);
   EXPECT_EQ(answer_.size(), 40u);
 }
 
@@ -83,55 +83,55 @@ TEST_F(ConnectionsOnDiskTest, OptionsThatMakeNoSenseDoNoHarm) {
   const std::array<uint8_t, 4> options{8, 200, 1, 8};
   TcpFields probe = Segment(kReceived - 1, kSent);
   probe.options = options;
-  ASSERT_EQ(Send(probe), Verdict::kAnswer);
+  ASSERT_EQ(Send(probe), DiskVerdict::kAnswer);
   EXPECT_EQ(std::vector<uint8_t>(answer_.end() - 4, answer_.end()), std::vector<uint8_t>(4, 0));
 }
 
 TEST_F(ConnectionsOnDiskTest, AnAcknowledgmentOfWhatIsKnownNeedsNothing) {
-  EXPECT_EQ(Send(Segment(kReceived, kSent)), Verdict::kNothing);
+  EXPECT_EQ(Send(Segment(kReceived, kSent)), DiskVerdict::kNothing);
 }
 
 TEST_F(ConnectionsOnDiskTest, AllElseIsForTheHost) {
-  EXPECT_EQ(Send(Segment(kReceived, kSent), 1), Verdict::kForHost);        // data
-  EXPECT_EQ(Send(Segment(kReceived - 1, kSent), 2), Verdict::kForHost);    // one old, one new
-  EXPECT_EQ(Send(Segment(kReceived - 2, kSent)), Verdict::kForHost);       // what it missed
-  EXPECT_EQ(Send(Segment(kReceived - 1, kSent + 1)), Verdict::kForHost);
-  EXPECT_EQ(Send(Segment(kReceived, kSent - 1)), Verdict::kForHost);
+  EXPECT_EQ(Send(Segment(kReceived, kSent), 1), DiskVerdict::kForHost);        // data
+  EXPECT_EQ(Send(Segment(kReceived - 1, kSent), 2), DiskVerdict::kForHost);    // one old, one new
+  EXPECT_EQ(Send(Segment(kReceived - 2, kSent)), DiskVerdict::kForHost);       // what it missed
+  EXPECT_EQ(Send(Segment(kReceived - 1, kSent + 1)), DiskVerdict::kForHost);
+  EXPECT_EQ(Send(Segment(kReceived, kSent - 1)), DiskVerdict::kForHost);
   for (const int flag : {kTcpFin, kTcpRst, kTcpSyn}) {
     EXPECT_EQ(Send(Segment(kReceived - 1, kSent, static_cast<uint8_t>(kTcpAck | flag))),
-              Verdict::kForHost);
+              DiskVerdict::kForHost);
   }
-  EXPECT_EQ(Send(Segment(kReceived - 1, kSent), 0, 40001), Verdict::kForHost);  // of another one
+  EXPECT_EQ(Send(Segment(kReceived - 1, kSent), 0, 40001), DiskVerdict::kForHost);  // of another one
 }
 
 TEST_F(ConnectionsOnDiskTest, WhoWaitsForAnAcknowledgmentOrForRoomHearsOfIt) {
   kept().set_unacknowledged(true);
-  EXPECT_EQ(Send(Segment(kReceived, kSent)), Verdict::kForHost);
+  EXPECT_EQ(Send(Segment(kReceived, kSent)), DiskVerdict::kForHost);
   kept().set_unacknowledged(false);
   kept().set_unsent(true);
-  EXPECT_EQ(Send(Segment(kReceived, kSent)), Verdict::kForHost);
+  EXPECT_EQ(Send(Segment(kReceived, kSent)), DiskVerdict::kForHost);
 }
 
 TEST_F(ConnectionsOnDiskTest, WhoIsForgottenIsNotAnsweredFor) {
-  ASSERT_EQ(Send(Segment(kReceived - 1, kSent)), Verdict::kAnswer);
+  ASSERT_EQ(Send(Segment(kReceived - 1, kSent)), DiskVerdict::kAnswer);
   connections_.Forget(kHost);
   TestPacket packet(BuildTcp({peer_, 40000}, {host_, 6379}, Segment(kReceived - 1, kSent)));
   EXPECT_EQ(connections_.OnPacket(kHost, packet.packet(), packet.view(), answer_),
-            Verdict::kForHost);
+            DiskVerdict::kForHost);
 }
 
 TEST_F(ConnectionsOnDiskTest, ThoseOverIpv6AreOfTheHostsOtherAddress) {
   const DualStack dual_stack(*IpPrefix::Parse("fd00:77::/96"));
   const IpAddress peer = dual_stack.ToV6(peer_), host = dual_stack.ToV6(host_);
-  kept().set_peer(std::string(peer.bytes().begin(), peer.bytes().end()));
+  kept().set_peer(peer.ToBytes());
   TestPacket probe(BuildTcp({peer, 40000}, {host, 6379}, Segment(kReceived - 1, kSent), {}));
   // Without the address there is no such connection.
   connections_.Set(kHost, manifest_);
   EXPECT_EQ(connections_.OnPacket(kHost, probe.packet(), probe.view(), answer_),
-            Verdict::kForHost);
+            DiskVerdict::kForHost);
   ConnectionsOnDisk connections(dual_stack);
   connections.Set(kHost, manifest_);
-  ASSERT_EQ(connections.OnPacket(kHost, probe.packet(), probe.view(), answer_), Verdict::kAnswer);
+  ASSERT_EQ(connections.OnPacket(kHost, probe.packet(), probe.view(), answer_), DiskVerdict::kAnswer);
   const std::optional<IpView> view = ParseIp(answer_);
   ASSERT_TRUE(view.has_value());
   EXPECT_EQ(view->source, host);

@@ -17,12 +17,12 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-const IpAddress kGateway = IpAddress::V4(0x0a4d0001);
-const IpAddress kA = IpAddress::V4(0x0a4d0002);
+const IpAddress kChannelGateway = IpAddress::V4(0x0a4d0001);
+const IpAddress kFirstHost = IpAddress::V4(0x0a4d0002);
 
 IpAddress HostAddress(size_t i) { return IpAddress::V4(static_cast<uint32_t>(0x0a4d0002 + i)); }
 
-tunnel::PublicKey KeyOf(uint64_t incarnation) {
+tunnel::PublicKey KeyOfIncarnation(uint64_t incarnation) {
   tunnel::PublicKey key;
   key.bytes[0] = static_cast<uint8_t>(incarnation);
   key.bytes[1] = static_cast<uint8_t>(incarnation >> 8);
@@ -58,15 +58,15 @@ class ControlChannelTest : public testing::Test {
   Instant now_ = Instant(seconds(1000));
   Recorder recorder_;
   Introductions introductions_{Introductions::Times(), 0};
-  ControlChannel channel_{kGateway, ControlChannel::Times(), 0, introductions_, recorder_};
-  TestAgent agent_{kA, kGateway, 7};
+  ControlChannel channel_{kChannelGateway, ControlChannel::Times(), 0, introductions_, recorder_};
+  TestAgent agent_{kFirstHost, kChannelGateway, 7};
 };
 
 TEST_F(ControlChannelTest, a_status_is_handed_on_and_acknowledged) {
-  channel_.Add(kA, 7);
+  channel_.Add(kFirstHost, 7);
   Receive(agent_.Say(proto::InstanceStatus::RUNNING));
   EXPECT_EQ(recorder_.count, 1);
-  EXPECT_TRUE(recorder_.known[kA]);
+  EXPECT_TRUE(recorder_.known[kFirstHost]);
   const PacketBatch sent = Sent();
   ASSERT_EQ(sent.size(), 1u);
   agent_.Take(sent[0].bytes());
@@ -75,40 +75,40 @@ TEST_F(ControlChannelTest, a_status_is_handed_on_and_acknowledged) {
 }
 
 TEST_F(ControlChannelTest, an_older_status_is_only_acknowledged) {
-  channel_.Add(kA, 7);
+  channel_.Add(kFirstHost, 7);
   const auto old_status = agent_.Say(proto::InstanceStatus::PAUSED);
   Receive(agent_.Say(proto::InstanceStatus::RUNNING));
   Receive(old_status);
-  EXPECT_EQ(recorder_.newest[kA].state(), proto::InstanceStatus::RUNNING);
+  EXPECT_EQ(recorder_.newest[kFirstHost].state(), proto::InstanceStatus::RUNNING);
   EXPECT_EQ(channel_.counters().stale_status, 1u);
   EXPECT_EQ(Sent().size(), 1u);
 }
 
 TEST_F(ControlChannelTest, another_incarnation_is_not_heard) {
-  channel_.Add(kA, 8);
+  channel_.Add(kFirstHost, 8);
   Receive(agent_.Say(proto::InstanceStatus::RUNNING));
   EXPECT_EQ(recorder_.count, 0);
   EXPECT_EQ(channel_.counters().stale_incarnation, 1u);
   EXPECT_TRUE(Sent().empty());
-  channel_.Remove(kA);
+  channel_.Remove(kFirstHost);
   Receive(agent_.Repeat());
   EXPECT_EQ(channel_.counters().unknown_sender, 1u);
 }
 
 TEST_F(ControlChannelTest, garbage_is_counted) {
-  channel_.Add(kA, 7);
+  channel_.Add(kFirstHost, 7);
   const std::vector<uint8_t> garbage(300, 0xff);
-  Receive(BuildUdp({kA, kControlPort}, {kGateway, kControlPort}, garbage));
+  Receive(BuildUdp({kFirstHost, kControlPort}, {kChannelGateway, kControlPort}, garbage));
   EXPECT_EQ(channel_.counters().malformed, 1u);
   // Ports below 1024 do not make a control message: the agent's port does.
-  Receive(BuildUdp({kA, 53}, {kGateway, kControlPort}, {}));
+  Receive(BuildUdp({kFirstHost, 53}, {kChannelGateway, kControlPort}, {}));
   EXPECT_EQ(channel_.counters().unknown_sender, 1u);
 }
 
 // As the tunnel joins what comes together. One after the other they would read
 // as a message, too: the fields of both.
 TEST_F(ControlChannelTest, joined_datagrams_are_taken_apart) {
-  channel_.Add(kA, 7);
+  channel_.Add(kFirstHost, 7);
   const auto payload_of = [](const std::vector<uint8_t>& packet) {
     return std::vector<uint8_t>(packet.begin() + ParseIp(packet)->payload_offset, packet.end());
   };
@@ -118,23 +118,23 @@ TEST_F(ControlChannelTest, joined_datagrams_are_taken_apart) {
   agent_.status().set_program_pid(0);
   const std::vector<uint8_t> second = payload_of(agent_.Say(proto::InstanceStatus::RELEASING));
   both.insert(both.end(), second.begin(), second.end());
-  TestPacket packet(BuildUdp({kA, kControlPort}, {kGateway, kControlPort}, both));
+  TestPacket packet(BuildUdp({kFirstHost, kControlPort}, {kChannelGateway, kControlPort}, both));
   packet.packet().segment_size = static_cast<uint16_t>(first);
   channel_.OnPacket(packet.packet(), packet.view(), now_);
   EXPECT_EQ(recorder_.count, 2);
-  EXPECT_EQ(recorder_.newest[kA].state(), proto::InstanceStatus::RELEASING);
-  EXPECT_EQ(recorder_.newest[kA].program_pid(), 0u);
+  EXPECT_EQ(recorder_.newest[kFirstHost].state(), proto::InstanceStatus::RELEASING);
+  EXPECT_EQ(recorder_.newest[kFirstHost].program_pid(), 0u);
 }
 
 TEST_F(ControlChannelTest, desired_state_is_repeated_until_acknowledged) {
-  channel_.Add(kA, 7);
+  channel_.Add(kFirstHost, 7);
   proto::DesiredState desired;
   desired.set_goal(proto::DesiredState::RELEASE_IF_IDLE);
-  channel_.SetDesired(kA, desired, now_);
+  channel_.SetDesired(kFirstHost, desired, now_);
   ASSERT_EQ(Sent().size(), 1u);
   // A status that does not know of it changes nothing.
   Receive(agent_.Say(proto::InstanceStatus::PAUSED));
-  EXPECT_FALSE(recorder_.known[kA]);
+  EXPECT_FALSE(recorder_.known[kFirstHost]);
   Sent();
   for (int i = 0; i < 8; ++i) {
     now_ = channel_.NextDeadline();
@@ -143,19 +143,19 @@ TEST_F(ControlChannelTest, desired_state_is_repeated_until_acknowledged) {
     if (i < 7) continue;
     for (const auto& answer : agent_.Take(sent[0].bytes())) Receive(answer);
   }
-  EXPECT_TRUE(recorder_.known[kA]);
+  EXPECT_TRUE(recorder_.known[kFirstHost]);
   EXPECT_EQ(agent_.desired().goal(), proto::DesiredState::RELEASE_IF_IDLE);
   Sent();  // the acknowledgment
   EXPECT_EQ(channel_.NextDeadline(), kNever);
 }
 
 TEST_F(ControlChannelTest, a_long_detail_is_cut_between_characters) {
-  channel_.Add(kA, 7);
+  channel_.Add(kFirstHost, 7);
   proto::DesiredState desired;
   std::string detail = "x";
   while (detail.size() < 5000) detail += "ä";
   desired.mutable_wake_cause()->set_detail(detail);
-  channel_.SetDesired(kA, desired, now_);
+  channel_.SetDesired(kFirstHost, desired, now_);
   const PacketBatch sent = Sent();
   ASSERT_EQ(sent.size(), 1u);
   agent_.Take(sent[0].bytes());
@@ -250,9 +250,9 @@ class LossyLink {
   void Start(size_t i) {
     const uint64_t incarnation = ++incarnations_[i] + 100 * i;
     current_[i] = incarnation;
-    agents_.emplace(i, TestAgent(HostAddress(i), kGateway, incarnation));
+    agents_.emplace(i, TestAgent(HostAddress(i), kChannelGateway, incarnation));
     channel_.Add(HostAddress(i), incarnation);
-    introductions_.Join(HostAddress(i), KeyOf(incarnation), false);
+    introductions_.Join(HostAddress(i), KeyOfIncarnation(incarnation), false);
     introductions_.SetEndpoint(HostAddress(i), {IpAddress::V4(0x7f000001), 1000}, now_);
     goals_[i] = 0;
   }
@@ -326,7 +326,7 @@ class LossyLink {
         // Its own withdrawal takes a host from the others, not the others
         // from it.
         if (!introductions_.Knows(HostAddress(i), HostAddress(other))) continue;
-        expected[HostAddress(other)] = std::string(KeyOf(current_[other]).raw());
+        expected[HostAddress(other)] = std::string(KeyOfIncarnation(current_[other]).raw());
       }
       ASSERT_EQ(agent.peers().size(), expected.size());
       for (const auto& [address, key] : expected) EXPECT_EQ(agent.peers().at(address).key, key);
@@ -342,7 +342,7 @@ class LossyLink {
   Instant now_ = Instant(seconds(1000));
   Recorder recorder_;
   Introductions introductions_{Introductions::Times(), 0};
-  ControlChannel channel_{kGateway, ControlChannel::Times(), 0, introductions_, recorder_};
+  ControlChannel channel_{kChannelGateway, ControlChannel::Times(), 0, introductions_, recorder_};
   std::map<size_t, TestAgent> agents_;
   std::map<size_t, uint64_t> incarnations_;
   std::map<size_t, uint64_t> current_;

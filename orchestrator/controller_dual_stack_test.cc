@@ -14,7 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr char kYaml[] = R"(
+constexpr char kDualStackYaml[] = R"(
 name: test
 network: {cidr: 10.77.0.0/16, ipv6: 'fd00:77::/64'}
 defaults:
@@ -43,7 +43,7 @@ class ControllerDualStackTest : public testing::Test {
     return DescribeHost(cluster_.controller(), cluster_.Id(host), cluster_.Now(), 0);
   }
 
-  VirtualCluster cluster_{kYaml};
+  VirtualCluster cluster_{kDualStackYaml};
   uint16_t port_ = 10'000;
 };
 

@@ -14,7 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 
-constexpr char kYaml[] = R"(
+constexpr char kGuestsYaml[] = R"(
 name: test
 network: {cidr: 10.77.0.0/24}
 hosts:
@@ -42,7 +42,7 @@ class ControllerGuestsTest : public testing::Test {
     laptop_ = *IpAddress::Parse(added->address());
   }
 
-  VirtualCluster cluster_{kYaml};
+  VirtualCluster cluster_{kGuestsYaml};
   IpAddress laptop_;
 };
 

@@ -12,7 +12,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr char kYaml[] = R"(
+constexpr char kReadinessYaml[] = R"(
 name: test
 network: {cidr: 10.77.0.0/16}
 hosts:
@@ -37,7 +37,7 @@ class ControllerReadinessTest : public testing::Test {
     return true;
   }
 
-  VirtualCluster cluster_{kYaml};
+  VirtualCluster cluster_{kReadinessYaml};
 };
 
 TEST_F(ControllerReadinessTest, a_host_that_is_not_ready_calls_others_and_is_called_by_nobody) {

@@ -12,7 +12,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr char kYaml[] = R"(
+constexpr char kRestoreYaml[] = R"(
 name: test
 network: {cidr: 10.77.0.0/16}
 hosts:
@@ -37,7 +37,7 @@ class ControllerRestoreTest : public testing::Test {
     return cluster_.RunUntil([&] { return cluster_.StateOf("a") == state; }, seconds(7));
   }
 
-  VirtualCluster cluster_{kYaml};
+  VirtualCluster cluster_{kRestoreYaml};
 };
 
 TEST_F(ControllerRestoreTest, a_paused_host_is_found_though_nothing_was_saved_since_its_start) {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint32_t kGatewayNumber = 1;
 
-tunnel::PublicKey KeyOf(uint32_t n) {
+tunnel::PublicKey KeyOfNumber(uint32_t n) {
   tunnel::PublicKey key;
   key.bytes[0] = static_cast<uint8_t>(n);
   return key;
@@ -56,7 +56,7 @@ class GatewayTest : public testing::Test, public Gateway::Delegate {
  protected:
   GatewayTest() {
     gateway_.SetStack(&stack_);
-    for (const uint32_t n : {2, 3}) gateway_.AddRoute(TestAddress(n), KeyOf(n));
+    for (const uint32_t n : {2, 3}) gateway_.AddRoute(TestAddress(n), KeyOfNumber(n));
     sleepers_ = {TestAddress(9)};
   }
 
@@ -72,7 +72,7 @@ class GatewayTest : public testing::Test, public Gateway::Delegate {
     return true;
   }
   std::optional<tunnel::PublicKey> PeerOf(const IpAddress& host) const override {
-    return host == TestAddress(4) ? std::optional(KeyOf(4)) : std::nullopt;  // is starting
+    return host == TestAddress(4) ? std::optional(KeyOfNumber(4)) : std::nullopt;  // is starting
   }
 
   void FromTunnel(const std::vector<std::vector<uint8_t>>& packets) {

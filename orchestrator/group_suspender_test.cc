@@ -9,7 +9,7 @@
 namespace im::orchestrator {
 namespace {
 
-using Report = GroupSuspender::Report;
+using GroupReport = GroupSuspender::Report;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 

@@ -10,14 +10,14 @@ namespace {
 using Result = HeldPackets::Result;
 constexpr HostId kDb = 3;
 constexpr HostId kWeb = 4;
-const Instant kStart{std::chrono::seconds(100)};
-const Instant kSoon = kStart + std::chrono::seconds(1);
-const Instant kLater = kStart + std::chrono::seconds(2);
+const Instant kHeldStart{std::chrono::seconds(100)};
+const Instant kSoon = kHeldStart + std::chrono::seconds(1);
+const Instant kLater = kHeldStart + std::chrono::seconds(2);
 
 Result Put(HeldPackets& held, HostId host, const std::vector<uint8_t>& bytes,
            Instant deadline = kSoon) {
   TestPacket packet(bytes);
-  return held.Enqueue(host, packet.packet(), packet.view(), kStart, deadline);
+  return held.Enqueue(host, packet.packet(), packet.view(), kHeldStart, deadline);
 }
 
 TEST(HeldPackets, KeepsOrderAndBytes) {
@@ -42,7 +42,7 @@ TEST(HeldPackets, MeasuresHowLongDeliveredOnesWereHeld) {
   Put(held, kDb, Syn(1, kDb));
   Put(held, kDb, Udp(2, kDb));
   Put(held, kWeb, Syn(1, kWeb));
-  EXPECT_EQ(held.TakeToDeliver(kDb, kStart + std::chrono::milliseconds(30)).size(), 2u);
+  EXPECT_EQ(held.TakeToDeliver(kDb, kHeldStart + std::chrono::milliseconds(30)).size(), 2u);
   held.Take(kWeb);  // refused
   EXPECT_EQ(held.hold_times().count(), 2u);
   EXPECT_EQ(held.hold_times().sum(), std::chrono::milliseconds(60));
@@ -55,7 +55,7 @@ TEST(HeldPackets, KeepsTheMarksOfASuperPacket) {
   packet.packet().segment_size = 1200;
   packet.packet().checksum_partial = true;
   packet.packet().checksum_valid = true;
-  ASSERT_EQ(held.Enqueue(kDb, packet.packet(), packet.view(), kStart, kSoon), Result::kHeld);
+  ASSERT_EQ(held.Enqueue(kDb, packet.packet(), packet.view(), kHeldStart, kSoon), Result::kHeld);
   const PacketBatch batch = held.Take(kDb);
   EXPECT_EQ(batch[0].segment_size, 1200);
   EXPECT_TRUE(batch[0].checksum_partial);
@@ -138,7 +138,7 @@ TEST(HeldPackets, ExpiresByDeadlineHostByHost) {
   Put(held, kDb, Syn(1, kDb), kSoon);
   Put(held, kDb, Syn(2, kDb), kLater);
   Put(held, kWeb, Syn(3, kWeb), kSoon);
-  EXPECT_EQ(held.Expire(kStart).host, kNoHost);
+  EXPECT_EQ(held.Expire(kHeldStart).host, kNoHost);
   HeldPackets::Expired expired = held.Expire(kSoon);
   EXPECT_EQ(expired.host, kDb);
   EXPECT_EQ(expired.packets.size(), 1u);

@@ -167,10 +167,6 @@ void FillHealthcheck(const HealthcheckSpec& check, proto::Healthcheck& out) {
   if (check.start_interval) out.set_start_interval_ms(Milliseconds(*check.start_interval));
 }
 
-void SetAddress(const IpAddress& address, std::string& out) {
-  out.assign(reinterpret_cast<const char*>(address.bytes().data()), address.bytes().size());
-}
-
 }  // namespace
 
 std::string LayersDirectory(const ClusterSpec& cluster) {
@@ -208,11 +204,11 @@ absl::Status FillStartRequest(const ClusterSpec& cluster, const HostSpec& host,
                               proto::StartRequest& request) {
   request.set_cluster(cluster.name);
   request.set_host(host.name);
-  SetAddress(cluster.gateway, *request.mutable_gateway_address());
-  SetAddress(host.address, *request.mutable_address());
+  request.set_gateway_address(cluster.gateway.ToBytes());
+  request.set_address(host.address.ToBytes());
   request.set_prefix_length(static_cast<uint32_t>(cluster.network.length()));
   if (cluster.dual_stack.on())
-    SetAddress(cluster.dual_stack.network().address(), *request.mutable_network6());
+    request.set_network6(cluster.dual_stack.network().address().ToBytes());
   request.set_domain(cluster.domain);
   request.set_hostname(host.hostname);
   request.set_attach(host.attach == AttachMode::kNetstack ? proto::ATTACH_NETSTACK
@@ -248,7 +244,7 @@ void FillNameTable(const ClusterSpec& cluster, proto::NameTable& table) {
     if (!seen.insert(name).second) return;
     proto::HostName& entry = *table.add_hosts();
     entry.set_name(name);
-    SetAddress(address, *entry.mutable_address());
+    entry.set_address(address.ToBytes());
   };
   proto::ReplicaNames* replicas = nullptr;  // that may go on
   uint32_t next_address = 0;
@@ -268,7 +264,7 @@ void FillNameTable(const ClusterSpec& cluster, proto::NameTable& table) {
       replicas = table.add_replicas();
       replicas->set_prefix(host.service);
       replicas->set_first(number);
-      SetAddress(host.address, *replicas->mutable_first_address());
+      replicas->set_first_address(host.address.ToBytes());
       next_address = host.address.v4();
     }
     replicas->set_count(replicas->count() + 1);

@@ -39,7 +39,7 @@ class HostProgram : public testing::Test {
 
 std::string Bytes(const char* address) {
   const IpAddress parsed = *IpAddress::Parse(address);
-  return std::string(parsed.bytes().begin(), parsed.bytes().end());
+  return parsed.ToBytes();
 }
 
 TEST_F(HostProgram, FillsTheWholeProgram) {

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int kBacklog = 16;
 // After the process or the machine ran out of descriptors.
-constexpr Duration kRetryInterval = std::chrono::seconds(1);
+constexpr Duration kAcceptRetryInterval = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -112,7 +112,7 @@ void HttpServer::Accept(Listener& listener) {
       IM_LOG(kWarning, what_, ": accept: ", strerrordesc_np(errno));
       listener.watch.SetEvents(0);
       listener.retry =
-          loop_.After(kRetryInterval, [&listener] { listener.watch.SetEvents(EPOLLIN); });
+          loop_.After(kAcceptRetryInterval, [&listener] { listener.watch.SetEvents(EPOLLIN); });
     }
     return;
   }

@@ -11,7 +11,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using Kind = LifecycleMeter::WakeKind;
 
-const Instant kStart = Instant(seconds(1000));
+const Instant kMeterStart = Instant(seconds(1000));
 
 class LifecycleMeterTest : public testing::Test {
  protected:
@@ -24,12 +24,12 @@ class LifecycleMeterTest : public testing::Test {
     transition.cause = MakeCause(cause);
     transition.duration = duration;
     transition.error = error;
-    transition.at = kStart + seconds(at);
+    transition.at = kMeterStart + seconds(at);
     meter_.OnTransition(transition, wakes);
   }
-  Duration TimeIn(HostState state, int at) { return meter_.host_time(state, kStart + seconds(at)); }
+  Duration TimeIn(HostState state, int at) { return meter_.host_time(state, kMeterStart + seconds(at)); }
 
-  LifecycleMeter meter_{3, kStart};
+  LifecycleMeter meter_{3, kMeterStart};
 };
 
 TEST_F(LifecycleMeterTest, CountsWakesByKindAndCause) {
@@ -74,7 +74,7 @@ TEST_F(LifecycleMeterTest, AddsUpHostSeconds) {
   EXPECT_EQ(TimeIn(HostState::kStarting, 25), seconds(2));
   EXPECT_EQ(TimeIn(HostState::kRunning, 25), seconds(8));
   EXPECT_EQ(TimeIn(HostState::kPaused, 25), seconds(5));
-  EXPECT_EQ(meter_.configured_time(kStart + seconds(25)), seconds(3 * 25));
+  EXPECT_EQ(meter_.configured_time(kMeterStart + seconds(25)), seconds(3 * 25));
 }
 
 TEST_F(LifecycleMeterTest, TellsFailuresFromReleases) {

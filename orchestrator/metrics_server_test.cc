@@ -27,7 +27,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 constexpr char kGet[] = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
-const Endpoint kLoopback{IpAddress::V4(0x7f000001), 0};
+const Endpoint kMetricsLoopback{IpAddress::V4(0x7f000001), 0};
 
 class MetricsServerTest : public testing::Test {
  protected:
@@ -37,7 +37,7 @@ class MetricsServerTest : public testing::Test {
       clock_.Advance(render_takes_);
       return text_;
     });
-    endpoint_ = *server_->ListenTcp(kLoopback);
+    endpoint_ = *server_->ListenTcp(kMetricsLoopback);
   }
 
   // Time is driven by hand: turns of the loop with what is there.

@@ -21,8 +21,8 @@ absl::string_view TypeName(MetricsText::Type type) {
   return "untyped";
 }
 
-std::string Seconds(Duration duration) {
-  return absl::StrFormat("%.9g", std::chrono::duration<double>(duration).count());
+std::string SecondsText(Duration duration) {
+  return absl::StrFormat("%.9g", im::Seconds(duration));
 }
 
 }  // namespace
@@ -53,11 +53,11 @@ void MetricsText::Sample(double value, Labels labels) {
 
 void MetricsText::Sample(const Histogram& histogram) {
   for (size_t i = 0; i < Histogram::kBounds; ++i) {
-    Line("_bucket", {{"le", Seconds(Histogram::Bounds()[i])}},
+    Line("_bucket", {{"le", SecondsText(Histogram::Bounds()[i])}},
          absl::StrCat(histogram.CountUpTo(i)));
   }
   Line("_bucket", {{"le", "+Inf"}}, absl::StrCat(histogram.count()));
-  Line("_sum", {}, Seconds(histogram.sum()));
+  Line("_sum", {}, SecondsText(histogram.sum()));
   Line("_count", {}, absl::StrCat(histogram.count()));
 }
 

@@ -24,7 +24,7 @@ const IpPrefix kNetwork = *IpPrefix::Parse("10.77.0.0/16");
 const IpAddress kGateway = IpAddress::V4(0x0a4d0001);
 const DualStack kDualStack(*IpPrefix::Parse("fd00:77::/96"));
 const Endpoint kLaptop{IpAddress::V4(0x0a4dfffe), 5353};
-const Endpoint kLoopback{IpAddress::V4(0x7f000001), 0};
+const Endpoint kNamesLoopback{IpAddress::V4(0x7f000001), 0};
 
 Bytes Query(const std::vector<std::string>& labels) {
   Bytes out = {0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0};
@@ -41,7 +41,7 @@ class Resolver {
  public:
   explicit Resolver(EventLoop& loop) {
     sockaddr_storage address{};
-    socklen_t size = kLoopback.ToSockaddr(address);
+    socklen_t size = kNamesLoopback.ToSockaddr(address);
     EXPECT_EQ(bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
     size = sizeof(address);
     EXPECT_EQ(getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);

@@ -13,7 +13,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr char kYaml[] = R"(
+constexpr char kPeersYaml[] = R"(
 name: shop
 network: 10.77.0.0/29
 hosts:
@@ -48,7 +48,7 @@ class PeersTest : public testing::Test {
     Watch();
   }
 
-  VirtualCluster cluster_{kYaml};
+  VirtualCluster cluster_{kPeersYaml};
   proto::SavedPeers saved_;
   bool disk_full_ = false;
 };

@@ -26,9 +26,9 @@ using netstack::RunUntil;
 using netstack::TcpConnection;
 using ::testing::HasSubstr;
 
-const InterfaceOptions kGateway{.name = "gw", .address = IpAddress::V4(0x0a4d0001),
+const InterfaceOptions kGatewayEnd{.name = "gw", .address = IpAddress::V4(0x0a4d0001),
                                 .prefix_length = 16};
-const InterfaceOptions kHost{.name = "host", .address = IpAddress::V4(0x0a4d0002),
+const InterfaceOptions kHostEnd{.name = "host", .address = IpAddress::V4(0x0a4d0002),
                              .prefix_length = 16};
 constexpr uint16_t kEchoPort = 7;
 constexpr uint16_t kSlowPort = 8;    // reads nothing before somebody connects to kGoPort
@@ -81,11 +81,11 @@ class HostConnection final : public TcpConnection::Handler {
 };
 
 int RunHost(FileDescriptor fd) {
-  LinkedStack host(std::move(fd), kHost);
+  LinkedStack host(std::move(fd), kHostEnd);
   std::map<HostConnection*, std::unique_ptr<HostConnection>> open;
   std::vector<std::unique_ptr<netstack::TcpListener>> listeners;
   for (const uint16_t port : {kEchoPort, kSlowPort, kGoPort}) {
-    auto listener = host.stack.Listen({kHost.address, port}, [&, port](auto connection) {
+    auto listener = host.stack.Listen({kHostEnd.address, port}, [&, port](auto connection) {
       if (port == kGoPort)
         for (auto& [slow, owned] : open) slow->Go();
       auto served = std::make_unique<HostConnection>(std::move(connection), port == kSlowPort,
@@ -103,7 +103,7 @@ class PortPublisherTest : public ::testing::Test {
  protected:
   std::unique_ptr<PortPublisher> Open(uint16_t inner_port) {
     return PortPublisher::Open(
-               *gateway_.loop, gateway_.stack, kAnyLoopbackPort, {kHost.address, inner_port},
+               *gateway_.loop, gateway_.stack, kAnyLoopbackPort, {kHostEnd.address, inner_port},
                {.on_connect = [this](const Endpoint& client) { clients_.push_back(client); },
                 .on_failure = [this](const absl::Status& status) { failures_.push_back(status); },
                 .otherwise = otherwise_})
@@ -146,7 +146,7 @@ class PortPublisherTest : public ::testing::Test {
   }
 
   Child child_{RunHost};  // before the gateway's stack
-  LinkedStack gateway_{child_.TakeFd(), kGateway};
+  LinkedStack gateway_{child_.TakeFd(), kGatewayEnd};
   std::unique_ptr<PortPublisher> port_;
   std::vector<Endpoint> clients_;
   std::vector<absl::Status> failures_;
@@ -191,7 +191,7 @@ TEST_F(PortPublisherTest, WhatIsRefusedIsTriedOnceElsewhere) {
   otherwise_ = [&]() -> std::optional<Endpoint> {
     ++asked;
     if (other == 0) return std::nullopt;
-    return Endpoint{kHost.address, other};
+    return Endpoint{kHostEnd.address, other};
   };
   Publish(kClosedPort);
   FileDescriptor client = Connect();
@@ -285,7 +285,7 @@ TEST_F(PortPublisherTest, BeyondTheLimitClientsWaitForOneToClose) {
 TEST_F(PortPublisherTest, PortInUseIsAClearError) {
   Publish(kEchoPort);
   const auto second = PortPublisher::Open(*gateway_.loop, gateway_.stack, port_->local(),
-                                          {kHost.address, kEchoPort}, {});
+                                          {kHostEnd.address, kEchoPort}, {});
   ASSERT_EQ(second.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(second.status().message(),
             "ports: " + port_->local().ToString() + " is in use by another program");

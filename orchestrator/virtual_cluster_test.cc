@@ -22,7 +22,7 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr Duration kWireDelay = microseconds(50);
-const IpAddress kLoopback = IpAddress::V4(0x7f000001);
+const IpAddress kPeersLoopback = IpAddress::V4(0x7f000001);
 
 }  // namespace
 
@@ -142,7 +142,7 @@ VirtualCluster::VirtualCluster(const std::string& yaml, uint64_t seed)
   IM_CHECK(parsed.spec.has_value());
   spec_ = *std::move(parsed.spec);
   loop_ = *EventLoop::Create(clock_);
-  gateway_endpoint_ = {kLoopback, 1000};
+  gateway_endpoint_ = {kPeersLoopback, 1000};
   state_dir_ = absl::StrCat(testing::TempDir(), "/im-virtual-", getpid());
   std::filesystem::create_directories(state_dir_ + "/hosts");
   StartImd();
@@ -221,7 +221,7 @@ VirtualInstance& VirtualCluster::AddInstance(const proto::StartRequest& request)
   // Nothing is ever started twice.
   for (const auto& [other, instance] : instances_) EXPECT_NE(other.host, id.host);
   auto instance =
-      std::make_unique<VirtualInstance>(*this, request, Endpoint{kLoopback, next_port_++});
+      std::make_unique<VirtualInstance>(*this, request, Endpoint{kPeersLoopback, next_port_++});
   VirtualInstance& added = *(instances_[id] = std::move(instance));
   added.Connect();
   return added;

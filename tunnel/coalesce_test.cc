@@ -16,9 +16,9 @@
 namespace im::tunnel {
 namespace {
 
-using Bytes = std::vector<uint8_t>;
+using ByteVector = std::vector<uint8_t>;
 
-Bytes Filled(size_t size, uint8_t value = 0x5a) { return Bytes(size, value); }
+ByteVector Filled(size_t size, uint8_t value = 0x5a) { return ByteVector(size, value); }
 
 struct Flow {
   Endpoint source;
@@ -32,7 +32,7 @@ Flow MakeFlow(bool v6, uint16_t source_port = 40'000) {
   return {{IpAddress::V4(0x0a4d0002), source_port}, {IpAddress::V4(0x0a4d0003), 80}};
 }
 
-Bytes Tcp(const Flow& flow, uint32_t sequence, size_t size, uint8_t flags = kTcpAck) {
+ByteVector Tcp(const Flow& flow, uint32_t sequence, size_t size, uint8_t flags = kTcpAck) {
   TcpFields fields;
   fields.sequence = sequence;
   fields.acknowledgment = 1;
@@ -44,7 +44,7 @@ Bytes Tcp(const Flow& flow, uint32_t sequence, size_t size, uint8_t flags = kTcp
 }
 
 // Rewrites one byte and mends both checksums.
-Bytes With(Bytes packet, size_t offset, uint8_t value) {
+ByteVector With(ByteVector packet, size_t offset, uint8_t value) {
   packet[offset] = value;
   if (packet[0] >> 4 == 4) SetIpv4HeaderChecksum(packet);
   if (const std::optional<IpView> view = ParseIp(packet)) SetTransportChecksum(packet, *view);
@@ -57,17 +57,17 @@ std::vector<size_t> Sizes(const PacketBatch& batch) {
   return sizes;
 }
 
-PacketBatch Coalesced(const std::vector<Bytes>& packets, bool trusted = false) {
+PacketBatch Coalesced(const std::vector<ByteVector>& packets, bool trusted = false) {
   Coalescer coalescer;
-  for (const Bytes& packet : packets) coalescer.Add(packet, trusted);
+  for (const ByteVector& packet : packets) coalescer.Add(packet, trusted);
   PacketBatch out;
   coalescer.Flush(out);
   return out;
 }
 
 // The packets that a foreign end would see.
-std::vector<Bytes> Split(const PacketBatch& batch) {
-  std::vector<Bytes> out;
+std::vector<ByteVector> Split(const PacketBatch& batch) {
+  std::vector<ByteVector> out;
   for (const Packet& packet : batch) {
     const SegmentSplitter splitter(packet);
     EXPECT_TRUE(splitter.valid());
@@ -179,10 +179,10 @@ TEST_P(CoalesceTest, DifferingFieldsAreNotMerged) {
     cases.push_back({"source", 15, 9});
   }
   for (const Case& c : cases) {
-    const Bytes changed = With(Tcp(flow(), 100, 100), c.offset, c.value);
+    const ByteVector changed = With(Tcp(flow(), 100, 100), c.offset, c.value);
     EXPECT_EQ(Coalesced({Tcp(flow(), 0, 100), changed}).size(), 2u) << c.what;
     // The same change on both does not matter.
-    const Bytes first = With(Tcp(flow(), 0, 100), c.offset, c.value);
+    const ByteVector first = With(Tcp(flow(), 0, 100), c.offset, c.value);
     EXPECT_EQ(Coalesced({first, changed}).size(), 1u) << c.what;
   }
 }
@@ -200,7 +200,7 @@ TEST(CoalesceIpv4Test, WithoutDfTheIdentificationMustCountUp) {
 
 TEST(CoalesceIpv4Test, FragmentsAndOptionsStayAloneAndAreNotOvertaken) {
   const Flow f = MakeFlow(false);
-  Bytes fragment = Tcp(f, 100, 100);
+  ByteVector fragment = Tcp(f, 100, 100);
   fragment[6] = 0x20;
   SetIpv4HeaderChecksum(fragment);
   const PacketBatch out = Coalesced({Tcp(f, 0, 100), fragment, Tcp(f, 100, 100)});
@@ -209,14 +209,14 @@ TEST(CoalesceIpv4Test, FragmentsAndOptionsStayAloneAndAreNotOvertaken) {
 }
 
 TEST_P(CoalesceTest, AWrongChecksumIsKeptVisible) {
-  Bytes second = Tcp(flow(), 100, 100);
+  ByteVector second = Tcp(flow(), 100, 100);
   second.back() ^= 1;
-  Bytes first = Tcp(flow(), 0, 100);
+  ByteVector first = Tcp(flow(), 0, 100);
   first.back() ^= 1;
   EXPECT_EQ(Coalesced({Tcp(flow(), 0, 100), second, Tcp(flow(), 200, 100)}).size(), 3u);
   EXPECT_EQ(Coalesced({first, Tcp(flow(), 100, 100), Tcp(flow(), 200, 100)}).size(), 2u);
   const PacketBatch out = Coalesced({first});
-  EXPECT_EQ(Bytes(out[0].bytes().begin(), out[0].bytes().end()), first);
+  EXPECT_EQ(ByteVector(out[0].bytes().begin(), out[0].bytes().end()), first);
   EXPECT_FALSE(out[0].checksum_valid);
   // Trusted packets are not looked at.
   EXPECT_EQ(Coalesced({first, second}, /*trusted=*/true).size(), 1u);
@@ -224,13 +224,13 @@ TEST_P(CoalesceTest, AWrongChecksumIsKeptVisible) {
 
 TEST_P(CoalesceTest, AnAbsentUdpChecksumIsNotMerged) {
   const Flow f = flow();
-  Bytes datagram = BuildUdp(f.source, f.destination, Filled(100));
+  ByteVector datagram = BuildUdp(f.source, f.destination, Filled(100));
   StoreBig16(&datagram[ip_size() + 6], 0);
   EXPECT_EQ(Coalesced({datagram, datagram}).size(), 2u);
 }
 
 TEST_P(CoalesceTest, ASuperPacketStaysWithinTheLargestPacket) {
-  std::vector<Bytes> packets;
+  std::vector<ByteVector> packets;
   for (uint32_t i = 0; i < 100; ++i) packets.push_back(Tcp(flow(), i * 1368, 1368));
   const PacketBatch out = Coalesced(packets);
   ASSERT_EQ(out.size(), 3u);
@@ -238,7 +238,7 @@ TEST_P(CoalesceTest, ASuperPacketStaysWithinTheLargestPacket) {
   EXPECT_EQ(out[0].size, tcp_headers() + segments_max * 1368);
   EXPECT_EQ(Split(out), [&] {
     // DF is set, so the splitter numbers the packets anew.
-    std::vector<Bytes> want = packets;
+    std::vector<ByteVector> want = packets;
     if (!v6()) {
       for (size_t i = 0; i < want.size(); ++i) {
         StoreBig16(&want[i][4], static_cast<uint16_t>(LoadBig16(&packets[0][4]) +
@@ -252,14 +252,14 @@ TEST_P(CoalesceTest, ASuperPacketStaysWithinTheLargestPacket) {
 
 TEST_P(CoalesceTest, AUdpTrainStaysWithinWhatTheKernelCuts) {
   const Flow f = flow();
-  const std::vector<Bytes> packets(150, BuildUdp(f.source, f.destination, Filled(20)));
+  const std::vector<ByteVector> packets(150, BuildUdp(f.source, f.destination, Filled(20)));
   EXPECT_EQ(Sizes(Coalesced(packets)),
             (std::vector<size_t>{udp_headers() + 64 * 20, udp_headers() + 64 * 20,
                                  udp_headers() + 22 * 20}));
 }
 
 TEST_P(CoalesceTest, InterleavedFlowsAreMergedEach) {
-  std::vector<Bytes> packets;
+  std::vector<ByteVector> packets;
   for (uint32_t i = 0; i < 5; ++i) {
     for (uint16_t port = 0; port < kCoalescedFlowsMax; ++port) {
       packets.push_back(Tcp(MakeFlow(v6(), 1000 + port), i * 100, 100));
@@ -274,7 +274,7 @@ TEST_P(CoalesceTest, InterleavedFlowsAreMergedEach) {
 }
 
 TEST_P(CoalesceTest, MoreFlowsThanPlacesLoseNothing) {
-  std::vector<Bytes> packets;
+  std::vector<ByteVector> packets;
   for (uint32_t i = 0; i < 3; ++i) {
     for (uint16_t port = 0; port < kCoalescedFlowsMax + 1; ++port) {
       packets.push_back(Tcp(MakeFlow(v6(), 1000 + port), i * 100, 100));
@@ -284,7 +284,7 @@ TEST_P(CoalesceTest, MoreFlowsThanPlacesLoseNothing) {
 }
 
 TEST_P(CoalesceTest, AFlowInUseKeepsItsPlace) {
-  std::vector<Bytes> packets;
+  std::vector<ByteVector> packets;
   for (uint16_t i = 0; i < 3 * kCoalescedFlowsMax; ++i) {
     packets.push_back(Tcp(MakeFlow(v6(), 999), i * 100u, 100));
     packets.push_back(Tcp(MakeFlow(v6(), 1000 + i), 0, 100));
@@ -294,8 +294,8 @@ TEST_P(CoalesceTest, AFlowInUseKeepsItsPlace) {
 
 TEST(CoalescerTest, IsEmptyAfterFlush) {
   Coalescer coalescer;
-  const Bytes first = Tcp(MakeFlow(false), 0, 100);
-  const Bytes second = Tcp(MakeFlow(false), 100, 100);
+  const ByteVector first = Tcp(MakeFlow(false), 0, 100);
+  const ByteVector second = Tcp(MakeFlow(false), 100, 100);
   PacketBatch out;
   coalescer.Add(first, true);
   coalescer.Flush(out);
@@ -306,12 +306,12 @@ TEST(CoalescerTest, IsEmptyAfterFlush) {
 }
 
 TEST(CoalescerTest, NonsenseGoesThroughUnchanged) {
-  const std::vector<Bytes> nonsense = {Filled(1), Filled(19, 0x45), Filled(40, 0x60),
+  const std::vector<ByteVector> nonsense = {Filled(1), Filled(19, 0x45), Filled(40, 0x60),
                                        Filled(100, 0x45), Filled(3000, 0x66)};
   const PacketBatch out = Coalesced(nonsense);
   ASSERT_EQ(out.size(), nonsense.size());
   for (size_t i = 0; i < out.size(); ++i) {
-    EXPECT_EQ(Bytes(out[i].bytes().begin(), out[i].bytes().end()), nonsense[i]);
+    EXPECT_EQ(ByteVector(out[i].bytes().begin(), out[i].bytes().end()), nonsense[i]);
   }
 }
 
@@ -323,17 +323,17 @@ TEST(CoalescePropertyTest, SplitThenCoalesceThenSplitKeepsEveryFlow) {
   for (int round = 0; round < 300; ++round) {
     SCOPED_TRACE(testing::Message() << "seed " << kSeed << " round " << round);
     const size_t flows = 1 + random.Below(2 * kCoalescedFlowsMax);
-    std::vector<std::deque<Bytes>> queues(flows);
+    std::vector<std::deque<ByteVector>> queues(flows);
     for (size_t f = 0; f < flows; ++f) {
       const Flow flow = MakeFlow(random.Below(2) == 0, static_cast<uint16_t>(1000 + f));
       const bool tcp = random.Below(3) != 0;
       uint32_t sequence = random.Uint32();
       for (uint64_t n = 1 + random.Below(3); n > 0; --n) {
-        Bytes payload(random.Below(6000));
+        ByteVector payload(random.Below(6000));
         random.Fill(payload);
         const uint8_t flags = kTcpAck | (random.Below(2) ? kTcpPsh : 0) |
                               (random.Below(8) == 0 ? kTcpFin : 0);
-        Bytes whole = tcp ? BuildTcp(flow.source, flow.destination,
+        ByteVector whole = tcp ? BuildTcp(flow.source, flow.destination,
                                      {.sequence = sequence, .flags = flags, .window = 9}, payload)
                           : BuildUdp(flow.source, flow.destination, payload);
         sequence += static_cast<uint32_t>(payload.size());
@@ -344,15 +344,15 @@ TEST(CoalescePropertyTest, SplitThenCoalesceThenSplitKeepsEveryFlow) {
         const SegmentSplitter splitter(packet);
         ASSERT_TRUE(splitter.valid());
         for (size_t i = 0; i < splitter.count(); ++i) {
-          Bytes segment(splitter.size(i));
+          ByteVector segment(splitter.size(i));
           splitter.Write(i, segment);
           queues[f].push_back(std::move(segment));
         }
       }
     }
 
-    std::vector<std::vector<Bytes>> sent(flows);
-    std::vector<Bytes> wire;
+    std::vector<std::vector<ByteVector>> sent(flows);
+    std::vector<ByteVector> wire;
     while (true) {
       const size_t f = random.Below(flows);
       const auto left = std::find_if(queues.begin(), queues.end(),
@@ -366,14 +366,14 @@ TEST(CoalescePropertyTest, SplitThenCoalesceThenSplitKeepsEveryFlow) {
       }
     }
 
-    const std::vector<Bytes> received = Split(Coalesced(wire, random.Below(2) == 0));
-    std::vector<std::vector<Bytes>> got(flows);
-    for (const Bytes& packet : received) got[ParseIp(packet)->source_port - 1000u].push_back(packet);
+    const std::vector<ByteVector> received = Split(Coalesced(wire, random.Below(2) == 0));
+    std::vector<std::vector<ByteVector>> got(flows);
+    for (const ByteVector& packet : received) got[ParseIp(packet)->source_port - 1000u].push_back(packet);
     for (size_t f = 0; f < flows; ++f) {
       ASSERT_EQ(got[f].size(), sent[f].size());
       for (size_t i = 0; i < got[f].size(); ++i) {
         // With DF the identification is not kept: take it out of the question.
-        for (Bytes* packet : {&got[f][i], &sent[f][i]}) {
+        for (ByteVector* packet : {&got[f][i], &sent[f][i]}) {
           if ((*packet)[0] >> 4 != 4 || ((*packet)[6] & 0x40) == 0) continue;
           StoreBig16(packet->data() + 4, 0);
           SetIpv4HeaderChecksum(*packet);

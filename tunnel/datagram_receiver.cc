@@ -9,7 +9,7 @@
 namespace im::tunnel {
 namespace {
 
-constexpr size_t kControlBytes = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(in6_pktinfo)) +
+constexpr size_t kReceiveControlBytes = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(in6_pktinfo)) +
                                  CMSG_SPACE(sizeof(int));
 // Errors about earlier sends that one Receive steps over.
 constexpr int kPendingErrorsMax = 8;
@@ -59,7 +59,7 @@ Endpoint EndpointFromKernel(const sockaddr_storage& address) {
 struct DatagramReceiver::Slot {
   sockaddr_storage address;
   iovec part;
-  alignas(cmsghdr) char control[kControlBytes];
+  alignas(cmsghdr) char control[kReceiveControlBytes];
 };
 
 DatagramReceiver::DatagramReceiver(size_t messages_max, size_t message_bytes_max)
@@ -82,7 +82,7 @@ bool DatagramReceiver::Receive(int fd, DatagramBatch& batch) {
     header.msg_iov = &slot.part;
     header.msg_iovlen = 1;
     header.msg_control = slot.control;
-    header.msg_controllen = kControlBytes;
+    header.msg_controllen = kReceiveControlBytes;
     header.msg_flags = 0;
   }
   int count = -1;

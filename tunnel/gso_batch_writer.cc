@@ -12,7 +12,7 @@
 namespace im::tunnel {
 namespace {
 
-constexpr size_t kControlBytes =
+constexpr size_t kSendControlBytes =
     CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(int));
 
 socklen_t FillAddress(const Endpoint& peer, bool v6_socket, sockaddr_storage& out) {
@@ -62,7 +62,7 @@ struct GsoBatchWriter::Messages {
   // Of each message: has UDP_SEGMENT; has a local address.
   std::array<bool, kMessagesPerSend> train;
   std::array<bool, kMessagesPerSend> with_local;
-  alignas(cmsghdr) char control[kMessagesPerSend][kControlBytes];
+  alignas(cmsghdr) char control[kMessagesPerSend][kSendControlBytes];
 };
 
 GsoBatchWriter::GsoBatchWriter(Sender& sender, bool v6_socket, DropCounters& drops)

@@ -17,7 +17,7 @@ namespace {
 constexpr uint64_t kSalt = 0x9e3779b97f4a7c15;
 constexpr int kFlood = 5000;  // more than a lane holds
 
-std::unique_ptr<UdpSocket> Open(const Endpoint& listen, DropCounters& drops) {
+std::unique_ptr<UdpSocket> OpenSalted(const Endpoint& listen, DropCounters& drops) {
   UdpSocket::Options options;
   options.listen = listen;
   options.salt = kSalt;
@@ -81,14 +81,14 @@ class HandshakeLanesTest : public ::testing::Test {
   }
 
   DropCounters drops;
-  std::unique_ptr<UdpSocket> receiver = Open(V4(1), drops);
+  std::unique_ptr<UdpSocket> receiver = OpenSalted(V4(1), drops);
 };
 
 TEST_F(HandshakeLanesTest, AFloodLeavesRoomForData) {
   for (const Endpoint& listen :
        {V4(1), Endpoint{*IpAddress::Parse("::1"), 0}, Endpoint()}) {
-    receiver = Open(listen, drops);
-    const auto sender = Open(listen, drops);
+    receiver = OpenSalted(listen, drops);
+    const auto sender = OpenSalted(listen, drops);
     ASSERT_TRUE(receiver && sender && receiver->handshakes() != nullptr);
     Send(*sender, Message(1, 148), kFlood);
     Send(*sender, Message(4, 1452), 10);
@@ -100,7 +100,7 @@ TEST_F(HandshakeLanesTest, AFloodLeavesRoomForData) {
 }
 
 TEST_F(HandshakeLanesTest, AFloodLeavesRoomForWhoShowsACookie) {
-  const auto sender = Open(V4(1), drops);
+  const auto sender = OpenSalted(V4(1), drops);
   Send(*sender, Message(1, 148), kFlood);
   Send(*sender, Message(1, 148, /*mac2=*/true));
   Send(*sender, Message(2, 92, /*mac2=*/true));
@@ -110,8 +110,8 @@ TEST_F(HandshakeLanesTest, AFloodLeavesRoomForWhoShowsACookie) {
 TEST_F(HandshakeLanesTest, AFloodLeavesRoomForMostOtherSources) {
   constexpr uint32_t kOthers = 32;
   for (const bool mac2 : {false, true}) {
-    Send(*Open(V4(1), drops), Message(1, 148, mac2), kFlood);
-    for (uint32_t i = 0; i < kOthers; ++i) Send(*Open(V4(2 + i), drops), Message(1, 148, mac2));
+    Send(*OpenSalted(V4(1), drops), Message(1, 148, mac2), kFlood);
+    for (uint32_t i = 0; i < kOthers; ++i) Send(*OpenSalted(V4(2 + i), drops), Message(1, 148, mac2));
     // A quarter of them shares the flooder's lane.
     const size_t heard = ReadLanes().sources.size() - 1;
     EXPECT_GT(heard, kOthers / 2);
@@ -120,20 +120,20 @@ TEST_F(HandshakeLanesTest, AFloodLeavesRoomForMostOtherSources) {
 }
 
 TEST_F(HandshakeLanesTest, NobodySharesAFloodersLaneForLong) {
-  const auto flooder = Open(V4(1), drops);
+  const auto flooder = OpenSalted(V4(1), drops);
   std::set<IpAddress> heard;
   constexpr uint32_t kOthers = 16;
   for (uint64_t i = 0; i < 12 && heard.size() < kOthers + 1; ++i) {
     receiver->handshakes()->SetSalt(kSalt * (2 * i + 3));
     Send(*flooder, Message(1, 148), kFlood);
-    for (uint32_t n = 0; n < kOthers; ++n) Send(*Open(V4(2 + n), drops), Message(1, 148));
+    for (uint32_t n = 0; n < kOthers; ++n) Send(*OpenSalted(V4(2 + n), drops), Message(1, 148));
     heard.merge(ReadLanes().sources);
   }
   EXPECT_EQ(heard.size(), kOthers + 1);
 }
 
 TEST_F(HandshakeLanesTest, WhateverIsNoDataGoesPastTheFirstSocket) {
-  const auto sender = Open(V4(1), drops);
+  const auto sender = OpenSalted(V4(1), drops);
   for (const size_t size : {size_t{1}, size_t{12}, size_t{91}, size_t{149}, size_t{1400}}) {
     for (const uint8_t type : {0, 1, 2, 3, 5}) {
       Send(*sender, Message(type, std::max(size, size_t{3})));
@@ -144,7 +144,7 @@ TEST_F(HandshakeLanesTest, WhateverIsNoDataGoesPastTheFirstSocket) {
 }
 
 TEST_F(HandshakeLanesTest, TheDescriptorIsReadableWhileALaneIs) {
-  const auto sender = Open(V4(1), drops);
+  const auto sender = OpenSalted(V4(1), drops);
   pollfd readable{receiver->handshakes()->fd(), POLLIN, 0};
   EXPECT_EQ(poll(&readable, 1, 0), 0);
   Send(*sender, Message(1, 148), 3);

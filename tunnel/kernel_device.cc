@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "tunnel/constants.h"
 
 extern "C" {
@@ -17,8 +18,6 @@ extern "C" {
 
 namespace im::tunnel {
 namespace {
-
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
 template <typename Flags>
 void AddFlag(Flags& flags, Flags flag) {

@@ -7,11 +7,11 @@ namespace {
 
 using std::chrono::seconds;
 
-const Instant kBegin = Instant(seconds(1000));
+const Instant kKeysBegin = Instant(seconds(1000));
 
 class KeypairsTest : public ::testing::Test {
  protected:
-  std::unique_ptr<Session> Make(uint32_t index, bool initiator, Instant born = kBegin) {
+  std::unique_ptr<Session> Make(uint32_t index, bool initiator, Instant born = kKeysBegin) {
     return std::make_unique<Session>(
         Session::Parameters{.local_index = index, .initiator = initiator, .born = born},
         TransportKeys(), limits);
@@ -41,24 +41,24 @@ class KeypairsTest : public ::testing::Test {
 TEST_F(KeypairsTest, AnInitiatorsSessionIsCurrentAtOnce) {
   pairs.BeginAsInitiator(Make(1, true), retired);
   EXPECT_EQ(Places(), (Indices{0, 1, 0}));
-  pairs.BeginAsInitiator(Make(2, true, kBegin + seconds(120)), retired);
+  pairs.BeginAsInitiator(Make(2, true, kKeysBegin + seconds(120)), retired);
   EXPECT_EQ(Places(), (Indices{0, 2, 1}));
-  pairs.BeginAsInitiator(Make(3, true, kBegin + seconds(240)), retired);
+  pairs.BeginAsInitiator(Make(3, true, kKeysBegin + seconds(240)), retired);
   EXPECT_EQ(Places(), (Indices{0, 3, 2}));
   EXPECT_EQ(RetiredIndices(), (Indices{1}));
 }
 
 TEST_F(KeypairsTest, ARespondersSessionWaitsForAMessage) {
   pairs.BeginAsInitiator(Make(1, true), retired);
-  pairs.BeginAsResponder(Make(2, false, kBegin + seconds(120)), retired);
+  pairs.BeginAsResponder(Make(2, false, kKeysBegin + seconds(120)), retired);
   EXPECT_EQ(Places(), (Indices{2, 1, 0}));
   EXPECT_FALSE(pairs.ReceivedOn(*pairs.current(), false, seconds(5), retired));
   EXPECT_TRUE(pairs.ReceivedOn(*pairs.next(), false, seconds(5), retired));
   EXPECT_EQ(Places(), (Indices{0, 2, 1}));
   // What is under way under the previous one is still read.
-  pairs.BeginAsResponder(Make(3, false, kBegin + seconds(240)), retired);
+  pairs.BeginAsResponder(Make(3, false, kKeysBegin + seconds(240)), retired);
   EXPECT_EQ(Places(), (Indices{3, 2, 1}));
-  pairs.BeginAsResponder(Make(4, false, kBegin + seconds(240)), retired);
+  pairs.BeginAsResponder(Make(4, false, kKeysBegin + seconds(240)), retired);
   EXPECT_EQ(Places(), (Indices{4, 2, 1}));
   EXPECT_EQ(RetiredIndices(), (Indices{3}));
   EXPECT_TRUE(pairs.ReceivedOn(*pairs.next(), false, seconds(5), retired));
@@ -69,21 +69,21 @@ TEST_F(KeypairsTest, ARespondersSessionWaitsForAMessage) {
 TEST_F(KeypairsTest, AnUnconfirmedSessionIsKeptBesideOurOwn) {
   pairs.BeginAsInitiator(Make(1, true), retired);
   pairs.BeginAsResponder(Make(2, false), retired);
-  pairs.BeginAsInitiator(Make(3, true, kBegin + seconds(120)), retired);
+  pairs.BeginAsInitiator(Make(3, true, kKeysBegin + seconds(120)), retired);
   // Under the first there may be packets under way, however old the second.
   EXPECT_EQ(Places(), (Indices{0, 3, 2, 1}));
   EXPECT_FALSE(pairs.ReceivedOn(*pairs.older(), true, seconds(5), retired));
   EXPECT_EQ(Places(), (Indices{0, 3, 2, 1}));
   EXPECT_EQ(RetiredIndices(), (Indices{}));
-  pairs.BeginAsInitiator(Make(4, true, kBegin + seconds(240)), retired);
+  pairs.BeginAsInitiator(Make(4, true, kKeysBegin + seconds(240)), retired);
   EXPECT_EQ(Places(), (Indices{0, 4, 3}));
   EXPECT_EQ(RetiredIndices(), (Indices{1, 2}));
 }
 
 TEST_F(KeypairsTest, ThreeInOneRoundTripAreAllRead) {
   pairs.BeginAsInitiator(Make(1, true), retired);
-  pairs.BeginAsInitiator(Make(2, true, kBegin + seconds(120)), retired);
-  pairs.BeginAsResponder(Make(3, false, kBegin + seconds(121)), retired);
+  pairs.BeginAsInitiator(Make(2, true, kKeysBegin + seconds(120)), retired);
+  pairs.BeginAsResponder(Make(3, false, kKeysBegin + seconds(121)), retired);
   ASSERT_TRUE(pairs.ReceivedOn(*pairs.next(), false, seconds(5), retired));
   EXPECT_EQ(Places(), (Indices{0, 3, 2, 1}));
   EXPECT_EQ(RetiredIndices(), (Indices{}));
@@ -114,7 +114,7 @@ TEST_F(KeypairsTest, TheSmallerKeysIsTakenBackFromOneThatWasConfirmedLater) {
 TEST_F(KeypairsTest, ARealPredecessorIsNeverTakenBack) {
   pairs.BeginAsResponder(Make(1, false), retired);
   ASSERT_TRUE(pairs.ReceivedOn(*pairs.next(), true, seconds(5), retired));
-  pairs.BeginAsInitiator(Make(2, true, kBegin + seconds(120)), retired);
+  pairs.BeginAsInitiator(Make(2, true, kKeysBegin + seconds(120)), retired);
   pairs.ReceivedOn(*pairs.previous(), true, seconds(5), retired);
   EXPECT_EQ(Places(), (Indices{0, 2, 1}));
 }
@@ -132,20 +132,20 @@ TEST_F(KeypairsTest, ASessionDiesByTimeAndByMessages) {
   limits.rekey_after_messages = 2;
   limits.reject_after_messages = 4;
   const auto session = Make(1, true);
-  EXPECT_EQ(session->messages_left(kBegin), 4u);
+  EXPECT_EQ(session->messages_left(kKeysBegin), 4u);
   EXPECT_FALSE(session->used());
   EXPECT_EQ(session->TakeCounter(), 0u);
   EXPECT_TRUE(session->used());
-  EXPECT_FALSE(session->WantsRekeyAfterSend(kBegin));
+  EXPECT_FALSE(session->WantsRekeyAfterSend(kKeysBegin));
   EXPECT_EQ(session->TakeCounter(), 1u);
-  EXPECT_TRUE(session->WantsRekeyAfterSend(kBegin));
-  EXPECT_EQ(session->messages_left(kBegin), 2u);
-  EXPECT_EQ(session->messages_left(kBegin + seconds(180)), 0u);
-  EXPECT_TRUE(session->CanReceive(kBegin + seconds(180) - Duration(1)));
-  EXPECT_FALSE(session->CanReceive(kBegin + seconds(180)));
+  EXPECT_TRUE(session->WantsRekeyAfterSend(kKeysBegin));
+  EXPECT_EQ(session->messages_left(kKeysBegin), 2u);
+  EXPECT_EQ(session->messages_left(kKeysBegin + seconds(180)), 0u);
+  EXPECT_TRUE(session->CanReceive(kKeysBegin + seconds(180) - Duration(1)));
+  EXPECT_FALSE(session->CanReceive(kKeysBegin + seconds(180)));
   session->TakeCounter();
   session->TakeCounter();
-  EXPECT_FALSE(session->CanSend(kBegin));
+  EXPECT_FALSE(session->CanSend(kKeysBegin));
   EXPECT_TRUE(session->MayAccept(3));
   EXPECT_FALSE(session->MayAccept(4));
 }
@@ -153,12 +153,12 @@ TEST_F(KeypairsTest, ASessionDiesByTimeAndByMessages) {
 TEST_F(KeypairsTest, OnlyTheInitiatorRenewsByTime) {
   const auto ours = Make(1, true);
   const auto theirs = Make(2, false);
-  EXPECT_FALSE(ours->WantsRekeyAfterSend(kBegin + seconds(120) - Duration(1)));
-  EXPECT_TRUE(ours->WantsRekeyAfterSend(kBegin + seconds(120)));
-  EXPECT_FALSE(theirs->WantsRekeyAfterSend(kBegin + seconds(179)));
-  EXPECT_FALSE(ours->WantsRekeyAfterReceive(kBegin + seconds(164)));
-  EXPECT_TRUE(ours->WantsRekeyAfterReceive(kBegin + seconds(165)));
-  EXPECT_FALSE(theirs->WantsRekeyAfterReceive(kBegin + seconds(179)));
+  EXPECT_FALSE(ours->WantsRekeyAfterSend(kKeysBegin + seconds(120) - Duration(1)));
+  EXPECT_TRUE(ours->WantsRekeyAfterSend(kKeysBegin + seconds(120)));
+  EXPECT_FALSE(theirs->WantsRekeyAfterSend(kKeysBegin + seconds(179)));
+  EXPECT_FALSE(ours->WantsRekeyAfterReceive(kKeysBegin + seconds(164)));
+  EXPECT_TRUE(ours->WantsRekeyAfterReceive(kKeysBegin + seconds(165)));
+  EXPECT_FALSE(theirs->WantsRekeyAfterReceive(kKeysBegin + seconds(179)));
 }
 
 }  // namespace

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
+
 namespace im::tunnel {
 namespace {
 
 // 1970-01-01 00:00:00 UTC as a TAI64 label, with the ten leap seconds of then;
 // later ones do not matter here.
 constexpr uint64_t kUnixEpochLabel = 0x400000000000000aULL;
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
 // What clock readings are rounded down to: 17 ms.
 constexpr int64_t kCoarseNanos = 1 << 24;
 

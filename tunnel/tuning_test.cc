@@ -8,7 +8,7 @@
 namespace im::tunnel {
 namespace {
 
-Tuning Parse(const std::map<std::string, std::string>& environment) {
+Tuning ParseTuning(const std::map<std::string, std::string>& environment) {
   return Tuning::Parse([&](const char* name) -> const char* {
     const auto found = environment.find(name);
     return found == environment.end() ? nullptr : found->second.c_str();
@@ -16,7 +16,7 @@ Tuning Parse(const std::map<std::string, std::string>& environment) {
 }
 
 TEST(TuningTest, AllIsAutomaticWhereNothingIsSaid) {
-  for (const Tuning& tuning : {Parse({}), Parse({{"IM_AEAD", ""}, {"IM_UDP_GSO", "auto"}})}) {
+  for (const Tuning& tuning : {ParseTuning({}), ParseTuning({{"IM_AEAD", ""}, {"IM_UDP_GSO", "auto"}})}) {
     EXPECT_EQ(tuning.aead, AeadLibrary::kAuto);
     EXPECT_EQ(tuning.udp_gso, Switch::kAuto);
     EXPECT_EQ(tuning.udp_gro, Switch::kAuto);
@@ -25,15 +25,15 @@ TEST(TuningTest, AllIsAutomaticWhereNothingIsSaid) {
 
 TEST(TuningTest, EachSwitchIsItsOwn) {
   const Tuning tuning =
-      Parse({{"IM_AEAD", "openssl"}, {"IM_UDP_GSO", "off"}, {"IM_UDP_GRO", "on"}});
+      ParseTuning({{"IM_AEAD", "openssl"}, {"IM_UDP_GSO", "off"}, {"IM_UDP_GRO", "on"}});
   EXPECT_EQ(tuning.aead, AeadLibrary::kOpenSsl);
   EXPECT_EQ(tuning.udp_gso, Switch::kOff);
   EXPECT_EQ(tuning.udp_gro, Switch::kOn);
-  EXPECT_EQ(Parse({{"IM_AEAD", "ipsec-mb"}}).aead, AeadLibrary::kIpsecMb);
+  EXPECT_EQ(ParseTuning({{"IM_AEAD", "ipsec-mb"}}).aead, AeadLibrary::kIpsecMb);
 }
 
 TEST(TuningTest, WhatIsUnknownIsAutomatic) {
-  const Tuning tuning = Parse({{"IM_AEAD", "OpenSSL"}, {"IM_UDP_GSO", "0"}});
+  const Tuning tuning = ParseTuning({{"IM_AEAD", "OpenSSL"}, {"IM_UDP_GSO", "0"}});
   EXPECT_EQ(tuning.aead, AeadLibrary::kAuto);
   EXPECT_EQ(tuning.udp_gso, Switch::kAuto);
 }

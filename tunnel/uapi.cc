@@ -14,8 +14,6 @@
 namespace im::tunnel {
 namespace {
 
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
-
 // Digits alone: no sign, no spaces.
 template <typename Integer>
 std::optional<Integer> ParseNumber(absl::string_view text) {

@@ -8,12 +8,12 @@
 namespace im::tunnel {
 namespace {
 
-using Bytes = std::span<const uint8_t>;
+using ByteSpan = std::span<const uint8_t>;
 
 TEST(TrainCheckTest, TakesTheTrainInAnyCutThatKeepsItsDatagrams) {
   for (size_t last_size : {size_t{100}, size_t{40}}) {
     TrainCheck one_by_one(5, 100, last_size);
-    const Bytes train = one_by_one.train();
+    const ByteSpan train = one_by_one.train();
     ASSERT_EQ(train.size(), 400 + last_size);
     for (size_t i = 0; i < 5; ++i) {
       EXPECT_FALSE(one_by_one.complete());
@@ -30,8 +30,8 @@ TEST(TrainCheckTest, TakesTheTrainInAnyCutThatKeepsItsDatagrams) {
 
 TEST(TrainCheckTest, SeesWhatWasMangled) {
   const TrainCheck sent(5, 100, 100);
-  const Bytes train = sent.train();
-  const auto takes = [](Bytes message, size_t segment_size) {
+  const ByteSpan train = sent.train();
+  const auto takes = [](ByteSpan message, size_t segment_size) {
     return TrainCheck(5, 100, 100).Take(message, segment_size);
   };
   EXPECT_TRUE(takes(train.first(100), 0));

@@ -14,12 +14,12 @@ namespace {
 
 using namespace im::orchestrator;
 
-constexpr uint32_t kFirstAddress = 0x0a4d0000;
+constexpr uint32_t kFirstHost = 0x0a4d0000;
 
 void Fill(HostTable& table, int64_t count) {
   for (uint32_t i = 0; i < static_cast<uint32_t>(count); ++i) {
     const auto added = table.Add({.name = absl::StrCat("host-", i + 1),
-                                  .address = IpAddress::V4(kFirstAddress + i)},
+                                  .address = IpAddress::V4(kFirstHost + i)},
                                  Instant());
     IM_CHECK(added.ok());
   }
@@ -51,7 +51,7 @@ void HostTableFindByAddress(benchmark::State& state) {
   uint32_t next = 0;
   for (auto _ : state) {
     next = (next + 7919) % static_cast<uint32_t>(state.range(0));
-    benchmark::DoNotOptimize(table.FindByAddress(IpAddress::V4(kFirstAddress + next)));
+    benchmark::DoNotOptimize(table.FindByAddress(IpAddress::V4(kFirstHost + next)));
   }
 }
 BENCHMARK(HostTableFindByAddress)->Arg(1)->Arg(1'000)->Arg(100'000);
@@ -60,8 +60,8 @@ BENCHMARK(HostTableFindByAddress)->Arg(1)->Arg(1'000)->Arg(100'000);
 void HeldPacketsEnqueueAndTake(benchmark::State& state) {
   std::vector<std::vector<uint8_t>> syns;
   for (int64_t i = 0; i < state.range(0); ++i) {
-    syns.push_back(BuildTcp({IpAddress::V4(kFirstAddress), static_cast<uint16_t>(1024 + i)},
-                            {IpAddress::V4(kFirstAddress + 1), 6379},
+    syns.push_back(BuildTcp({IpAddress::V4(kFirstHost), static_cast<uint16_t>(1024 + i)},
+                            {IpAddress::V4(kFirstHost + 1), 6379},
                             {.sequence = 1, .flags = kTcpSyn, .window = 64'000}));
   }
   HeldPackets held;

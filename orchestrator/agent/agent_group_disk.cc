@@ -84,7 +84,7 @@ void Agent::PutGroupIn(proto::CheckpointManifest& manifest) const {
     *(quiet ? manifest.add_quiet_packets() : manifest.add_packets()) = ToKept(packet);
   }
   for (const IpAddress& fellow : pauser_->group()->AnswersAwaited())
-    manifest.add_answers_awaited(std::string(fellow.bytes().begin(), fellow.bytes().end()));
+    manifest.add_answers_awaited(fellow.ToBytes());
 }
 
 // ---- back ----

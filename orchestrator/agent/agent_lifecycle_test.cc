@@ -269,7 +269,7 @@ TEST_F(AgentTest, IntroducedHostsTalkWithoutTheGateway) {
     message.set_incarnation(1);
     proto::PeerUpdate& update = *message.add_peers();
     update.set_version(version);
-    update.set_address(RawBytes(peer.address()));
+    update.set_address(peer.address().ToBytes());
     update.set_public_key(std::string(peer.host().key.raw()));
     update.set_endpoint(gateway_->driver().device().GetPeer(peer.host().key)->endpoint->ToString());
     update.set_withdrawn(withdrawn);

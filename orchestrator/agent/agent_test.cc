@@ -21,7 +21,7 @@ TEST_F(AgentTest, ProgramHasItsNamesAndANumberSpaceOfItsOwn) {
   proto::NameTable names;
   proto::HostName& other = *names.add_hosts();
   other.set_name("other");
-  other.set_address(RawBytes(IpAddress::V4(0x0a4d0009)));
+  other.set_address(IpAddress::V4(0x0a4d0009).ToBytes());
   agent->request.set_name_table(names.SerializeAsString());
   agent->request.set_hostname("host3");
   agent->Start();

@@ -10,7 +10,7 @@ using std::chrono::minutes;
 using std::chrono::seconds;
 
 constexpr uint64_t kAlarm = 1 << 13;
-const Instant kStart{seconds(1000)};
+const Instant kAlarmStart{seconds(1000)};
 
 TEST(AlarmWatchTest, ReadsSignals) {
   const auto state = ParseSignalState(
@@ -47,13 +47,13 @@ class AlarmTest : public testing::Test {
 };
 
 TEST_F(AlarmTest, LooksAreFewerTheLongerThePauseLasts) {
-  watch_.OnPaused(kStart, {{7, kAlarm, 0, "cron"}});
-  EXPECT_EQ(watch_.next_look(), kStart + AlarmWatch::kLookMin);
+  watch_.OnPaused(kAlarmStart, {{7, kAlarm, 0, "cron"}});
+  EXPECT_EQ(watch_.next_look(), kAlarmStart + AlarmWatch::kLookMin);
   int looks = 0;
-  Instant at = kStart;
-  for (; at < kStart + minutes(10); ++looks) {
+  Instant at = kAlarmStart;
+  for (; at < kAlarmStart + minutes(10); ++looks) {
     const Duration late = watch_.next_look() - at;
-    EXPECT_LE(late, std::max<Duration>(AlarmWatch::kLookMin, (at - kStart) / 16));
+    EXPECT_LE(late, std::max<Duration>(AlarmWatch::kLookMin, (at - kAlarmStart) / 16));
     EXPECT_LE(late, AlarmWatch::kLookMax);
     at = watch_.next_look();
     EXPECT_FALSE(watch_.OnLook(at, {0}).has_value());
@@ -62,34 +62,34 @@ TEST_F(AlarmTest, LooksAreFewerTheLongerThePauseLasts) {
 }
 
 TEST_F(AlarmTest, WithoutSuspectsNobodyLooks) {
-  watch_.OnPaused(kStart, {});
+  watch_.OnPaused(kAlarmStart, {});
   EXPECT_EQ(watch_.next_look(), kNever);
 }
 
 TEST_F(AlarmTest, OnlyWhatIsNewAndOfATimerCounts) {
-  watch_.OnPaused(kStart, {{7, kAlarm, kAlarm, "cron"}, {8, kAlarm, 0, "other"}});
-  EXPECT_FALSE(watch_.OnLook(kStart + seconds(1), {kAlarm, 1}).has_value());
-  EXPECT_EQ(watch_.OnLook(kStart + seconds(2), {kAlarm, kAlarm}), "other");
+  watch_.OnPaused(kAlarmStart, {{7, kAlarm, kAlarm, "cron"}, {8, kAlarm, 0, "other"}});
+  EXPECT_FALSE(watch_.OnLook(kAlarmStart + seconds(1), {kAlarm, 1}).has_value());
+  EXPECT_EQ(watch_.OnLook(kAlarmStart + seconds(2), {kAlarm, kAlarm}), "other");
 }
 
 TEST_F(AlarmTest, AJobThatWorksIsWokenAgainAndAgain) {
   for (int i = 0; i < 10; ++i)
-    EXPECT_TRUE(Round(watch_, kStart + minutes(i), seconds(55), /*worked=*/true));
+    EXPECT_TRUE(Round(watch_, kAlarmStart + minutes(i), seconds(55), /*worked=*/true));
 }
 
 TEST_F(AlarmTest, TicksAreGivenUpUntilTheHostIsUsed) {
-  EXPECT_TRUE(Round(watch_, kStart, milliseconds(300), true));
-  EXPECT_TRUE(Round(watch_, kStart + seconds(1), milliseconds(300), true));
-  EXPECT_FALSE(Round(watch_, kStart + seconds(2), milliseconds(300), true));
+  EXPECT_TRUE(Round(watch_, kAlarmStart, milliseconds(300), true));
+  EXPECT_TRUE(Round(watch_, kAlarmStart + seconds(1), milliseconds(300), true));
+  EXPECT_FALSE(Round(watch_, kAlarmStart + seconds(2), milliseconds(300), true));
   watch_.OnThawed(/*used=*/true);
-  EXPECT_TRUE(Round(watch_, kStart + seconds(3), milliseconds(300), true));
+  EXPECT_TRUE(Round(watch_, kAlarmStart + seconds(3), milliseconds(300), true));
 }
 
 TEST_F(AlarmTest, FruitlessOnesAreGivenUpUnlessAllAreHonoured) {
   AlarmWatch all({.tick_max = seconds(10), .all = true});
   for (int i = 0; i < 5; ++i) {
-    EXPECT_EQ(Round(watch_, kStart + minutes(i), seconds(55), false), i < 2);
-    EXPECT_TRUE(Round(all, kStart + minutes(i), seconds(55), false));
+    EXPECT_EQ(Round(watch_, kAlarmStart + minutes(i), seconds(55), false), i < 2);
+    EXPECT_TRUE(Round(all, kAlarmStart + minutes(i), seconds(55), false));
   }
 }
 

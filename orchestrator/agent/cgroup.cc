@@ -25,7 +25,7 @@ constexpr int kStopRoundsMax = 20;
 // Waits for killed processes of a stale group, in steps of 1 ms.
 constexpr int kStaleWaitsMax = 100;
 
-absl::Status WriteFile(const std::string& path, absl::string_view text) {
+absl::Status WriteControlFile(const std::string& path, absl::string_view text) {
   FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd.valid() || write(fd.get(), text.data(), text.size()) < 0)
     return ErrnoStatus(absl::StrCat("write ", path));
@@ -60,9 +60,9 @@ std::vector<pid_t> ReadProcs(const std::string& directory) {
 }
 
 void KillGroup(const std::string& directory) {
-  if (!WriteFile(directory + "/cgroup.kill", "1").ok()) {
+  if (!WriteControlFile(directory + "/cgroup.kill", "1").ok()) {
     // Frozen processes of version 1 take no signal.
-    WriteFile(directory + "/freezer.state", "THAWED").IgnoreError();
+    WriteControlFile(directory + "/freezer.state", "THAWED").IgnoreError();
     for (pid_t pid : ReadProcs(directory)) kill(pid, SIGKILL);
   }
   for (int i = 0; i < kStaleWaitsMax && rmdir(directory.c_str()) != 0 && errno == EBUSY; ++i)
@@ -151,15 +151,15 @@ bool Cgroup::SetVersion2Limits(const CgroupLayout::Hierarchy& v2) {
         freezer_directory_.substr(0, freezer_directory_.rfind('/'));
     const std::string top = cluster.substr(0, cluster.rfind('/'));
     for (const std::string& above : {top.substr(0, top.rfind('/')), top, cluster})
-      WriteFile(above + "/cgroup.subtree_control", absl::StrCat("+", controller)).IgnoreError();
+      WriteControlFile(above + "/cgroup.subtree_control", absl::StrCat("+", controller)).IgnoreError();
   }
   bool all_set = true;
   if (options_.mem_limit_bytes > 0) {
-    all_set &= WriteFile(freezer_directory_ + "/memory.max",
+    all_set &= WriteControlFile(freezer_directory_ + "/memory.max",
                          absl::StrCat(options_.mem_limit_bytes)).ok();
   }
   if (options_.cpus > 0) {
-    all_set &= WriteFile(freezer_directory_ + "/cpu.max",
+    all_set &= WriteControlFile(freezer_directory_ + "/cpu.max",
                          absl::StrCat(static_cast<int64_t>(options_.cpus * kCpuPeriodUs), " ",
                                       kCpuPeriodUs)).ok();
   }
@@ -175,7 +175,7 @@ void Cgroup::SetVersion1Limit(const CgroupLayout& layout, const std::string& con
     return;
   }
   const std::string directory = MakeDirectory(hierarchy->second);
-  const absl::Status status = WriteFile(absl::StrCat(directory, "/", file), value);
+  const absl::Status status = WriteControlFile(absl::StrCat(directory, "/", file), value);
   FileDescriptor join(open((directory + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
   if (!status.ok() || !join.valid()) {
     notes_.push_back(absl::StrCat("no ", controller, " limit: ", std::string(status.message())));

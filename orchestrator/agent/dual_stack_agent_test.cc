@@ -21,7 +21,7 @@ class DualStackAgentTest : public AgentTest {
   std::unique_ptr<TestAgent> MakeDualStackAgent(proto::Attach attach,
                                                 const std::string& program = "tcp") {
     auto agent = MakeAgent(attach == proto::ATTACH_TUN ? 3 : 4, program);
-    agent->request.set_network6(RawBytes(kTestDualStack.network().address()));
+    agent->request.set_network6(kTestDualStack.network().address().ToBytes());
     agent->request.set_attach(attach);
     agent->request.set_start_timeout_ms(1500);
     return agent;
@@ -96,7 +96,7 @@ TEST(DualStackFilesTest, TheHostKnowsItsNameByBothAddresses) {
   request.set_hostname("web");
   request.set_domain("t.im");
   EXPECT_THAT(NameFiles(request)[0].second, Not(HasSubstr("fd00")));
-  request.set_network6(RawBytes(kTestDualStack.network().address()));
+  request.set_network6(kTestDualStack.network().address().ToBytes());
   EXPECT_THAT(NameFiles(request)[0].second,
               HasSubstr("10.77.0.3 web.t.im web\nfd00:77::a4d:3 web.t.im web\n"));
 }
@@ -111,7 +111,7 @@ TEST(DualStackRequestTest, IsChecked) {
   request.set_gateway_address(std::string("\x0a\x4d\x00\x01", 4));
   request.set_prefix_length(16);
   request.mutable_program()->add_argv("x");
-  request.set_network6(RawBytes(kTestDualStack.network().address()));
+  request.set_network6(kTestDualStack.network().address().ToBytes());
   ASSERT_TRUE(CheckStartRequest(request).ok());
   EXPECT_EQ(NetworksOf(request), (std::vector{*IpPrefix::Parse("10.77.0.0/16"),
                                               kTestDualStack.network()}));

@@ -17,25 +17,25 @@ using std::chrono::seconds;
 using Bytes = std::vector<uint8_t>;
 using Verdict = EarlyPackets::Verdict;
 
-const IpAddress kHost = IpAddress::V4(0x0a4d0003);
-const IpAddress kCaller = IpAddress::V4(0x0a4d0009);
+const IpAddress kEarlyHost = IpAddress::V4(0x0a4d0003);
+const IpAddress kEarlyCaller = IpAddress::V4(0x0a4d0009);
 
 Bytes Syn(uint16_t from, uint16_t to, uint32_t isn) {
   const uint8_t mss[] = {2, 4, 5, 0x8c};
-  return BuildTcp({kCaller, from}, {kHost, to},
+  return BuildTcp({kEarlyCaller, from}, {kEarlyHost, to},
                   {.sequence = isn, .flags = kTcpSyn, .window = 64240, .options = mss});
 }
 Bytes SynAck(uint16_t from, uint16_t to, uint32_t isn) {
-  return BuildTcp({kHost, to}, {kCaller, from},
+  return BuildTcp({kEarlyHost, to}, {kEarlyCaller, from},
                   {.sequence = 77, .acknowledgment = isn + 1,
                    .flags = kTcpSyn | kTcpAck, .window = 65535});
 }
 Bytes Rst(uint16_t from, uint16_t to, uint32_t acknowledgment) {
-  return BuildTcp({kHost, to}, {kCaller, from},
+  return BuildTcp({kEarlyHost, to}, {kEarlyCaller, from},
                   {.acknowledgment = acknowledgment, .flags = kTcpRst | kTcpAck});
 }
 Bytes Udp(uint16_t from, uint16_t to, uint8_t number) {
-  return BuildUdp({kCaller, from}, {kHost, to}, Bytes{number});
+  return BuildUdp({kEarlyCaller, from}, {kEarlyHost, to}, Bytes{number});
 }
 Bytes Unreachable(const Bytes& datagram) { return *BuildRefusal(datagram, RefusalKind::kPort); }
 
@@ -249,11 +249,11 @@ TEST_F(EarlyPacketsTest, ACallerThatResetsIsForgotten) {
   In(Syn(40000, 80, 1000));
   Out(Rst(40000, 80, 1001));
   In(Syn(40001, 80, 7));
-  const Bytes reset = BuildTcp({kCaller, 40000}, {kHost, 80}, {.sequence = 1001, .flags = kTcpRst});
+  const Bytes reset = BuildTcp({kEarlyCaller, 40000}, {kEarlyHost, 80}, {.sequence = 1001, .flags = kTcpRst});
   EXPECT_EQ(In(reset), Verdict::kPass);
   EXPECT_EQ(early_.held(), 1u);
   EXPECT_THAT(NextOffers(), testing::ElementsAre(Syn(40001, 80, 7))) << "the next is the probe";
-  In(BuildTcp({kCaller, 40001}, {kHost, 80}, {.sequence = 8, .flags = kTcpRst}));
+  In(BuildTcp({kEarlyCaller, 40001}, {kEarlyHost, 80}, {.sequence = 8, .flags = kTcpRst}));
   EXPECT_EQ(early_.NextDeadline(), start_ + kHoldFor);
 }
 
@@ -267,9 +267,9 @@ TEST_F(EarlyPacketsTest, OtherResetsPass) {
       {"wrong acknowledgment", Rst(40000, 80, 1002)},
       {"other caller", Rst(40001, 80, 1001)},
       {"other port", Rst(40000, 81, 1001)},
-      {"without ACK", BuildTcp({kHost, 80}, {kCaller, 40000},
+      {"without ACK", BuildTcp({kEarlyHost, 80}, {kEarlyCaller, 40000},
                                {.sequence = 1001, .flags = kTcpRst})},
-      {"data", BuildTcp({kHost, 80}, {kCaller, 40000},
+      {"data", BuildTcp({kEarlyHost, 80}, {kEarlyCaller, 40000},
                         {.sequence = 78, .acknowledgment = 1001, .flags = kTcpAck}, Bytes{1})},
   };
   for (const Case& c : kCases) EXPECT_EQ(Out(c.packet), Verdict::kPass) << c.what;
@@ -277,7 +277,7 @@ TEST_F(EarlyPacketsTest, OtherResetsPass) {
 }
 
 TEST_F(EarlyPacketsTest, ASynWithDataIsRefusedByAHigherAcknowledgment) {
-  const Bytes syn = BuildTcp({kCaller, 40000}, {kHost, 80},
+  const Bytes syn = BuildTcp({kEarlyCaller, 40000}, {kEarlyHost, 80},
                              {.sequence = 0xffffffff, .flags = kTcpSyn}, Bytes(5, 'x'));
   In(syn);
   EXPECT_EQ(Out(Rst(40000, 80, 0xffffffff + 1 + 5)), Verdict::kKeep);
@@ -296,8 +296,8 @@ TEST_F(EarlyPacketsTest, WhenTheProgramIsOldItRefusesItself) {
   int resets = 0;
   for (const Bytes& refusal : refusals_) {
     const IpView view = *ParseIp(refusal);
-    EXPECT_EQ(view.source, kHost);
-    EXPECT_EQ(view.destination, kCaller);
+    EXPECT_EQ(view.source, kEarlyHost);
+    EXPECT_EQ(view.destination, kEarlyCaller);
     if (view.is_rst()) {
       ++resets;
       EXPECT_EQ(view.tcp_acknowledgment, 1001u);
@@ -354,7 +354,7 @@ TEST_F(EarlyPacketsTest, ARefusedDatagramWaitsAndOthersWaitBehindIt) {
 }
 
 TEST_F(EarlyPacketsTest, ATrainOfDatagramsStaysATrain) {
-  const Bytes bytes = BuildUdp({kCaller, 5000}, {kHost, 9000}, Bytes(300));
+  const Bytes bytes = BuildUdp({kEarlyCaller, 5000}, {kEarlyHost, 9000}, Bytes(300));
   Packet train = AsPacket(bytes);
   train.segment_size = 100;
   train.checksum_partial = true;
@@ -372,10 +372,10 @@ TEST_F(EarlyPacketsTest, ATrainOfDatagramsStaysATrain) {
 TEST_F(EarlyPacketsTest, APortThatTheProgramSendsFromIsOpen) {
   In(Udp(5000, 9000, 1));
   EXPECT_EQ(In(Udp(5000, 9000, 2)), Verdict::kKeep);
-  EXPECT_EQ(Out(BuildUdp({kHost, 9000}, {kCaller, 5000}, Bytes{9})), Verdict::kPass);
+  EXPECT_EQ(Out(BuildUdp({kEarlyHost, 9000}, {kEarlyCaller, 5000}, Bytes{9})), Verdict::kPass);
   EXPECT_EQ(early_.NextDeadline(), now_);
   EXPECT_THAT(NextOffers(), testing::ElementsAre(Udp(5000, 9000, 2)));
-  Out(BuildUdp({kHost, 9001}, {kCaller, 53}, Bytes{9}));
+  Out(BuildUdp({kEarlyHost, 9001}, {kEarlyCaller, 53}, Bytes{9}));
   EXPECT_EQ(In(Udp(53, 9001, 1)), Verdict::kPass);
   EXPECT_EQ(early_.NextDeadline(), start_ + kHoldFor);
 }
@@ -411,7 +411,7 @@ TEST_F(EarlyPacketsTest, BeyondTheLimitSynsAreKeptFromTheKernelAndNotRemembered)
 }
 
 TEST_F(EarlyPacketsTest, BeyondTheByteLimitDatagramsAreLost) {
-  const Bytes large = BuildUdp({kCaller, 5000}, {kHost, 9000}, Bytes(1300));
+  const Bytes large = BuildUdp({kEarlyCaller, 5000}, {kEarlyHost, 9000}, Bytes(1300));
   In(large);
   size_t kept = 1;
   for (int i = 0; i < 2000; ++i) {
@@ -428,7 +428,7 @@ TEST_F(EarlyPacketsTest, RepeatedAttemptsAndResetsDoNotAccumulate) {
   for (uint32_t i = 1; i < 10'000; ++i) {
     In(Syn(40001, 80, i));
     if (i % 3 == 0)
-      In(BuildTcp({kCaller, 40001}, {kHost, 80}, {.sequence = i + 1, .flags = kTcpRst}));
+      In(BuildTcp({kEarlyCaller, 40001}, {kEarlyHost, 80}, {.sequence = i + 1, .flags = kTcpRst}));
   }
   EXPECT_LE(early_.held(), 2u);
   Out(SynAck(40000, 80, 0));

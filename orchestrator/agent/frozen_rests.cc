@@ -12,23 +12,13 @@
 namespace im::agent {
 namespace {
 
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
-
-struct Time {
-  int64_t seconds = 0;
-  int64_t fraction = 0;
-};
-
 std::optional<Duration> ReadRest(const FrozenRest& rest) {
-  Time time;
+  TaskTime time;
   const iovec local{&time, sizeof(time)};
   const iovec remote{reinterpret_cast<void*>(rest.address), sizeof(time)};
   const ssize_t size = sizeof(time);
   if (process_vm_readv(rest.process, &local, 1, &remote, 1, 0) != size) return std::nullopt;
-  if (time.seconds < 0 || time.seconds > INT32_MAX || time.fraction < 0 ||
-      time.fraction >= kNanosPerSecond / rest.unit_ns)
-    return std::nullopt;
-  return Duration(time.seconds * kNanosPerSecond + time.fraction * rest.unit_ns);
+  return time.Length(rest.unit_ns);
 }
 
 void Shorten(const FrozenRest& rest, Duration paused) {
@@ -38,7 +28,7 @@ void Shorten(const FrozenRest& rest, Duration paused) {
   const std::optional<Duration> before = ReadRest(rest);
   if (!before) return;
   const Duration left = std::max(*before - paused, Duration(0));
-  Time time{left.count() / kNanosPerSecond, left.count() % kNanosPerSecond / rest.unit_ns};
+  TaskTime time = TaskTime::Of(left, rest.unit_ns);
   const iovec local{&time, sizeof(time)};
   const iovec remote{reinterpret_cast<void*>(rest.address), sizeof(time)};
   // It may be gone by now; then nobody needs it.

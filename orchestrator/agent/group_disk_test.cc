@@ -11,7 +11,7 @@ namespace im::agent {
 namespace {
 
 using proto::DesiredState;
-using State = GroupDisk::State;
+using DiskState = GroupDisk::State;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
@@ -33,7 +33,7 @@ class GroupDiskTest : public testing::Test, public GroupDisk::Delegate {
     disk_.Hold();
     EXPECT_TRUE(disk_.OnStep(DesiredState::DUMP));
     disk_.OnDumpEnded(absl::OkStatus());
-    EXPECT_EQ(disk_.state(), State::kDumped);
+    EXPECT_EQ(disk_.state(), DiskState::kDumped);
     Take();
   }
 
@@ -71,23 +71,23 @@ TEST_F(GroupDiskTest, WhatFailsLeavesItHeld) {
   next_ = absl::InternalError("no room");
   EXPECT_TRUE(disk_.OnStep(DesiredState::DUMP));
   EXPECT_THAT(Take(), ElementsAre("dump", "not: no room"));
-  EXPECT_EQ(disk_.state(), State::kHeld);
+  EXPECT_EQ(disk_.state(), DiskState::kHeld);
   disk_.OnStep(DesiredState::DUMP);
   disk_.OnDumpEnded(absl::InternalError("CRIU"));
   EXPECT_THAT(Take(), ElementsAre("dump", "not: CRIU"));
-  EXPECT_EQ(disk_.state(), State::kHeld);
+  EXPECT_EQ(disk_.state(), DiskState::kHeld);
   Dump();
   next_ = absl::InternalError("full");
   disk_.OnStep(DesiredState::COMMIT);
   EXPECT_THAT(Take(), ElementsAre("commit", "not: full"));
-  EXPECT_EQ(disk_.state(), State::kHeld);
+  EXPECT_EQ(disk_.state(), DiskState::kHeld);
 }
 
 TEST_F(GroupDiskTest, ACopyOfWhatRunsAgainIsThrownAway) {
   Dump();
   disk_.OnCalledOff(/*stay_held=*/true);
   EXPECT_THAT(Take(), ElementsAre("discard"));
-  EXPECT_EQ(disk_.state(), State::kHeld);
+  EXPECT_EQ(disk_.state(), DiskState::kHeld);
   disk_.OnCalledOff(/*stay_held=*/false);
   EXPECT_THAT(Take(), ElementsAre("loose"));
   Dump();
@@ -102,7 +102,7 @@ TEST_F(GroupDiskTest, ADumpThatWasBegunIsAwaited) {
   Take();
   disk_.OnCalledOff(/*stay_held=*/false);
   EXPECT_THAT(Take(), IsEmpty());
-  EXPECT_EQ(disk_.state(), State::kDumping);
+  EXPECT_EQ(disk_.state(), DiskState::kDumping);
 }
 
 TEST_F(GroupDiskTest, WhoWasRestoredRunsWhenAllMay) {

@@ -4,16 +4,6 @@
 #include <utility>
 
 namespace im::agent {
-namespace {
-
-double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
-
-std::string BytesOf(const IpAddress& address) {
-  return std::string(address.bytes().begin(), address.bytes().end());
-}
-
-}  // namespace
-
 GroupPauser::GroupPauser(const proto::Group& group, Instant now, Delegate& delegate)
     : delegate_(delegate),
       bytes_per_s_(group.heartbeat_bytes_per_s()),
@@ -174,7 +164,7 @@ void GroupPauser::Describe(Instant now, proto::InstanceStatus& status) const {
   if (state_ == State::kPaused || state_ == State::kWaking) group.set_beats_awaited(BeatsAwaited());
   using enum Beats::Role;
   for (const IpAddress& fellow : beats_.Fellows({kLeads, kLeadsUnanswered}, now))
-    group.add_leads(BytesOf(fellow));
+    group.add_leads(fellow.ToBytes());
 }
 
 }  // namespace im::agent

@@ -21,7 +21,7 @@ class GroupPauserTest : public ::testing::Test, public GroupPauser::Delegate {
     proto::Group group;
     group.set_heartbeat_bytes_per_s(1'000);
     for (const IpAddress& fellow : {kLeader, kOther})
-      group.add_fellows(std::string(fellow.bytes().begin(), fellow.bytes().end()));
+      group.add_fellows(fellow.ToBytes());
     pauser.emplace(group, now, *this);
   }
 
@@ -314,7 +314,7 @@ TEST_F(GroupPauserTest, WhoBeginsAwaitsTheSameAnswersWhenItWasRestored) {
 
   proto::Group group;
   for (const IpAddress& fellow : {kLeader, kOther})
-    group.add_fellows(std::string(fellow.bytes().begin(), fellow.bytes().end()));
+    group.add_fellows(fellow.ToBytes());
   pauser.emplace(group, now, *this);
   pauser->OnPausedOrThawed(true, now);
   pauser->OnRestored(awaited);

@@ -27,8 +27,6 @@ Duration TickMaxOf(const proto::IdlePolicy& policy) {
   return std::max<Duration>(kTickMaxDefault, std::chrono::milliseconds(policy.after_ms()));
 }
 
-double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
-
 uint64_t Milliseconds(Duration d) {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
 }

@@ -6,11 +6,6 @@
 #include "absl/strings/str_format.h"
 
 namespace im::agent {
-namespace {
-
-double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
-
-}  // namespace
 
 Duration IdleDetector::Span() const {
   const Duration span = std::clamp(policy_.after / 4, kLookSpanMin, kLookSpanMax);

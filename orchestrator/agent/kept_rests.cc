@@ -14,19 +14,14 @@
 #include "orchestrator/agent/checkpoint_checks.h"
 #include "orchestrator/agent/criu_images.h"
 #include "orchestrator/agent/proc_stat.h"
+#include "orchestrator/agent/task_wait.h"
 #include "orchestrator/agent/timer_probe.h"
 
 namespace im::agent {
 namespace {
 
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
 constexpr uint64_t kPageBytes = 4096;
 constexpr uint32_t kPresent = 4;  // flag PE_PRESENT of a pagemap entry: it has pages
-
-struct Time {
-  int64_t seconds = 0;
-  int64_t fraction = 0;
-};
 
 struct Place {
   std::string file;
@@ -63,18 +58,15 @@ std::optional<Place> FindMemory(const std::string& directory, uint32_t process, 
 
 bool Shorten(const std::string& directory, const proto::KeptRest& rest, Duration away) {
   const std::optional<Place> place =
-      FindMemory(directory, rest.process(), rest.address(), sizeof(Time));
+      FindMemory(directory, rest.process(), rest.address(), sizeof(TaskTime));
   if (!place || rest.unit_ns() <= 0) return false;
   const FileDescriptor fd(open(place->file.c_str(), O_RDWR | O_CLOEXEC));
-  Time time;
+  TaskTime time;
   const auto at = static_cast<off_t>(place->offset);
   if (!fd.valid() || pread(fd.get(), &time, sizeof(time), at) != sizeof(time)) return false;
-  if (time.seconds < 0 || time.seconds > INT32_MAX || time.fraction < 0 ||
-      time.fraction >= kNanosPerSecond / rest.unit_ns())
-    return false;
-  const Duration before(time.seconds * kNanosPerSecond + time.fraction * rest.unit_ns());
-  const Duration left = std::max(before - away, Duration(0));
-  time = {left.count() / kNanosPerSecond, left.count() % kNanosPerSecond / rest.unit_ns()};
+  const std::optional<Duration> before = time.Length(rest.unit_ns());
+  if (!before) return false;
+  time = TaskTime::Of(std::max(*before - away, Duration(0)), rest.unit_ns());
   return pwrite(fd.get(), &time, sizeof(time), at) == sizeof(time);
 }
 

@@ -57,7 +57,7 @@ TEST_F(NetstackAgentTest, TheProgramHasNoRightAndNamesResolve) {
   proto::NameTable names;
   proto::HostName& other = *names.add_hosts();
   other.set_name("other");
-  other.set_address(RawBytes(IpAddress::V4(0x0a4d0009)));
+  other.set_address(IpAddress::V4(0x0a4d0009).ToBytes());
   resolver->request.set_name_table(names.SerializeAsString());
   resolver->Start();
   ASSERT_TRUE(resolver->Wait().has_value());

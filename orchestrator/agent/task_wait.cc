@@ -23,24 +23,15 @@ constexpr int64_t kIoUringEnter = 426;
 constexpr uint64_t kIoUringExtArg = 8;   // IORING_ENTER_EXT_ARG
 constexpr uint64_t kIoUringTime = 16;    // io_uring_getevents_arg.ts
 constexpr int kFutexLockPi2 = 13;
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
 // Longer waits are as good as endless; and sums must not overflow.
 constexpr int64_t kSecondsMax = 10LL * 365 * 86'400;
-
-struct Time {
-  int64_t seconds;
-  int64_t fraction;
-};
 
 // What is at `address`, in words of `unit_ns`; nullopt: nothing that is a time,
 // or one that does not come.
 std::optional<Duration> TimeAt(uint64_t address, int64_t unit_ns, ReadMemory read) {
-  Time time{};
+  TaskTime time;
   if (address == 0 || !read(address, &time, sizeof(time))) return std::nullopt;
-  if (time.seconds < 0 || time.fraction < 0 || time.fraction >= kNanosPerSecond / unit_ns)
-    return std::nullopt;
-  if (time.seconds > kSecondsMax) return std::nullopt;
-  return Duration(time.seconds * kNanosPerSecond + time.fraction * unit_ns);
+  return time.Length(unit_ns);
 }
 
 TaskWait Relative(std::optional<Duration> length) {
@@ -64,7 +55,7 @@ TaskWait WithRest(uint64_t address, int64_t unit_ns, ReadMemory read) {
 
 TaskWait Absolute(uint64_t address, int64_t clock, const ClockTimes& now, ReadMemory read) {
   // A point in time may be large: seconds since 1970.
-  Time time{};
+  TaskTime time;
   if (address == 0 || !read(address, &time, sizeof(time))) return {};
   Duration clock_now{0};
   switch (clock) {
@@ -109,6 +100,17 @@ TaskWait FutexWait(const TaskCall& call, const ClockTimes& now, ReadMemory read)
 }
 
 }  // namespace
+
+TaskTime TaskTime::Of(Duration length, int64_t unit_ns) {
+  return {length.count() / kNanosPerSecond, length.count() % kNanosPerSecond / unit_ns};
+}
+
+std::optional<Duration> TaskTime::Length(int64_t unit_ns) const {
+  if (seconds < 0 || seconds > kSecondsMax || fraction < 0 ||
+      fraction >= kNanosPerSecond / unit_ns)
+    return std::nullopt;
+  return Duration(seconds * kNanosPerSecond + fraction * unit_ns);
+}
 
 std::optional<TaskCall> ParseTaskCall(absl::string_view text) {
   const std::vector<absl::string_view> words =

@@ -50,6 +50,18 @@ struct ClockTimes {
   static ClockTimes Read();
 };
 
+// A timespec or timeval as a task has it in memory. `unit_ns` is that of its second
+// word: 1 or 1000.
+struct TaskTime {
+  int64_t seconds = 0;
+  int64_t fraction = 0;
+
+  // Preconditions: not negative.
+  static TaskTime Of(Duration length, int64_t unit_ns);
+  // nullopt: no valid time, or one that is as good as endless (10 years).
+  std::optional<Duration> Length(int64_t unit_ns) const;
+};
+
 struct TaskWait {
   enum class Kind : uint8_t { kEndless, kRelative, kAbsolute, kContinued };
   Kind kind = Kind::kEndless;

@@ -50,10 +50,6 @@ inline const IpAddress kTestGuest = IpAddress::V4(0x0a4d00fe);
 inline const DualStack kTestDualStack{*IpPrefix::Parse("fd00:77::/96")};
 inline constexpr int kTestPrefixLength = 16;
 
-inline std::string RawBytes(const IpAddress& address) {
-  return std::string(address.bytes().begin(), address.bytes().end());
-}
-
 // The directory of the test program, where im-agent stands too.
 inline std::string BinDirectory() {
   return std::filesystem::read_symlink("/proc/self/exe").parent_path();
@@ -188,7 +184,7 @@ class TestGateway final : public PacketSink, public tunnel::Device::Delegate {
     proto::NameTable table;
     proto::HostName& driver = *table.add_hosts();
     driver.set_name("driver");
-    driver.set_address(RawBytes(kTestGuest));
+    driver.set_address(kTestGuest.ToBytes());
     names::NameIndex index(table.SerializeAsString());
     const auto answer = names::DnsResponder(index, "test.im", {}).Answer(query);
     ASSERT_TRUE(answer.has_value());
@@ -246,8 +242,8 @@ class TestAgent {
     request.set_private_key(std::string(key.raw()));
     request.set_gateway_public_key(std::string(gateway.key().raw()));
     request.set_gateway_endpoint(gateway.driver().local_endpoint().ToString());
-    request.set_gateway_address(RawBytes(kTestGateway));
-    request.set_address(RawBytes(address_));
+    request.set_gateway_address(kTestGateway.ToBytes());
+    request.set_address(address_.ToBytes());
     request.set_prefix_length(kTestPrefixLength);
     request.set_domain("test.im");
     request.set_mtu(1420);

@@ -18,10 +18,10 @@
 #include <functional>
 #include <map>
 
+#include "base/clock.h"
+
 namespace im::agent {
 namespace {
-
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
 int64_t Now() {
   timespec now{};

@@ -9,11 +9,11 @@ namespace {
 
 using Bytes = std::vector<uint8_t>;
 
-const Endpoint kHost{IpAddress::V4(0x0a4d0003), 80};
-const Endpoint kCaller{IpAddress::V4(0x0a4d0009), 40000};
+const Endpoint kTrafficHost{IpAddress::V4(0x0a4d0003), 80};
+const Endpoint kTrafficCaller{IpAddress::V4(0x0a4d0009), 40000};
 
 Bytes Tcp(uint8_t flags, size_t payload, uint32_t sequence = 1) {
-  return BuildTcp(kCaller, kHost, {.sequence = sequence, .flags = flags}, Bytes(payload));
+  return BuildTcp(kTrafficCaller, kTrafficHost, {.sequence = sequence, .flags = flags}, Bytes(payload));
 }
 
 TEST(TrafficTest, WhatWakes) {
@@ -22,7 +22,7 @@ TEST(TrafficTest, WhatWakes) {
     Bytes packet;
     Use use;
   };
-  const Bytes ping = BuildEchoRequest(kCaller.address, kHost.address, 1, 1);
+  const Bytes ping = BuildEchoRequest(kTrafficCaller.address, kTrafficHost.address, 1, 1);
   const Case kCases[] = {
       {"SYN", Tcp(kTcpSyn, 0), Use::kSyn},
       {"SYN with data", Tcp(kTcpSyn, 9), Use::kSyn},
@@ -32,11 +32,11 @@ TEST(TrafficTest, WhatWakes) {
       {"RST", Tcp(kTcpRst, 0), Use::kEnd},
       {"SYN-ACK", Tcp(kTcpSyn | kTcpAck, 0), Use::kData},
       {"pure ACK, window update, or a keepalive without a byte", Tcp(kTcpAck, 0), Use::kNone},
-      {"datagram", BuildUdp(kCaller, kHost, Bytes(3)), Use::kDatagram},
-      {"empty datagram", BuildUdp(kCaller, kHost, {}), Use::kDatagram},
+      {"datagram", BuildUdp(kTrafficCaller, kTrafficHost, Bytes(3)), Use::kDatagram},
+      {"empty datagram", BuildUdp(kTrafficCaller, kTrafficHost, {}), Use::kDatagram},
       {"ping", ping, Use::kPing},
       {"ping's reply", *BuildEchoReply(ping), Use::kPing},
-      {"ICMP error", *BuildRefusal(BuildUdp(kHost, kCaller, {}), RefusalKind::kHost), Use::kNone},
+      {"ICMP error", *BuildRefusal(BuildUdp(kTrafficHost, kTrafficCaller, {}), RefusalKind::kHost), Use::kNone},
   };
   for (const Case& c : kCases) {
     Traffic traffic;
@@ -66,7 +66,7 @@ TEST(TrafficTest, ManyFlowsOfOneByteDoNotDisturb) {
   Traffic traffic;
   for (uint16_t port = 1; port < 1000; ++port) {
     const Bytes probe =
-        BuildTcp({kCaller.address, port}, kHost, {.sequence = 7, .flags = kTcpAck}, Bytes(1));
+        BuildTcp({kTrafficCaller.address, port}, kTrafficHost, {.sequence = 7, .flags = kTcpAck}, Bytes(1));
     EXPECT_EQ(traffic.OfInbound(*ParseIp(probe)), Use::kData);
     EXPECT_EQ(traffic.OfInbound(*ParseIp(probe)), Use::kNone);
   }

@@ -1,15 +1,6 @@
 #include "orchestrator/agent/wake_cause.h"
 
-#include <string>
-
 namespace im::agent {
-namespace {
-
-std::string BytesOf(const IpAddress& address) {
-  return std::string(address.bytes().begin(), address.bytes().end());
-}
-
-}  // namespace
 
 proto::WakeCause CauseOf(Use use, const IpView& packet) {
   proto::WakeCause cause;
@@ -27,8 +18,8 @@ proto::WakeCause CauseOf(Use use, const IpView& packet) {
     default:
       cause.set_kind(proto::WakeCause::DATA);
   }
-  cause.set_source(BytesOf(packet.source));
-  cause.set_destination(BytesOf(packet.destination));
+  cause.set_source(packet.source.ToBytes());
+  cause.set_destination(packet.destination.ToBytes());
   cause.set_source_port(packet.source_port);
   cause.set_destination_port(packet.destination_port);
   cause.set_protocol(packet.protocol);

@@ -30,7 +30,7 @@ namespace {
 // For what the agent still has after we said that it is enough.
 constexpr Duration kEndBound = std::chrono::seconds(10);
 
-struct Options {
+struct CaptureOptions {
   std::string host;
   std::string file;
   uint64_t count = 0;
@@ -117,7 +117,7 @@ absl::StatusOr<FileDescriptor> OpenOutput(const std::string& path) {
   return file;
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const CaptureOptions& options) {
   const FileDescriptor signals = WatchSignals();
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
@@ -152,7 +152,7 @@ int Run(const Context& context, const Options& options) {
 void AddCapture(CLI::App& app, Context& context) {
   CLI::App* verb =
       app.add_subcommand("capture", "Record a host's packets, decrypted, as a pcap file");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CaptureOptions>();
   options->file = "-";
   verb->add_option("HOST", options->host, "The host; it must be up, and may be paused")->required();
   verb->add_option("-w,--write", options->file, "The file; default: -, which is stdout");

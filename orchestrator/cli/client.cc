@@ -14,9 +14,6 @@
 namespace im::orchestrator::cli {
 namespace {
 
-// imd answers from memory; this is for one that is stopped or overloaded.
-constexpr auto kAnswerTimeout = std::chrono::seconds(10);
-
 // Calls without an end of their own (im wake, im exec, im events --follow) end
 // when imd has not answered a ping for so long.
 constexpr auto kPingInterval = std::chrono::seconds(5);

@@ -5,6 +5,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,9 @@
 #include "proto/api.grpc.pb.h"
 
 namespace im::orchestrator::cli {
+
+// imd answers from memory; this is for one that is stopped or overloaded.
+inline constexpr std::chrono::seconds kAnswerTimeout(10);
 
 class Client {
  public:

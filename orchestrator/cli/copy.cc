@@ -22,7 +22,7 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct CopyOptions {
   std::string source;
   std::string destination;
 };
@@ -108,7 +108,7 @@ absl::Status Copy(Client* client, const CopyPlace& from, const CopyPlace& to) {
   return packed.ok() ? unpacked : packed;
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const CopyOptions& options) {
   const auto from = CopyPlace::Parse(options.source);
   if (!from.ok()) return Fail(from.status());
   const auto to = CopyPlace::Parse(options.destination);
@@ -128,7 +128,7 @@ int Run(const Context& context, const Options& options) {
 
 void AddCopy(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("cp", "Copy files and directories into and out of hosts");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<CopyOptions>();
   verb->add_option("SOURCE", options->source, "HOST:PATH, or a path on this machine")->required();
   verb->add_option("DESTINATION", options->destination,
                    "HOST:PATH, or a path on this machine; a directory to copy into, or the copy's name")

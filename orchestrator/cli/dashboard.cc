@@ -20,7 +20,7 @@ extern char** environ;
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct DashboardOptions {
   std::string listen;
   bool read_only = false;
   bool open = false;
@@ -47,7 +47,7 @@ int OpenInBrowser(const std::string& url) {
   return kExitFailure;
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const DashboardOptions& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   grpc::ClientContext call;
@@ -74,7 +74,7 @@ int Run(const Context& context, const Options& options) {
 void AddDashboard(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand(
       "dashboard", "Print the address of a page that shows the hosts as they come and go");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<DashboardOptions>();
   verb->add_option("--listen", options->listen,
                    "ADDRESS:PORT to serve it on; default: 127.0.0.1:9601, or another port there\n"
                    "if that one is taken")

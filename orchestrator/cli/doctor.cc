@@ -11,7 +11,7 @@
 namespace im::orchestrator::cli {
 namespace {
 
-int Run(const Context& context, bool json) {
+int Examine(const Context& context, bool json) {
   const DoctorReport report = Diagnose(ExamineMachine());
   if (json) {
     std::puts(DoctorJson(report).c_str());
@@ -34,7 +34,7 @@ void AddDoctor(CLI::App& app, Context& context) {
       "out by root: with sudo it tells of clusters that are brought up with sudo.\n"
       "Exit codes: 0 clusters run with networks of the kernel's (attach: tun); 5 without\n"
       "privileges alone (attach: netstack); 4 not at all.");
-  verb->callback([&context, json] { context.run = [&context, json] { return Run(context, *json); }; });
+  verb->callback([&context, json] { context.run = [&context, json] { return Examine(context, *json); }; });
 }
 
 }  // namespace im::orchestrator::cli

@@ -17,7 +17,7 @@ namespace {
 // imd has nothing left to do but to exit when its stream has ended.
 constexpr Duration kExitTimeout = std::chrono::seconds(20);
 
-int Run(const Context& context, bool force) {
+int TakeDown(const Context& context, bool force) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   const auto cluster = client->GetCluster();
@@ -50,7 +50,7 @@ void AddDown(CLI::App& app, Context& context) {
   auto force = std::make_shared<bool>(false);
   verb->add_flag("--force", *force, "Kill at once: no stop signal, no grace period");
   verb->callback([&context, force] {
-    context.run = [&context, force] { return Run(context, *force); };
+    context.run = [&context, force] { return TakeDown(context, *force); };
   });
 }
 

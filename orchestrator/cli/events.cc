@@ -13,14 +13,14 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct EventsOptions {
   std::vector<std::string> hosts;
   bool follow = false;
   bool json = false;
   uint32_t newest = 0;
 };
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const EventsOptions& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   const auto hosts = client->ListHosts(options.hosts);
@@ -54,7 +54,7 @@ int Run(const Context& context, const Options& options) {
 
 void AddEvents(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("events", "Show what happened, one line each");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<EventsOptions>();
   verb->add_option("HOST", options->hosts, "Only of these hosts, or services with replicas");
   verb->add_flag("-f,--follow", options->follow, "Go on with what happens");
   verb->add_option("-n,--newest", options->newest, "Only so many of the past ones; 0: all")

@@ -20,14 +20,14 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct ExecOptions {
   std::string host;
   std::vector<std::string> environment;
   std::string working_directory;
   std::vector<std::string> command;
 };
 
-absl::StatusOr<proto::ExecRequest> MakeRequest(const Options& options) {
+absl::StatusOr<proto::ExecRequest> MakeRequest(const ExecOptions& options) {
   proto::ExecRequest request;
   for (const std::string& word : options.command) request.add_argv(word);
   if (const char* term = std::getenv("TERM"); term != nullptr) {
@@ -45,7 +45,7 @@ absl::StatusOr<proto::ExecRequest> MakeRequest(const Options& options) {
   return request;
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const ExecOptions& options) {
   if (options.command.empty()) {
     PrintError("no command; write: im exec HOST -- COMMAND");
     return kExitBadInput;
@@ -85,7 +85,7 @@ int Run(const Context& context, const Options& options) {
 
 void AddExec(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("exec", "Run a command inside a host: im exec HOST -- COMMAND");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ExecOptions>();
   verb->add_option("HOST", options->host, "The host; it is woken")->required();
   verb->add_option("-e,--env", options->environment, "NAME=VALUE, added to the host's environment")
       ->expected(1)

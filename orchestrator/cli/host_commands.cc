@@ -15,7 +15,7 @@ namespace {
 
 enum class Command { kWake, kSuspend, kRelease };
 
-struct Options {
+struct HostOptions {
   std::vector<std::string> hosts;
   bool all = false;
 };
@@ -36,7 +36,7 @@ grpc::Status Call(Client& client, Command command, const std::string& host,
   return client.stub().Wake(&call, wake, &reply);
 }
 
-int Run(const Context& context, Command command, const Options& options) {
+int Run(const Context& context, Command command, const HostOptions& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   std::vector<std::string> names = options.hosts;
@@ -75,7 +75,7 @@ int Run(const Context& context, Command command, const Options& options) {
 
 void Add(CLI::App& app, Context& context, Command command, const char* name, const char* text) {
   CLI::App* verb = app.add_subcommand(name, text);
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<HostOptions>();
   verb->add_option("HOST", options->hosts, "The hosts");
   verb->add_flag("--all", options->all, "All hosts of the cluster");
   verb->callback([&context, command, options] {

@@ -9,12 +9,6 @@
 #include "base/check.h"
 
 namespace im::orchestrator::cli {
-namespace {
-
-constexpr auto kAnswerTimeout = std::chrono::seconds(10);
-
-}  // namespace
-
 HostPoller::HostPoller(Client& client)
     : client_(client), event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   IM_CHECK(event_.valid());

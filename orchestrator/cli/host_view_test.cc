@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
 
-proto::HostInfo Host(const char* name, const char* state) {
+proto::HostInfo HostOf(const char* name, const char* state) {
   proto::HostInfo host;
   host.set_name(name);
   host.set_state(state);
@@ -16,7 +16,7 @@ proto::HostInfo Host(const char* name, const char* state) {
 }
 
 TEST(HostView, TellsHowTheWakeWent) {
-  proto::HostInfo host = Host("a", "running");
+  proto::HostInfo host = HostOf("a", "running");
   EXPECT_EQ(TextOfWake(host, Terminal()), "");
   host.set_wake_kind("cold");
   host.set_wake_ns(8'100'000);
@@ -27,21 +27,21 @@ TEST(HostView, TellsHowTheWakeWent) {
 }
 
 TEST(HostView, TellsWhatComesNext) {
-  proto::HostInfo running = Host("a", "running");
+  proto::HostInfo running = HostOf("a", "running");
   running.set_busy("cpu 12%");
   EXPECT_EQ(TextOfNext(running), "busy: cpu 12%");
   running.set_pause_in_ms(3'000);
   EXPECT_EQ(TextOfNext(running), "pauses in 3s");
-  proto::HostInfo paused = Host("a", "paused");
+  proto::HostInfo paused = HostOf("a", "paused");
   paused.set_release_in_ms(540'000);
   EXPECT_EQ(TextOfNext(paused), "released in 9m");
-  proto::HostInfo waiting = Host("a", "paused");
+  proto::HostInfo waiting = HostOf("a", "paused");
   waiting.set_timer_in_ms(42'000);
   EXPECT_EQ(TextOfNext(waiting), "timer in 42s");
-  proto::HostInfo starting = Host("a", "starting");
+  proto::HostInfo starting = HostOf("a", "starting");
   starting.set_held_packets(1);
   EXPECT_EQ(TextOfNext(starting), "1 packet held");
-  proto::HostInfo failed = Host("a", "imaginary");
+  proto::HostInfo failed = HostOf("a", "imaginary");
   EXPECT_EQ(TextOfNext(failed), "");
   failed.set_last_error("exec nope: No such file");
   EXPECT_EQ(TextOfNext(failed), "exec nope: No such file");
@@ -50,7 +50,7 @@ TEST(HostView, TellsWhatComesNext) {
 }
 
 TEST(HostView, TellsForHowLong) {
-  proto::HostInfo host = Host("a", "running");
+  proto::HostInfo host = HostOf("a", "running");
   EXPECT_EQ(TextSince(host, 100 * kSecond), "");
   host.set_state_since_unix_nanos(10 * kSecond + 1);
   EXPECT_EQ(TextSince(host, 100 * kSecond), "1m29s");
@@ -58,27 +58,27 @@ TEST(HostView, TellsForHowLong) {
 }
 
 TEST(HostView, MakesTheTableOfPs) {
-  proto::HostInfo web = Host("web", "running");
+  proto::HostInfo web = HostOf("web", "running");
   web.set_cause_text("SYN from app:43512 to :6379");
   web.set_wake_kind("cold");
   web.set_wake_ns(8'100'000);
   web.set_memory_bytes(5 << 20);
   web.set_state_since_unix_nanos(90 * kSecond);
-  EXPECT_EQ(HostTable({web, Host("db", "imaginary")}, 100 * kSecond, Terminal()),
+  EXPECT_EQ(HostTable({web, HostOf("db", "imaginary")}, 100 * kSecond, Terminal()),
             "HOST  STATE      SINCE  ADDRESS    LAST WAKE                    TOOK        MEMORY\n"
             "web   running      10s  10.77.0.2  SYN from app:43512 to :6379  cold 8.1ms    5.0M\n"
             "db    imaginary         10.77.0.2\n");
 }
 
 TEST(HostView, MakesTheTableOfDrops) {
-  proto::HostInfo web = Host("web", "running");
-  const std::vector<proto::HostInfo> quiet = {web, Host("db", "imaginary")};
+  proto::HostInfo web = HostOf("web", "running");
+  const std::vector<proto::HostInfo> quiet = {web, HostOf("db", "imaginary")};
   EXPECT_EQ(DropTable({}, quiet, Terminal()), "");
   (*web.mutable_status()->mutable_drops())["replayed"] = 12;
   (*web.mutable_status()->mutable_drops())["decrypt_failed"] = 3;
   proto::Cluster cluster;
   (*cluster.mutable_drops())["malformed"] = 1;
-  EXPECT_EQ(DropTable(cluster, {web, Host("db", "imaginary")}, Terminal()),
+  EXPECT_EQ(DropTable(cluster, {web, HostOf("db", "imaginary")}, Terminal()),
             "HOST       DROPPED  REASON\n"
             "(gateway)        1  malformed\n"
             "web              3  decrypt_failed\n"

@@ -25,7 +25,7 @@ constexpr auto kFollowInterval = std::chrono::milliseconds(100);
 // incarnation's file may lie elsewhere.
 constexpr int kRoundsBetweenLists = 10;
 
-struct Options {
+struct LogsOptions {
   std::vector<std::string> hosts;
   bool follow = false;
   uint64_t lines = 200;
@@ -67,7 +67,7 @@ class Printer {
   const bool several_;
 };
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const LogsOptions& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   if (const absl::Status may = client->MayReachHosts(); !may.ok()) return Fail(may);
@@ -104,7 +104,7 @@ int Run(const Context& context, const Options& options) {
 
 void AddLogs(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("logs", "Show what the hosts' programs wrote");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<LogsOptions>();
   verb->add_option("HOST", options->hosts, "The hosts, or services with replicas; default: all");
   verb->add_flag("-f,--follow", options->follow, "Go on with what is written");
   verb->add_option("-n,--lines", options->lines, "So many of the last lines, 0: all; default 200")

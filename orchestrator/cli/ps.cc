@@ -17,14 +17,14 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct PsOptions {
   std::vector<std::string> hosts;
   bool json = false;
   bool quiet = false;
   bool drops = false;
 };
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const PsOptions& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   const auto hosts = client->ListHosts(options.hosts, /*fresh=*/!options.quiet);
@@ -57,7 +57,7 @@ int Run(const Context& context, const Options& options) {
 
 void AddPs(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("ps", "Show all hosts: state, why each last woke, memory");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PsOptions>();
   verb->add_option("HOST", options->hosts, "Only these hosts, or services with replicas");
   verb->add_flag("--json", options->json, "As JSON: {cluster, hosts}");
   verb->add_flag("-q,--quiet", options->quiet, "Only the names of the hosts that have an instance");

@@ -19,7 +19,7 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct RunOptions {
   std::string name;
   std::string attach = "auto";
   std::vector<std::string> command;
@@ -36,7 +36,7 @@ std::optional<proto::Attach> ChooseAttachment(const std::string& wanted) {
 }
 
 // Gives the exit code.
-int RunGuest(const proto::JoinReply& reply, proto::Attach attach, const Options& options,
+int RunGuest(const proto::JoinReply& reply, proto::Attach attach, const RunOptions& options,
              SignalRelay& signals) {
   proto::StartRequest request;
   if (!request.ParseFromString(reply.start_request())) {
@@ -59,7 +59,7 @@ int RunGuest(const proto::JoinReply& reply, proto::Attach attach, const Options&
   return pid.ok() ? WaitForGuest(*pid, signals) : Fail(pid.status());
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const RunOptions& options) {
   if (options.command.empty()) {
     PrintError("no command; write: im run -- COMMAND");
     return kExitBadInput;
@@ -91,7 +91,7 @@ int Run(const Context& context, const Options& options) {
 void AddRun(CLI::App& app, Context& context) {
   CLI::App* verb =
       app.add_subcommand("run", "Run a program inside the cluster's network: im run -- COMMAND");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RunOptions>();
   verb->add_option("--name", options->name,
                    "Its name in the network, by which hosts find it while it runs; nobody\n"
                    "else's. Default: run-1, run-2, ...");

@@ -30,7 +30,7 @@ namespace {
 // A single escape is a key if nothing follows it for so long.
 constexpr auto kEscapeWait = std::chrono::milliseconds(50);
 
-struct Options {
+struct TopOptions {
   std::string sort = "file";
   bool reversed = false;
   bool all = false;
@@ -42,7 +42,7 @@ struct Options {
 
 class Top {
  public:
-  Top(const Context& context, const Options& options, Duration interval)
+  Top(const Context& context, const TopOptions& options, Duration interval)
       : terminal_(context.terminal),
         json_(options.json),
         interval_(interval),
@@ -195,7 +195,7 @@ class Top {
   absl::Status farewell_;
 };
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const TopOptions& options) {
   const std::optional<Duration> interval = ParseDuration(options.interval);
   if (!interval || *interval < std::chrono::milliseconds(100)) {
     PrintError(absl::StrCat("--interval ", options.interval,
@@ -216,7 +216,7 @@ int Run(const Context& context, const Options& options) {
 void AddTop(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand(
       "top", "Watch the hosts: state, CPU, memory, traffic, when they pause, why they are up");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TopOptions>();
   verb->add_option("--sort", options->sort,
                    "The order; default: file, as in cluster.yaml")
       ->check(CLI::IsMember({"file", "name", "state", "cpu", "memory", "in", "out", "next"}));

@@ -19,7 +19,7 @@ using testing::Not;
 using Kind = Key::Kind;
 using Reaction = TopView::Reaction;
 
-const Instant kStart = Instant(seconds(1000));
+const Instant kViewStart = Instant(seconds(1000));
 constexpr ScreenSize kSmall{.rows = 8, .columns = 100};
 
 class TopViewTest : public testing::Test {
@@ -45,7 +45,7 @@ class TopViewTest : public testing::Test {
     cluster_.set_name("shop");
     cluster_.set_network("10.77.0.0/16");
     cluster_.set_hosts(static_cast<uint32_t>(hosts.size()));
-    view_.Update(cluster_, hosts, kStart);
+    view_.Update(cluster_, hosts, kViewStart);
   }
   std::vector<std::string> Lines(const ScreenSize& size = kSmall) {
     return view_.Lines(size, terminal_);
@@ -93,7 +93,7 @@ TEST_F(TopViewTest, FitsAnyTerminal) {
 
 TEST_F(TopViewTest, AClusterWhereNothingIsUp) {
   Show(0);
-  view_.Update(cluster_, {}, kStart);
+  view_.Update(cluster_, {}, kViewStart);
   EXPECT_THAT(All(), HasSubstr("2 imaginary"));
   EXPECT_THAT(All(), HasSubstr("no host is up"));
   EXPECT_EQ(Press(Kind::kDown), Reaction::kRedraw);
@@ -152,7 +152,7 @@ TEST_F(TopViewTest, WhatProgramsSayChangesNoTerminal) {
   hosts[0].set_state("running");
   hosts[0].set_busy("\x1b]0;title\a");
   hosts[0].set_cause_text("im run \x1b[2J\n");
-  view_.Update(cluster_, hosts, kStart);
+  view_.Update(cluster_, hosts, kViewStart);
   const std::string all = All({.rows = 24, .columns = 200});
   EXPECT_THAT(all, Not(HasSubstr("\x1b")));
   EXPECT_THAT(all, Not(HasSubstr("\a")));

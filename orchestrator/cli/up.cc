@@ -28,7 +28,7 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct UpOptions {
   std::string file;
   bool detach = false;
   std::string metrics;
@@ -91,7 +91,7 @@ Reading Read(const std::string& file) {
   return reading;
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const UpOptions& options) {
   const Reading reading = Read(options.file);
   const ParsedClusterSpec& parsed = reading.parsed;
   PrintDiagnostics(parsed);
@@ -147,7 +147,7 @@ int Run(const Context& context, const Options& options) {
 void AddUp(CLI::App& app, Context& context) {
   CLI::App* verb =
       app.add_subcommand("up", "Bring a cluster up: its hosts exist, none runs until it is needed");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<UpOptions>();
   verb->add_option("FILE", options->file,
                    "Default: cluster.yaml, else compose.yaml, compose.yml, docker-compose.yaml or\n"
                    "docker-compose.yml, whichever is there");

@@ -16,7 +16,7 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct ValidateOptions {
   std::string file;
   bool json = false;
 };
@@ -45,7 +45,7 @@ std::string SpecJson(const ClusterSpec& spec) {
                       JsonString(spec.domain), ",\"hosts\":[", absl::StrJoin(hosts, ","), "]}");
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const ValidateOptions& options) {
   const ParsedClusterSpec parsed = LoadClusterSpec(options.file);
   if (options.json) {
     std::puts(absl::StrCat("{\"valid\":", parsed.spec ? "true" : "false",
@@ -64,7 +64,7 @@ int Run(const Context& context, const Options& options) {
 
 void AddValidate(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("validate", "Check a cluster.yaml; start nothing");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ValidateOptions>();
   verb->add_option("FILE", options->file,
                    "Default: cluster.yaml, else compose.yaml, compose.yml, docker-compose.yaml or\n"
                    "docker-compose.yml, whichever is there");

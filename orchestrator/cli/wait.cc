@@ -14,7 +14,7 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct WaitOptions {
   std::string host;
   std::string state = "running";
   std::string timeout;
@@ -26,7 +26,7 @@ absl::StatusOr<std::string> StateOf(Client& client, const std::string& host) {
   return found->state();
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const WaitOptions& options) {
   std::optional<Duration> timeout;
   if (!options.timeout.empty()) {
     timeout = ParseDuration(options.timeout);
@@ -72,7 +72,7 @@ int Run(const Context& context, const Options& options) {
 
 void AddWait(CLI::App& app, Context& context) {
   CLI::App* verb = app.add_subcommand("wait", "Wait until a host is in a state");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<WaitOptions>();
   verb->add_option("HOST", options->host, "The host")->required();
   verb->add_option("--state", options->state,
                    "imaginary, starting, running (default), paused, releasing, checkpointed or\n"

@@ -18,7 +18,7 @@
 namespace im::orchestrator::cli {
 namespace {
 
-struct Options {
+struct WhyOptions {
   std::string host;
   bool json = false;
 };
@@ -29,7 +29,7 @@ void PrintField(const Terminal& terminal, const char* name, const std::string& v
   std::puts(absl::StrCat("  ", terminal.Paint(padded, Colour::kDim), terminal.Plain(value)).c_str());
 }
 
-int Run(const Context& context, const Options& options) {
+int Run(const Context& context, const WhyOptions& options) {
   auto client = Client::Connect(context);
   if (!client.ok()) return Fail(client.status());
   const auto answer = client->Why(options.host);
@@ -70,7 +70,7 @@ int Run(const Context& context, const Options& options) {
 void AddWhy(CLI::App& app, Context& context) {
   CLI::App* verb =
       app.add_subcommand("why", "Say why a host runs or not: its last wake, what keeps it up");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<WhyOptions>();
   verb->add_option("HOST", options->host, "The host")->required();
   verb->add_flag("--json", options->json, "As JSON");
   verb->callback([&context, options] {

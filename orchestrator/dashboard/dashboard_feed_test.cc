@@ -23,7 +23,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::ElementsAre;
 
-constexpr char kYaml[] = R"(
+constexpr char kFeedYaml[] = R"(
 name: shop
 network: 10.77.0.0/24
 hosts:
@@ -38,7 +38,7 @@ struct Told {
 
 class DashboardFeedTest : public testing::Test {
  protected:
-  explicit DashboardFeedTest(const std::string& yaml = kYaml) : cluster_(yaml) {
+  explicit DashboardFeedTest(const std::string& yaml = kFeedYaml) : cluster_(yaml) {
     feed_.emplace(cluster_.controller(), [this] { ++news_; });
   }
 

@@ -13,8 +13,6 @@ using nlohmann::json;
 
 std::string Text(absl::string_view text) { return std::string(text); }
 
-double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
 double Milliseconds(Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }

@@ -20,7 +20,7 @@
 namespace im::orchestrator {
 namespace {
 
-constexpr size_t kReadBytes = 256 << 10;
+constexpr size_t kLayerReadBytes = 256 << 10;
 constexpr uint64_t kSpaceCheckBytes = uint64_t{64} << 20;
 constexpr absl::string_view kWhiteout = ".wh.";
 constexpr absl::string_view kOpaque = ".wh..wh..opq";
@@ -39,7 +39,7 @@ absl::StatusOr<Reader> OpenArchive(int fd) {
   archive_read_support_filter_all(reader.get());
   archive_read_support_format_tar(reader.get());
   archive_read_support_format_empty(reader.get());
-  if (archive_read_open_fd(reader.get(), fd, kReadBytes) != ARCHIVE_OK)
+  if (archive_read_open_fd(reader.get(), fd, kLayerReadBytes) != ARCHIVE_OK)
     return ReadError(reader.get());
   return reader;
 }

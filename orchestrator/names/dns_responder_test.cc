@@ -22,7 +22,7 @@ std::string Encoded(const std::vector<std::pair<std::string, std::string>>& host
     proto::HostName* host = table.add_hosts();
     host->set_name(name);
     const IpAddress parsed = *IpAddress::Parse(address);
-    host->set_address(std::string(parsed.bytes().begin(), parsed.bytes().end()));
+    host->set_address(parsed.ToBytes());
   }
   return table.SerializeAsString();
 }
@@ -288,7 +288,7 @@ TEST(NameIndexTest, NamesOfReplicasAreComputed) {
     replicas.set_prefix(prefix);
     replicas.set_first(first);
     const IpAddress parsed = *IpAddress::Parse(address);
-    replicas.set_first_address(std::string(parsed.bytes().begin(), parsed.bytes().end()));
+    replicas.set_first_address(parsed.ToBytes());
     replicas.set_count(count);
   };
   add("zk", 1, "10.64.0.2", 7);

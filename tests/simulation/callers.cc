@@ -12,8 +12,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr uint16_t kPort = kServicePort;
-constexpr uint16_t kDatagramPort = 53;
 constexpr uint64_t kNoOther = 99;  // nothing else in this step
 
 // As a kernel repeats a SYN: 1, 3, 7 and 15 s after the first.
@@ -57,7 +55,7 @@ void ClusterSimulation::SendCall(HostId to, Node from, bool must_be_answered) {
 
 std::vector<uint8_t> ClusterSimulation::CallPacket(const Call& call, uint32_t number) {
   return BuildTcp({SourceOf(call.from, call.v6), static_cast<uint16_t>(number)},
-                  {ByFamily(spec_.hosts[call.to].address, call.v6), kPort},
+                  {ByFamily(spec_.hosts[call.to].address, call.v6), kServicePort},
                   {.sequence = number, .flags = kTcpSyn, .window = 64'000});
 }
 
@@ -79,7 +77,7 @@ void ClusterSimulation::SendOdd(HostId to, Node from) {
   const auto number = static_cast<uint16_t>(++packet_number_);
   const bool v6 = DrawV6();
   const Endpoint source{SourceOf(from, v6), number};
-  const Endpoint destination{ByFamily(spec_.hosts[to].address, v6), kPort};
+  const Endpoint destination{ByFamily(spec_.hosts[to].address, v6), kServicePort};
   switch (world_.random().Below(4)) {
     case 0:
       return SendFrom(from, BuildTcp(source, destination,
@@ -117,14 +115,14 @@ void ClusterSimulation::OnProgramGets(SimAgent& agent, const std::vector<uint8_t
                          .acknowledgment = view->tcp_sequence + 1,
                          .flags = kTcpSyn | kTcpAck,
                          .window = 64'000}));
-  } else if (view->is_rst() && view->source_port == kPort) {
+  } else if (view->is_rst() && view->source_port == kServicePort) {
     OnRefusal(view->destination_port);
   } else if (view->is_tcp() && (view->tcp_flags & kTcpSyn) != 0) {
     OnSynAck(view->destination_port);
   } else if (view->is_udp()) {
     reached_.datagrams6 += view->v6;
   } else if (disk_ && view->is_tcp() && !view->is_rst()) {
-    if (view->destination_port != kPort) {
+    if (view->destination_port != kServicePort) {
       OnSaid(*view);
     } else if (view->payload_size() > 0) {
       OnDataToProgram(agent, *view, bytes);

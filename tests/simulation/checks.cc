@@ -16,8 +16,6 @@ using orchestrator::Activator;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr uint16_t kPort = kServicePort;
-constexpr uint16_t kDatagramPort = 53;
 // Beside the numbers of calls.
 constexpr uint32_t kAnswer = 0x10000, kReset = 0x20000, kResetByHost = 0x30000;
 
@@ -25,10 +23,10 @@ constexpr uint32_t kAnswer = 0x10000, kReset = 0x20000, kResetByHost = 0x30000;
 uint32_t KeyOf(const IpView& view) {
   // (Where hosts are on disk it may be held.)
   if (view.is_rst())
-    return view.source_port == kPort ? kResetByHost | view.destination_port
+    return view.source_port == kServicePort ? kResetByHost | view.destination_port
                                      : kReset | view.source_port;
-  if (view.is_tcp() && view.source_port == kPort) return kAnswer | view.destination_port;
-  if (view.is_tcp() && view.destination_port == kPort) return view.source_port;
+  if (view.is_tcp() && view.source_port == kServicePort) return kAnswer | view.destination_port;
+  if (view.is_tcp() && view.destination_port == kServicePort) return view.source_port;
   if (view.is_udp() && view.destination_port == kDatagramPort) return view.source_port;
   return 0;
 }
@@ -36,7 +34,7 @@ uint32_t KeyOf(const IpView& view) {
 // Of the packet that this refuses.
 uint32_t RefusedBy(const IpView& view, const std::vector<uint8_t>& bytes) {
   if (view.is_rst())
-    return view.source_port == kPort ? view.destination_port : kAnswer | view.source_port;
+    return view.source_port == kServicePort ? view.destination_port : kAnswer | view.source_port;
   constexpr uint8_t kUnreachable = 3, kUnreachable6 = 1;
   if (!view.v6 && (view.protocol != kProtocolIcmp || view.icmp_type != kUnreachable)) return 0;
   if (view.v6 && (view.protocol != kProtocolIcmpV6 || view.icmp_type != kUnreachable6)) return 0;

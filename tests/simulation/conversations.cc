@@ -16,8 +16,8 @@ namespace {
 using std::chrono::seconds;
 
 // As a kernel repeats what is not acknowledged.
-constexpr int kTriesMax = 5;
-constexpr Duration kAnswerBound = seconds(15);
+constexpr int kConversationTriesMax = 5;
+constexpr Duration kConversationBound = seconds(15);
 constexpr size_t kSaid = 20;  // bytes
 
 }  // namespace
@@ -63,7 +63,7 @@ bool ClusterSimulation::StepOfConversation() {
 void ClusterSimulation::Say(uint32_t number) {
   Conversation& conversation = conversations_.at(number);
   Trace("something is said on ", number, " to h", conversation.to);
-  conversation.bound = BoundIn(kAnswerBound);
+  conversation.bound = BoundIn(kConversationBound);
   RepeatSaying(number, conversation.next);
 }
 
@@ -72,7 +72,8 @@ void ClusterSimulation::RepeatSaying(uint32_t number, uint32_t sequence) {
   if (it == conversations_.end() || it->second.next != sequence) return;
   Conversation& conversation = it->second;
   const SimAgent* const caller = FindAgent(conversation.from);
-  if ((conversation.from != kImd && caller == nullptr) || ++conversation.tries > kTriesMax) {
+  if ((conversation.from != kImd && caller == nullptr) ||
+      ++conversation.tries > kConversationTriesMax) {
     if (!conversation.lasts) conversations_.erase(it);
     return;
   }

@@ -9,7 +9,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr Duration kLeftAlone = seconds(120);
+constexpr Duration kLeftAloneOnDisk = seconds(120);
 
 HostPolicy Policy() {
   HostPolicy policy;
@@ -136,7 +136,7 @@ void GroupDiskSimulation::RunAll() {
   for (const bool after_faults : {faulty_, false}) {
     if (failed()) return;
     UseOne();
-    Pass(kLeftAlone);
+    Pass(kLeftAloneOnDisk);
     CheckOnDisk(after_faults);
   }
 }

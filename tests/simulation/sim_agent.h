@@ -35,6 +35,7 @@ namespace im::simulation {
 
 // Where programs listen, and where those of a group get beats.
 inline constexpr uint16_t kServicePort = 6379;
+inline constexpr uint16_t kDatagramPort = 53;
 inline constexpr uint16_t kBeatPort = 7000;
 
 class SimAgent final : public agent::ControlClient::Delegate,

@@ -22,7 +22,7 @@ namespace {
 constexpr size_t kPieceBytes = 64 << 10;
 
 // One thread owns the data plane, so one buffer serves all.
-std::array<uint8_t, kPieceBytes>& Scratch() {
+std::array<uint8_t, kPieceBytes>& PieceScratch() {
   static std::array<uint8_t, kPieceBytes> scratch;
   return scratch;
 }
@@ -33,7 +33,7 @@ size_t UnreadBytes(int fd) {
 }
 
 int Send(int fd, size_t n) {
-  const ssize_t sent = send(fd, Scratch().data(), n, MSG_DONTWAIT | MSG_NOSIGNAL);
+  const ssize_t sent = send(fd, PieceScratch().data(), n, MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent == static_cast<ssize_t>(n) ? 0 : sent < 0 ? errno : ENOBUFS;
 }
 
@@ -88,7 +88,7 @@ void TcpPump::SetUserTimeout(Duration timeout) {
 void TcpPump::DropStale(int keep) {
   while (stale_ > keep) {
     const size_t n = std::min<size_t>(static_cast<size_t>(stale_ - keep), kPieceBytes);
-    const ssize_t taken = recv(end_.get(), Scratch().data(), n, MSG_DONTWAIT);
+    const ssize_t taken = recv(end_.get(), PieceScratch().data(), n, MSG_DONTWAIT);
     if (taken <= 0) return;
     stale_ -= static_cast<int>(taken);
   }
@@ -128,7 +128,7 @@ void TcpPump::ToConnection(std::span<const uint8_t> bytes) {
 }
 
 bool TcpPump::Take(size_t n) {
-  auto& scratch = Scratch();
+  auto& scratch = PieceScratch();
   while (n > 0) {
     const auto stale = static_cast<size_t>(stale_);
     const size_t piece = std::min(n, kPieceBytes - stale);
@@ -170,7 +170,7 @@ bool TcpPump::FromProgram() {
     const size_t room = connection_->WritableBytes();
     if (room == 0) {
       // Takes nothing, but asks for OnWritable.
-      connection_->Write(std::span(Scratch()).first(1));
+      connection_->Write(std::span(PieceScratch()).first(1));
       return true;
     }
     if (!Take(std::min(fresh, room))) break;
@@ -202,18 +202,18 @@ bool TcpPump::ToProgram() {
       kept_ = {};
       kept_from_ = 0;
     }
-    const size_t n = connection_->Read(Scratch());
+    const size_t n = connection_->Read(PieceScratch());
     if (n == 0) break;
     received_ += n;
-    const ssize_t sent = send(end_.get(), Scratch().data(), n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t sent = send(end_.get(), PieceScratch().data(), n, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) {
       if (!IsHungUp(end_.get())) continue;
       Reset();
       return false;
     }
     const auto done = static_cast<size_t>(std::max<ssize_t>(sent, 0));
-    if (done < n) kept_.assign(Scratch().begin() + static_cast<ptrdiff_t>(done),
-                               Scratch().begin() + static_cast<ptrdiff_t>(n));
+    if (done < n) kept_.assign(PieceScratch().begin() + static_cast<ptrdiff_t>(done),
+                               PieceScratch().begin() + static_cast<ptrdiff_t>(n));
   }
   if (read_closed_ && !std::exchange(fin_told_, true)) shutdown(end_.get(), SHUT_WR);
   if (!over_) return true;

@@ -23,7 +23,7 @@ constexpr uint32_t kMessagesMax = 1024;
 constexpr int kKnownFlags = MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_NOSIGNAL | MSG_CONFIRM |
                             MSG_WAITALL | MSG_CMSG_CLOEXEC | MSG_WAITFORONE | MSG_MORE;
 
-std::array<uint8_t, 65536>& Scratch() {
+std::array<uint8_t, 65536>& DatagramScratch() {
   static std::array<uint8_t, 65536> scratch;
   return scratch;
 }
@@ -156,7 +156,7 @@ bool UdpSocket::Takes(const Endpoint& to) const {
 
 void UdpSocket::OnEvents(uint32_t events) {
   for (;;) {
-    auto& scratch = Scratch();
+    auto& scratch = DatagramScratch();
     const ssize_t n = recv(end_.get(), scratch.data(), scratch.size(), MSG_DONTWAIT);
     if (n < 0 || (n == 0 && IsDrained(end_.get()))) break;
     if (!remote_.has_value()) continue;
@@ -312,7 +312,7 @@ void UdpSocket::AlignSources(int program_end) {
 ssize_t UdpSocket::ReceiveOne(const PendingCall& call, const ProgramMessage& message,
                               int program_end, int flags) {
   AlignSources(program_end);
-  auto& scratch = Scratch();
+  auto& scratch = DatagramScratch();
   const ssize_t n = recv(program_end, scratch.data(), scratch.size(),
                          MSG_DONTWAIT | (flags & MSG_PEEK));
   if (n < 0) return -errno;
