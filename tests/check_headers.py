@@ -18,6 +18,9 @@ import check_layout
 # Made for lwIP's sources; built by the example's own `run`.
 ELSEWHERE = ("netstack/lwip/", "examples/microservices/")
 
+# Of files that include several sources (cmake/targets.cmake).
+UNITED = "united"
+
 # Of a source, and of the headers in its folder.
 LANGUAGES = {".cc": "c++", ".c": "c"}
 
@@ -30,6 +33,8 @@ def flags_by_folder(root, build):
         words = shlex.split(entry["command"])
         if "ccache" in words[0]:
             words = words[1:]
+        if file.parent.name == UNITED:  # it stands for what it includes
+            file = root / file.read_text().splitlines()[0].split('"')[1]
         if not file.is_relative_to(root) or file.suffix not in LANGUAGES:
             continue
         kept = [words[0]]
