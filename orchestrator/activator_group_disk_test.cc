@@ -211,6 +211,14 @@ TEST_F(ActivatorGroupDiskTest, OneThatIsInUseCallsAllOff) {
   EXPECT_THAT(recorder.Take(), AllOf(Contains("goal a#1 run"), Contains("goal c#3 run")));
 }
 
+TEST_F(ActivatorGroupDiskTest, OneThatRefusesALaterStepCallsAllOff) {
+  Dumping();
+  Say(0, Disk::kDumped);
+  Report(1, State::kReleaseRefused, /*acknowledged=*/true);
+  EXPECT_THAT(recorder.Take(), AllOf(Contains("b releasing > running"), Contains("goal a#1 stay"),
+                                     Contains("goal c#3 stay")));
+}
+
 TEST_F(ActivatorGroupDiskTest, OneThatDoesNotAnswerCallsAllOffAndIsKilledInTheEnd) {
   Dumping();
   Say(0, Disk::kDumped);

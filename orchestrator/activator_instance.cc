@@ -190,8 +190,7 @@ void Activator::OnInstanceStatus(HostId host, uint64_t incarnation, const Report
     case HostState::kReleasing: {
       if (!report.goal_acknowledged || report.state == State::kReleasing) break;
       if (GoesToDiskTogether(host) && OnDiskStep(host, report)) break;
-      const bool asked =
-          activation.goal == Goal::kReleaseIfIdle || activation.goal == Goal::kMove;
+      const bool asked = activation.goal >= Goal::kReleaseIfIdle && activation.goal < Goal::kRelease;
       const bool refused = asked && (report.state == State::kReleaseRefused ||
                                      report.state == State::kRunning ||
                                      !report.not_checkpointed.empty());

@@ -316,6 +316,7 @@ void Agent::Stop() {
   if (group_disk_.held() && !ended_) group_disk_.Loosen();
   if (std::exchange(stopping_, true) || ended_) return;
   readiness_.Stop();
+  data_path_->LetNoConnectionBegin();
   pauser_->Stop(CauseOf(proto::WakeCause::USER));
   kill_at_ = loop_->now() + std::chrono::milliseconds(request_.program().stop_grace_ms());
   if (program_ != 0) sandbox_->Signal(0, SignalOf(request_.program().stop_signal()));
@@ -369,21 +370,6 @@ void Agent::OnPausedOrThawed() {
   PublishSoon();
 }
 
-absl::Status Agent::RunSession(uint32_t id, const proto::ExecRequest& request,
-                               std::span<const int> fds) {
-  if (stopping_) return absl::UnavailableError("the host is being stopped");
-  if (group_disk_.state() != GroupDisk::State::kRestored &&
-      (group_disk_.held() || (checkpointer_ && checkpointer_->dumping())))
-    return absl::UnavailableError("the host is going to disk: try again");
-  if (program_ == 0 && restoring()) return absl::UnavailableError("the host is not up yet");
-  return sandbox_->RunSession(id, request, fds);
-}
-
-void Agent::OnSessionEnded(uint32_t id, int wait_status, const std::string& error) {
-  if (id == HealthProbe::kSession) return OnTestEnded(wait_status, error);
-  exec_server_->OnSessionEnded(id, wait_status, error);
-}
-
 // ---- the orchestrator ----
 
 void Agent::OnControl(std::span<const uint8_t> payload) {
@@ -430,7 +416,6 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
       break;
     case proto::DesiredState::RELEASE_IF_IDLE: {
       if (desired.disk_step() > proto::DesiredState::HOLD) {
-        // It was never asked to be held.
         if (!ended_ && !stopping_) refused_release_ |= !group_disk_.OnStep(desired.disk_step());
         break;
       }
@@ -438,6 +423,7 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
         BeginMove();
         break;
       }
+      if (!ended_) group_disk_.OnHoldAsked();
       // Packets may be in the socket behind this message: posted functions run
       // when the next turn has read it.
       loop_->Post([this, thaws = pauser_->thaws()] { DecideReleaseIfIdle(thaws); });
@@ -452,7 +438,8 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
 
 void Agent::DecideReleaseIfIdle(uint64_t thaws_before) {
   if (ended_ || stopping_ || group_disk_.held() ||
-      (checkpointer_ && checkpointer_->dumping()) || control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
+      (checkpointer_ && checkpointer_->dumping()) ||
+      control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
   const bool waking = pauser_->group() != nullptr && pauser_->group()->waking();
   if (pauser_->paused() && !waking && pauser_->thaws() == thaws_before && held_packets_ == 0) {

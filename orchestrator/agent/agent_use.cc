@@ -1,5 +1,8 @@
-// Agent: packets and commands that show use of the host.
+// Agent: packets and commands, which show use of the host.
 
+#include <cstdint>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "orchestrator/agent/agent.h"
@@ -45,6 +48,21 @@ void Agent::OnOutboundUse(const IpView& packet) {
   pauser_->detector().OnUse(now);
   // What it sends of itself wakes it only from being about to be paused.
   if (pauser_->may_be_woken() && !pauser_->paused()) pauser_->Wake({});
+}
+
+absl::Status Agent::RunSession(uint32_t id, const proto::ExecRequest& request,
+                               std::span<const int> fds) {
+  if (stopping_) return absl::UnavailableError("the host is being stopped");
+  if (group_disk_.state() != GroupDisk::State::kRestored &&
+      (group_disk_.held() || (checkpointer_ && checkpointer_->dumping())))
+    return absl::UnavailableError("the host is going to disk: try again");
+  if (program_ == 0 && restoring()) return absl::UnavailableError("the host is not up yet");
+  return sandbox_->RunSession(id, request, fds);
+}
+
+void Agent::OnSessionEnded(uint32_t id, int wait_status, const std::string& error) {
+  if (id == HealthProbe::kSession) return OnTestEnded(wait_status, error);
+  exec_server_->OnSessionEnded(id, wait_status, error);
 }
 
 void Agent::OnSessionsChanged(int running) {

@@ -111,6 +111,7 @@ bool DataPath::FromTunnel(const Packet& packet) {
 bool DataPath::Arrives(const Packet& packet, const IpView& view, Use use) {
   rx_bytes_ += packet.size;
   if (tap_ != nullptr) tap_->OnPacket(packet.bytes());
+  if (!lets_begin_ && view.is_syn()) return false;
   if (use != Use::kNone) {
     used_ = true;
     delegate_.OnInboundUse(use, view);

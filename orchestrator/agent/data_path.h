@@ -101,6 +101,10 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   void KeepMore(const PacketBatch& batch);
   void LetGo();
 
+  // The program is being stopped. A SYN that is still under way to it is dropped, not refused:
+  // its caller says it again, which the orchestrator holds for the next instance.
+  void LetNoConnectionBegin() { lets_begin_ = false; }
+
   // From now on all goes by the gateway: others are being told to forget us.
   void SendOnlyBy(const tunnel::PublicKey& gateway) { only_by_ = gateway; }
 
@@ -147,6 +151,7 @@ class DataPath final : public PacketSink, public Attachment::Delegate {
   DirectPeers* peers_ = nullptr;
   PacketTap* tap_ = nullptr;
   std::optional<tunnel::PublicKey> only_by_;  // the gateway, once the program ended
+  bool lets_begin_ = true;
   bool keeps_ = false;
   bool drops_out_ = false;
   PacketBatch kept_;

@@ -11,6 +11,7 @@ namespace im::agent {
 namespace {
 
 using testing::ElementsAre;
+using testing::IsEmpty;
 
 const IpAddress kHost = IpAddress::V4(0x0a4d0003), kGateway = IpAddress::V4(0x0a4d0001);
 const Endpoint kServer{kHost, 80}, kCaller{IpAddress::V4(0x0a4d0009), 40000};
@@ -73,6 +74,14 @@ TEST_F(DataPathTest, WhatShowsUseIsWithTheProgramsKernelBeforeThatIsSaid) {
 TEST_F(DataPathTest, WhatShowsNoUseDeliversNothingToSpeakOf) {
   path_.Write(Batch({Tcp(kTcpAck, 0)}));
   EXPECT_THAT(happened_, ElementsAre("write 1"));
+}
+
+TEST_F(DataPathTest, NoConnectionBeginsAtAProgramThatIsBeingStopped) {
+  path_.LetNoConnectionBegin();
+  path_.Write(Batch({Tcp(kTcpSyn, 0)}));
+  EXPECT_THAT(happened_, IsEmpty());
+  path_.Write(Batch({Tcp(kTcpAck, 9), Tcp(kTcpSyn | kTcpAck, 0)}));
+  EXPECT_THAT(happened_, ElementsAre("use", "use", "write 2", "delivered"));
 }
 
 TEST_F(DataPathTest, WhatIsKeptForAProgramThatDoesNotListenYetWakesItAllTheSame) {

@@ -5,7 +5,7 @@
 //                       the program is frozen as before; or held, and why it cannot be
 //   dumped     COMMIT → the copy counts, and all ends; or held, and why not
 //   any        called off → the copy is thrown away, held; not to stay so: not held
-//   restored   called off → not held, as soon as it need not stay held
+//   restored   called off, or asked to be held → not held, as soon as it need not stay held
 //
 // Only that, or its own end, lets the host loose: who says that it is held, or dumped,
 // goes where its fellows go. A dump that was begun is awaited.
@@ -52,6 +52,10 @@ class GroupDisk {
   // An error: why there is no copy.
   void OnDumpEnded(const absl::Status& status);
   void OnCalledOff(bool stay_held);
+  // Asked to be held anew: that it may run was said before, and was not heard.
+  void OnHoldAsked() {
+    if (state_ == State::kRestored) Loosen();
+  }
   void Loosen();
 
  private:

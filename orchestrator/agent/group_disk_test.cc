@@ -66,6 +66,17 @@ TEST_F(GroupDiskTest, WhoWasNeverHeldTakesNoStep) {
   EXPECT_THAT(Take(), IsEmpty());
 }
 
+TEST_F(GroupDiskTest, WhoWasRestoredIsLooseWhenAskedToBeHeldAnew) {
+  disk_.OnRestored();
+  disk_.OnHoldAsked();
+  EXPECT_EQ(disk_.state(), DiskState::kNotHeld);
+  EXPECT_THAT(Take(), ElementsAre("loose"));
+  Dump();
+  disk_.OnHoldAsked();
+  EXPECT_EQ(disk_.state(), DiskState::kDumped) << "said again";
+  EXPECT_THAT(Take(), IsEmpty());
+}
+
 TEST_F(GroupDiskTest, WhatFailsLeavesItHeld) {
   disk_.Hold();
   next_ = absl::InternalError("no room");

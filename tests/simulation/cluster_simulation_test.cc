@@ -117,5 +117,12 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForSeedsThatFailed) {
     Run(seed, reached, /*disk=*/false);
 }
 
+// Of the first 1,000,000 with all: a SYN under way while max_lifetime ended its host, and a
+// restored member of a group that heard that it may run no sooner than that it is to go.
+TEST_F(ClusterSimulationTest, HoldsItsPromisesForSeedsThatFailedWithDisks) {
+  ClusterSimulation::Reached reached;
+  for (const uint64_t seed : {769'874, 968'876}) Run(seed, reached);
+}
+
 }  // namespace
 }  // namespace im::simulation

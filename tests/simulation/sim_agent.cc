@@ -429,6 +429,7 @@ void SimAgent::OnDesired(const proto::DesiredState& desired) {
   } else if (desired.move()) {
     BeginMove();
   } else {
+    if (!ended_) group_disk_.OnHoldAsked();
     // Packets may be in the socket behind this message.
     world_.After(Duration(0), [&d = delegate_, node = node_, thaws = thaws_] {
       if (SimAgent* self = d.FindAgent(node)) self->DecideReleaseIfIdle(thaws);

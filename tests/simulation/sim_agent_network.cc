@@ -148,7 +148,8 @@ void SimAgent::OnInside(const std::vector<uint8_t>& bytes) {
   }
   const Instant now = world_.Now();
   if (ended_) {
-    if (keeps_) return delegate_.OnLost(*this, bytes, released_as_idle_);
+    if (keeps_ || (view->is_syn() && report_.reason() == proto::ExitReport::RELEASED))
+      return delegate_.OnLost(*this, bytes, released_as_idle_);
     // Its kernel refuses, by way of the gateway.
     if (const auto refusal = BuildRefusal(bytes, RefusalKind::kPort)) SendByGateway(*refusal);
     return;
