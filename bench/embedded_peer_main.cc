@@ -10,7 +10,7 @@
 //                                  as fast as it can, to the peer's 7002
 //       ping COUNT                 trips_us: each round trip of one byte
 //       loaded COUNT INTERVAL_US   the same beside a flow to the peer's 7002; each from
-//                                  when it was due (open loop)
+//                                  when it was due, and sent then (open loop)
 //       crr COUNT                  trips_us: each connect, a byte there and back, close
 //       udp COUNT                  trips_us: each datagram there and back
 //       datagrams BYTES MBITS MILLISECONDS
@@ -291,15 +291,17 @@ class Peer {
     flows[0]->Fill();
     Flow& flow = *flows[1];
     std::string trips_us;
-    Instant due = clock_.Now();
-    for (int i = 0; i < count; ++i, due += interval) {
-      for (Instant now = clock_.Now(); now < due; now = clock_.Now()) Turn(due - now);
-      const uint64_t before = flow.received;
-      flow.connection->Write({buffer, 1});
-      if (!Until([&] { return flow.received > before || flow.over; }) || flow.over)
-        return Error("no answer");
-      AddTrip(due, trips_us);
-    }
+    const Instant start = clock_.Now();
+    int sent = 0, back = 0;
+    const auto all_back = [&] {
+      for (; back < static_cast<int>(flow.received); ++back) AddTrip(start + back * interval, trips_us);
+      for (; sent < count && clock_.Now() >= start + sent * interval; ++sent)
+        flow.connection->Write({buffer, 1});
+      return back == count || flow.over;
+    };
+    while (!all_back() && sent < count)
+      Turn(std::max<Duration>(start + sent * interval - clock_.Now(), Duration(0)));
+    if (!Until(all_back) || back < count) return Error("no answer");
     if (flows[0]->over) return Error("the flow ended");
     flows[0]->streaming = false;
     return TripsAnswer(trips_us);

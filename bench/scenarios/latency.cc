@@ -2,9 +2,9 @@
 //
 //   tcp_rr             a byte there and back over an open connection
 //   tcp_rr_under_load  the same, one due every two milliseconds, while a flow
-//                      goes as fast as it can beside it. Each takes from when it
-//                      was due (open loop), so that one slow answer is not
-//                      counted once for all that wait behind it.
+//                      goes as fast as it can beside it. Each is sent when it is
+//                      due, whether those before are back or not, and takes from
+//                      then (open loop): a slow answer delays nobody who is to come.
 //   tcp_crr            connect, a byte there and back, close
 //   udp_rr             a datagram there and back
 //

@@ -49,21 +49,52 @@ static int CountIsBad(long count) {
   return 1;
 }
 
+// One after the other; 0, or an error number.
+static int ClosedLoop(int fd, size_t size, long count) {
+  for (long i = 0; i < count; ++i) {
+    long long begin_ns = NowNs();
+    int error = Trip(fd, size);
+    if (error != 0) return error;
+    trips_ns[i] = NowNs() - begin_ns;
+  }
+  return 0;
+}
+
+// Each is sent when it is due, whether those before are back or not; 0, or an error number.
+static int OpenLoop(int fd, size_t size, long count, long long interval_ns) {
+  const long long patience_ns = 30000000000LL, start_ns = NowNs();
+  size_t received = 0;
+  for (long sent = 0, back = 0; back < count;) {
+    long long wait_ns = patience_ns;
+    if (sent < count) wait_ns = start_ns + sent * interval_ns - NowNs();
+    if (wait_ns <= 0) {
+      if (SendAll(fd, buffer, size) != 0) return errno;
+      ++sent;
+      continue;
+    }
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct timespec wait = {wait_ns / 1000000000LL, wait_ns % 1000000000LL};
+    int ready = ppoll(&p, 1, &wait, NULL);
+    if (ready < 0 && errno != EINTR) return errno;
+    if (ready == 0 && sent == count) return ETIMEDOUT;
+    if (ready <= 0) continue;
+    ssize_t n = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (n == 0) return EPIPE;
+    if (n < 0) return errno;
+    received += (size_t)n;
+    for (long long now_ns = NowNs(); back < count && (size_t)(back + 1) * size <= received; ++back)
+      trips_ns[back] = now_ns - (start_ns + back * interval_ns);
+  }
+  return 0;
+}
+
 void Trips(int id, long size, long count, long interval_us) {
   if (CountIsBad(count)) return;
   if (size <= 0 || (size_t)size > sizeof buffer) return Fail(ERANGE, NowUs());
-  long long start_us = NowUs(), start_ns = NowNs();
-  for (long i = 0; i < count; ++i) {
-    long long due_ns = interval_us > 0 ? start_ns + i * interval_us * 1000LL : NowNs();
-    if (interval_us > 0) {
-      struct timespec due = {due_ns / 1000000000LL, due_ns % 1000000000LL};
-      while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) {
-      }
-    }
-    int error = Trip(*Slot(id), (size_t)size);
-    if (error != 0) return Fail(error, start_us);
-    trips_ns[i] = NowNs() - due_ns;
-  }
+  long long start_us = NowUs();
+  int error = interval_us > 0 ? OpenLoop(*Slot(id), (size_t)size, count, interval_us * 1000LL)
+                              : ClosedLoop(*Slot(id), (size_t)size, count);
+  if (error != 0) return Fail(error, start_us);
   TellTrips(count);
 }
 

@@ -283,15 +283,26 @@ func (p *peer) pingUnderLoad(count, intervalUs int) (string, error) {
 	defer connections[0].Close()
 	ended := make(chan error, 1)
 	go func() { ended <- copyZeros(bulk[0]) }()
+	interval := time.Duration(intervalUs) * time.Microsecond
+	start := time.Now()
+	go func() {
+		for i := 0; i < count; i++ {
+			time.Sleep(time.Until(start.Add(time.Duration(i) * interval)))
+			if _, err := connections[0].Write(make([]byte, 1)); err != nil {
+				return // whoever reads finds out
+			}
+		}
+	}()
 	var trips []float64
-	due := time.Now()
-	for i := 0; i < count; i++ {
-		time.Sleep(time.Until(due))
-		if err := trip(connections[0], 1, patience); err != nil {
+	for buffer := make([]byte, bufferBytes); len(trips) < count; {
+		connections[0].SetReadDeadline(time.Now().Add(patience))
+		n, err := connections[0].Read(buffer)
+		if err != nil {
 			return "", err
 		}
-		trips = append(trips, microseconds(due))
-		due = due.Add(time.Duration(intervalUs) * time.Microsecond)
+		for ; n > 0; n-- {
+			trips = append(trips, microseconds(start.Add(time.Duration(len(trips))*interval)))
+		}
 	}
 	select {
 	case err := <-ended:
