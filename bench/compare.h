@@ -1,10 +1,15 @@
-// Compares two reports: how many times as much is the second one's median of
-// each figure that both have, and between which bounds does that ratio lie?
+// Compares two reports: how many times as much is each figure of the second one that
+// both have, and how certain is that?
 //
-// The bounds are a bootstrap's (Efron, percentile method): both sets of samples
-// are drawn anew, with repetition, kResamples times, and of the ratios of their
-// medians the middle kConfidence are taken. What has fewer than kSamplesMin
-// samples on a side is shown, and not judged.
+// Figures are compared by the logarithms of their samples: their means give the ratio,
+// and Welch's t test (Biometrika 34, 1947) the bounds between which it lies with
+// kConfidence. Of hundreds of figures that did not change a twentieth lies beyond such
+// bounds by chance; so what is called beyond a bound is so for all figures together:
+// where nothing changed, not even one is in 19 of 20 comparisons (Holm, Scandinavian
+// Journal of Statistics 6, 1979).
+//
+// What has fewer than kSamplesMin samples on a side, or a zero among them (unless all
+// are), is shown and not judged.
 
 #ifndef IM_BENCH_COMPARE_H_
 #define IM_BENCH_COMPARE_H_
@@ -16,20 +21,24 @@
 
 namespace im::bench {
 
-inline constexpr int kResamples = 4000;
 inline constexpr double kConfidence = 0.95;
 inline constexpr size_t kSamplesMin = 3;
 
 struct Comparison {
   std::string scenario, what, way, unit;
-  double before = 0, after = 0;  // medians
+  double before = 0, after = 0;  // geometric means; medians where it is not judged
   double ratio = 0;              // after / before
   double low = 0, high = 0;      // where the ratio lies
-  bool judged = false;           // low and high mean something
-  // The change for the worse that is certain, as a share: 0.1 if it is at least
-  // a tenth slower, or needs a tenth more. 0: none is.
+  bool judged = false;           // low, high, error and freedom mean something
+  double error = 1e-9;           // the standard error of the ratio's logarithm; never less
+  double freedom = 1;            // degrees of it
+  // The change for the worse that is certain of this figure, as a share: 0.1 if it is
+  // at least a tenth slower, or needs a tenth more. 0: none is.
   double CertainLoss() const;
   double CertainGain() const;
+  // How likely it looks so bad, or worse, by chance if its change for the worse is no more
+  // than `bound`.
+  double ByChance(double bound) const;
 };
 
 // In the order of `before`; what only one of them has is left out. The same
@@ -40,9 +49,9 @@ std::vector<Comparison> Compare(const Report& before, const Report& after);
 struct Agreement {
   int the_same = 0;  // for all that is certain
   int better = 0;
-  int worse = 0;   // within the bound
-  int beyond = 0;  // worse than that
-  int too_few = 0;
+  int worse = 0;   // and not beyond
+  int beyond = 0;  // worse than the bound, certain for all figures together
+  int not_judged = 0;
   // How many times as slow the ways were that have nothing of ours (plain veth, other
   // tunnels, libraries), the median of so many figures of speed: what changed is the
   // machine. 0: there are none.
@@ -51,8 +60,7 @@ struct Agreement {
 };
 Agreement Summarize(const std::vector<Comparison>& comparisons, double bound);
 
-// For a terminal. `bound`: a certain loss beyond it is marked. The last lines are the
-// Agreement.
+// For a terminal; what is beyond the bound is marked. The last lines are the Agreement.
 std::string ToText(const std::vector<Comparison>& comparisons, double bound);
 
 }  // namespace im::bench

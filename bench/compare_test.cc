@@ -1,5 +1,10 @@
 #include "bench/compare.h"
 
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "gtest/gtest.h"
 
 namespace im::bench {
@@ -15,6 +20,7 @@ TEST(CompareTest, TheSameSamplesAreNeitherBetterNorWorse) {
   const Report report = ReportOf("Gb/s", {5, 6, 5.5, 5.2, 5.9});
   const auto result = Compare(report, report);
   ASSERT_EQ(result.size(), 1u);
+  EXPECT_NEAR(result[0].before, 5.51, 0.01);
   EXPECT_EQ(result[0].ratio, 1);
   EXPECT_LT(result[0].low, 1);
   EXPECT_GT(result[0].high, 1);
@@ -26,7 +32,11 @@ TEST(CompareTest, HalfTheRateIsALossAndHalfTheTimeAGain) {
   const std::vector<double> much = {10, 10.1, 9.9, 10, 10}, half = {5, 5.1, 4.9, 5, 5};
   const Comparison rate = Compare(ReportOf("Gb/s", much), ReportOf("Gb/s", half))[0];
   EXPECT_GT(rate.CertainLoss(), 0.45);
+  EXPECT_LT(rate.CertainLoss(), 0.5);
   EXPECT_EQ(rate.CertainGain(), 0);
+  EXPECT_LT(rate.ByChance(0.1), 1e-6);
+  EXPECT_GT(rate.ByChance(0.6), 0.999);
+  EXPECT_EQ(rate.ByChance(1), 1) << "no rate falls by more than all";
   const Comparison time = Compare(ReportOf("us", much), ReportOf("us", half))[0];
   EXPECT_GT(time.CertainGain(), 0.45);
   EXPECT_EQ(time.CertainLoss(), 0);
@@ -44,7 +54,8 @@ TEST(CompareTest, TwoSamplesAreShownAndNotJudged) {
   EXPECT_EQ(result.ratio, 100);
   EXPECT_FALSE(result.judged);
   EXPECT_EQ(result.CertainLoss(), 0);
-  EXPECT_NE(ToText({result}, 0.1).find("too few"), std::string::npos);
+  EXPECT_EQ(result.ByChance(0.1), 1);
+  EXPECT_NE(ToText({result}, 0.1).find("1 not judged"), std::string::npos);
 }
 
 TEST(CompareTest, OnlyWhatBothHaveInOneUnitIsCompared) {
@@ -55,7 +66,49 @@ TEST(CompareTest, OnlyWhatBothHaveInOneUnitIsCompared) {
 TEST(CompareTest, ALossBeyondTheBoundIsMarked) {
   const auto result = Compare(ReportOf("us", {10, 10, 10}), ReportOf("us", {12, 12, 12}));
   EXPECT_NE(ToText(result, 0.1).find("WORSE"), std::string::npos);
-  EXPECT_NE(ToText(result, 0.3).find("within the bound"), std::string::npos);
+  EXPECT_NE(ToText(result, 0.3).find("  worse\n"), std::string::npos);
+}
+
+// Figures of which nothing has changed, some steady and some (p99.9) by far not.
+std::vector<Comparison> Unchanged(std::mt19937& random) {
+  constexpr int kFigures = 400;
+  Report before, after;
+  for (int i = 0; i < kFigures; ++i) {
+    std::lognormal_distribution<double> value(3, 0.01 * (1 + i % 50));
+    for (Report* report : {&before, &after}) {
+      Row row{"race", std::to_string(i), "im", "us", {}};
+      for (int j = 0; j < 5; ++j) row.samples.Add(value(random));
+      report->rows.push_back(row);
+    }
+  }
+  return Compare(before, after);
+}
+
+TEST(CompareTest, OfWhatDidNotChangeATwentiethSeemsToAndNothingIsBeyondTheBound) {
+  constexpr int kTimes = 40;
+  std::mt19937 random(1);
+  int apart = 0, of = 0, alarms = 0;
+  for (int i = 0; i < kTimes; ++i) {
+    const Agreement result = Summarize(Unchanged(random), 0.1);
+    apart += result.better + result.worse + result.beyond;
+    of += result.the_same + result.better + result.worse + result.beyond;
+    alarms += result.beyond > 0;
+  }
+  EXPECT_NEAR(static_cast<double>(apart) / of, 0.05, 0.01);
+  EXPECT_LE(alarms, kTimes / 10);
+}
+
+TEST(CompareTest, OneThatIsWorseIsSeenAmongManyThatAreNot) {
+  std::mt19937 random(1);
+  Report before = ReportOf("Gb/s", {5, 5.1, 5.05, 4.95, 5.1});
+  Report after = ReportOf("Gb/s", {3.5, 3.6, 3.55, 3.5, 3.45});
+  std::vector<Comparison> comparisons = Unchanged(random);
+  comparisons.push_back(Compare(before, after)[0]);
+  EXPECT_EQ(Summarize(comparisons, 0.1).beyond, 1);
+}
+
+TEST(CompareTest, WhatWasZeroAndIsNotIsNotJudged) {
+  EXPECT_FALSE(Compare(ReportOf("%", {0, 0, 0}), ReportOf("%", {0, 3, 4}))[0].judged);
 }
 
 TEST(CompareTest, SummarizesAndTellsHowMuchIsTheMachines) {
@@ -79,7 +132,7 @@ TEST(CompareTest, SummarizesAndTellsHowMuchIsTheMachines) {
   EXPECT_EQ(result.better, 2);
   EXPECT_EQ(result.worse, 3);
   EXPECT_EQ(result.beyond, 1);
-  EXPECT_EQ(result.too_few, 1);
+  EXPECT_EQ(result.not_judged, 1);
   EXPECT_EQ(result.of_others, 2);
   EXPECT_NEAR(result.others_slower, 1.2, 1e-9);
   EXPECT_NE(ToText(Compare(before, after), 0.25).find("took 1.20 times as long (the median of 2"),

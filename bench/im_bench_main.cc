@@ -242,10 +242,7 @@ int CompareFiles(const CompareArguments& arguments) {
   }
   const double bound = arguments.bound_percent / 100;
   std::printf("%s", ToText(comparisons, bound).c_str());
-  const bool worse = std::any_of(comparisons.begin(), comparisons.end(), [&](const Comparison& c) {
-    return c.CertainLoss() > bound;
-  });
-  return worse ? kExitFailed : 0;
+  return Summarize(comparisons, bound).beyond > 0 ? kExitFailed : 0;
 }
 
 int Plot(const PlotArguments& arguments) {

@@ -58,13 +58,16 @@ endfunction()
 
 # im_tests(tunnel DEPS …): one GoogleTest program im_<name>_tests out of the
 # *_test.cc files of the calling folder, each test known to ctest by its name.
-# ONE_THREAD: of what has one thread, which ThreadSanitizer has nothing to tell of.
+# ONE_THREAD: of what has one thread, which ThreadSanitizer has nothing to tell of. THREADED:
+# the files of what has more than one, where the rest has not.
 function(im_tests name)
-  cmake_parse_arguments(ARG "ONE_THREAD" "" "DEPS;SOURCES" ${ARGN})
+  cmake_parse_arguments(ARG "ONE_THREAD" "" "DEPS;SOURCES;THREADED" ${ARGN})
   if(ARG_ONE_THREAD AND IM_SANITIZE STREQUAL "thread")
     return()
   endif()
-  if(ARG_SOURCES)
+  if(ARG_THREADED AND IM_SANITIZE STREQUAL "thread")
+    list(TRANSFORM ARG_THREADED PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE sources)
+  elseif(ARG_SOURCES)
     set(sources ${ARG_SOURCES})
   else()
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)

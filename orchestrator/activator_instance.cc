@@ -1,6 +1,8 @@
 // What happens to instances: they come up, pause, end.
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -27,6 +29,22 @@ void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Ins
   Get(host).adopted = true;
   Get(host).started_at = now - age;
   Get(host).renews = renews;
+  Settle(host);
+}
+
+std::vector<std::pair<HostId, Cause>> Activator::ToStart() const {
+  std::vector<std::pair<HostId, Cause>> hosts;
+  for (const auto& [host, activation] : activations_)
+    if (activation->wanted && activation->want_until == kNever && !HasInstance(table_[host].state))
+      hosts.emplace_back(host, activation->cause);
+  std::sort(hosts.begin(), hosts.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  return hosts;
+}
+
+void Activator::AdoptStart(HostId host, const Cause& cause, Instant now) {
+  Scope scope(*this, now);
+  Want(host, cause, /*for_ever=*/true);
   Settle(host);
 }
 

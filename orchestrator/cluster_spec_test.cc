@@ -71,7 +71,9 @@ TEST(ClusterSpec, MaxLifetimeIsNotOfGroups) {
   EXPECT_THAT(Lines(parsed.warnings),
               testing::ElementsAre("c.yaml:5:59: host c: max_lifetime is not honoured in a group with "
                                    "suspend: together (its members are stopped, and go to disk, only "
-                                   "together)"));
+                                   "together)",
+                                   "c.yaml:6:10: group g has one host, c: suspend: together means "
+                                   "nothing more for it"));
 }
 
 TEST(ClusterSpec, CheckpointsExpireWhereThereAreSome) {
@@ -386,7 +388,9 @@ hosts:
 )");
   EXPECT_THAT(Lines(parsed.errors), IsEmpty());
   EXPECT_THAT(Lines(parsed.warnings),
-              ElementsAre("c.yaml:8:3: host a is never paused, so group other, which is suspended "
+              ElementsAre("c.yaml:5:3: group other has one host, a: suspend: together means nothing more "
+                          "for it",
+                          "c.yaml:8:3: host a is never paused, so group other, which is suspended "
                           "together, never is"));
   const std::vector<GroupSpec>& groups = parsed.spec.value_or(ClusterSpec()).groups;
   ASSERT_EQ(groups.size(), 3u);

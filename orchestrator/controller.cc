@@ -257,6 +257,7 @@ absl::Status Controller::Suspend(HostId host) {
 }
 
 absl::Status Controller::Release(HostId host, absl::string_view reason) {
+  dirty_ = true;  // it may have waited to be started
   Touch();
   return activator_.Release(host, reason, now());
 }

@@ -229,6 +229,7 @@ class Controller final : public Activator::Delegate,
   bool AnsweredFor(HostId host, const Packet& packet, const IpView& view);
   bool GoesToDisk(HostId host) const { return hosts_.policy(host).to_disk; }
   void RestoreInstances(const proto::SavedState& saved);
+  void AdoptStarts(const proto::SavedState& saved);
   void AdoptSaved(const proto::SavedInstance& saved, HostId host);
   static void NoteEndpoint(const Instance& instance, const Endpoint& endpoint);
   void KillStray(const proto::SavedInstance& saved);

@@ -44,7 +44,16 @@ uint64_t FirstIncarnation(const proto::SavedState& saved, uint64_t life) {
 void Controller::Restore(const std::optional<proto::SavedState>& saved) {
   if (saved) RestoreInstances(*saved);
   AdoptCheckpoints();
+  if (saved) AdoptStarts(*saved);
   Touch();
+}
+
+void Controller::AdoptStarts(const proto::SavedState& saved) {
+  for (const proto::SavedStart& start : saved.to_start()) {
+    const std::optional<HostId> host = hosts_.FindByName(start.host());
+    if (!host || hosts_[*host].guest || HasInstance(hosts_[*host].state)) continue;
+    activator_.AdoptStart(*host, FromProto(start.cause()), now());
+  }
 }
 
 void Controller::RestoreInstances(const proto::SavedState& saved) {
@@ -152,6 +161,11 @@ proto::SavedState Controller::ToSave() const {
     saved.set_provided(instance->provided);
     saved.set_not_ready(!instance->status.not_ready().empty());
     saved.set_renews(activator_.renews(host));
+  }
+  for (const auto& [host, cause] : activator_.ToStart()) {
+    proto::SavedStart& start = *state.add_to_start();
+    start.set_host(hosts_[host].name);
+    *start.mutable_cause() = ToProto(cause);
   }
   for (const HostId host : activator_.completed()) state.add_completed(hosts_[host].name);
   guests_.ForEach([&](HostId host) {

@@ -99,5 +99,46 @@ TEST(ControllerRestoreAgeTest, an_instance_that_was_being_renewed_is_followed_by
   EXPECT_TRUE(become(HostState::kRunning));
 }
 
+// `a` has failed twice, and is to be started again after the back-off.
+class ControllerRestartTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(cluster_.Wake("a").ok());
+    for (int starts = 1; starts <= 2; ++starts) {
+      ASSERT_TRUE(cluster_.RunUntil([&] { return cluster_.starts == starts; }));
+      ASSERT_TRUE(Become(HostState::kRunning));
+      cluster_.Find("a")->Exit(1);
+    }
+    ASSERT_TRUE(Become(HostState::kImaginary));
+    cluster_.RunFor(milliseconds(1));
+    ASSERT_EQ(cluster_.saved().to_start_size(), 1);
+  }
+  bool Become(HostState state) {
+    return cluster_.RunUntil([&] { return cluster_.StateOf("a") == state; }, seconds(7));
+  }
+
+  VirtualCluster cluster_{
+      "name: test\nnetwork: {cidr: 10.77.0.0/16}\nhosts: {a: {command: [a], restart: on-failure}}\n"};
+};
+
+TEST_F(ControllerRestartTest, who_was_to_be_started_again_is_so_by_the_next_imd) {
+  cluster_.KillImd();
+  cluster_.StartImd();
+  EXPECT_TRUE(Become(HostState::kRunning));
+  EXPECT_EQ(cluster_.starts, 3);
+  cluster_.RunFor(milliseconds(1));
+  EXPECT_EQ(cluster_.saved().to_start_size(), 0);
+}
+
+TEST_F(ControllerRestartTest, who_was_released_meanwhile_is_not) {
+  ASSERT_TRUE(cluster_.controller().Release(cluster_.Id("a"), "im release").ok());
+  cluster_.RunFor(milliseconds(1));
+  ASSERT_EQ(cluster_.saved().to_start_size(), 0);
+  cluster_.KillImd();
+  cluster_.StartImd();
+  cluster_.RunFor(seconds(10));
+  EXPECT_EQ(cluster_.starts, 2);
+}
+
 }  // namespace
 }  // namespace im::orchestrator

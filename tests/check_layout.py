@@ -131,10 +131,15 @@ def check_guard(path, text):
         yield Breach(path, 1, "guard", f"the include guard must be {guard}")
 
 
-# Without it a test ends at once, and well.
+# Without it a test ends at once, and well; and unittest tells why something was skipped only
+# if it is asked to.
 def check_main(path, text):
     if path.endswith("_test.py") and '\nif __name__ == "__main__":\n' not in text:
         yield Breach(path, 1, "main", "nothing is run: if __name__ == \"__main__\" is missing")
+    for call in re.finditer(r"unittest\.main\([^)\n]*\)", text):
+        if path.endswith(".py") and path != "tests/check_layout_test.py" and "verbosity=2" not in call[0]:
+            yield Breach(path, text.count("\n", 0, call.start()) + 1, "main",
+                         "reasons of skips are not told: unittest.main(verbosity=2)")
 
 
 RULES = [check_includes, check_size, check_finished, check_sleeps, check_guard, check_main]

@@ -91,8 +91,11 @@ class LayoutTest(unittest.TestCase):
     def test_tests_that_run_nothing(self):
         self.write("tests/e2e/a_test.py", "import unittest\n\n\nclass A(unittest.TestCase):\n    pass\n")
         self.assertEqual(self.rules_broken(), [("tests/e2e/a_test.py", "main")])
-        self.write("tests/e2e/a_test.py", 'import unittest\n\nif __name__ == "__main__":\n    unittest.main()\n')
+        main = 'import unittest\n\nif __name__ == "__main__":\n    unittest.main(verbosity=2)\n'
+        self.write("tests/e2e/a_test.py", main)
         self.assertEqual(self.rules_broken(), [])
+        self.write("tests/e2e/a_test.py", main.replace("verbosity=2", ""))
+        self.assertEqual(self.rules_broken(), [("tests/e2e/a_test.py", "main")])
 
     def test_wrong_guards(self):
         self.write("tunnel/peer.h", "#ifndef IM_PEER_H\n#define IM_PEER_H\n#endif\n")

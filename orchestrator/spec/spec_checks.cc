@@ -387,6 +387,10 @@ void CheckGroups(const ClusterSpec& cluster, DiagnosticSink& sink) {
       sink.Error(group.at, absl::StrCat("group ", group.name, ": suspend: together is for at most ",
                                         kTogetherMax, " hosts; it has ", group.hosts.size()));
     }
+    if (group.hosts.size() == 1) {
+      sink.Warning(group.at, absl::StrCat("group ", group.name, " has one host, ", group.hosts[0],
+                                          ": suspend: together means nothing more for it"));
+    }
   }
   if (together.empty()) return;
   for (const HostSpec& host : cluster.hosts) {

@@ -367,4 +367,4 @@ class CheckpointTest(ClusterTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)

@@ -234,4 +234,4 @@ class ProgramsTest(ClusterTest):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(verbosity=2)

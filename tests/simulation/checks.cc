@@ -232,6 +232,19 @@ void ClusterSimulation::CheckNeeds(const orchestrator::Transition& t) {
   }
 }
 
+// An imd that died has saved who was to be started again.
+void ClusterSimulation::CheckStartedAgain() {
+  const std::vector<std::pair<HostId, orchestrator::Cause>> starts =
+      controller_->activator().ToStart();
+  for (const proto::SavedStart& saved : saved_.to_start()) {
+    const HostId host = *table_->FindByName(saved.host());
+    if (!orchestrator::HasInstance((*table_)[host].state) &&
+        absl::c_none_of(starts, [host](const auto& start) { return start.first == host; }))
+      Fail(absl::StrCat("h", host, " was to be started again"));
+    ++reached_.started_again;
+  }
+}
+
 bool ClusterSimulation::IsRenewed(HostId host) const {
   const orchestrator::HostSpec& spec = spec_.hosts[host];
   return spec.max_lifetime && spec.group.empty() &&
@@ -331,6 +344,10 @@ void ClusterSimulation::CheckRest() {
     const bool released = spec.idle.release_after.has_value() && !spec.min_running &&
                           spec.restart == orchestrator::RestartPolicy::kNo && !FollowsRunning(spec) &&
                           !(moves && Follows(spec));
+    if (absl::c_any_of(spec.wake_with, [this](const std::string& leader) {
+          return (*table_)[*table_->FindByName(leader)].state == HostState::kRunning;
+        }) && !orchestrator::HasInstance(state))
+      Fail(absl::StrCat(text, ", and follows one that runs"));
     if (trace_ && agent != nullptr)
       Trace(text, ": ", agent->Text(), "; ", controller_->groups().Reason(host));
     if (released && !spec.group.empty() && state != HostState::kImaginary &&

@@ -56,6 +56,8 @@ void ClusterSimulation::Reached::Add(const Reached& other) {
   jobs += other.jobs;
   group_disk += other.group_disk;
   renewals += other.renewals;
+  overdue += other.overdue;
+  started_again += other.started_again;
   answered6 += other.answered6;
   refused6 += other.refused6;
   said6 += other.said6;
@@ -153,6 +155,7 @@ void ClusterSimulation::StartImd() {
     taking_back_ = true;
     controller_->Restore(saved_);
     taking_back_ = false;
+    CheckStartedAgain();
     controller_->Save();
     controller_->Begin();
   });
@@ -210,6 +213,8 @@ void ClusterSimulation::OnTransition(const orchestrator::Transition& t) {
     ++reached_.moves;
   if (t.to == HostState::kReleasing && IsRenewed(t.host) && t.reason.starts_with("max_lifetime"))
     ++reached_.renewals;
+  if (t.to == HostState::kImaginary && t.reason.starts_with("it did not complete within"))
+    ++reached_.overdue;
   if (t.from == HostState::kPaused && t.to == HostState::kRunning) ++reached_.thaws;
   if (t.from == HostState::kReleasing && t.to == HostState::kRunning) ++reached_.releases_cancelled;
   // The moments in which wakes and releases meet.

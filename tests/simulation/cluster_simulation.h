@@ -40,11 +40,12 @@
 //  9. No host is started while one that it needs is not up, or a job that it waits for has
 //     never ended well.
 //  10. No instance of a host that is renewed (max_lifetime) lives for much longer than it
-//     may, and its stop takes.
+//     may, and its stop takes. Who waited to be started again when imd died is so by the
+//     next.
 // And at the end, when the world is well again and left alone:
 //  11. Hosts rest as their policies say (of groups, all but very few); what the table
 //     says of each is what its instance does; there is no instance that imd does not
-//     know.
+//     know; who is to run beside another (wake_with) does.
 //  12. Every host answers a call.
 //  13. After the shutdown nothing is left: no instance, packet, record, peer,
 //     message, checkpoint or deadline.
@@ -87,7 +88,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
     uint64_t answered = 0, refused = 0, imd_deaths = 0, agent_deaths = 0, releases_cancelled = 0,
              group_sleeps = 0, missed_beats = 0, restless_groups = 0, starts = 0, thaws = 0, lost = 0,
              checkpoints = 0, restores = 0, said = 0, keepalives = 0, moves = 0, needs = 0, jobs = 0,
-             group_disk = 0, renewals = 0;
+             group_disk = 0, renewals = 0, overdue = 0, started_again = 0;
     // Of those, over IPv6; calls that one host made of another; and datagrams.
     uint64_t answered6 = 0, refused6 = 0, said6 = 0, keepalives6 = 0, within6 = 0, datagrams6 = 0,
              unreachable6 = 0;
@@ -218,6 +219,7 @@ class ClusterSimulation final : public SimAgent::Delegate,
   void OnSynAck(uint32_t number);
   void OnRefusal(uint32_t number);
 
+  void CheckStartedAgain();
   bool IsRenewed(HostId host) const;
 
   // conversations.cc

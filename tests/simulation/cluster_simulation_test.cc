@@ -75,8 +75,10 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
             << reached.checkpoints << " checkpoints, " << reached.restores << " restores, "
             << reached.said << " things said on connections, " << reached.keepalives
             << " keepalives to disk, " << reached.moves << " moves, " << reached.renewals
-            << " renewals; " << reached.needs
-            << " starts after others, " << reached.jobs << " after a job; " << reached.group_disk
+            << " renewals, " << reached.started_again << " started again by the next imd; "
+            << reached.needs
+            << " starts after others, " << reached.jobs << " after a job, " << reached.overdue
+            << " jobs too old; " << reached.group_disk
             << " times groups on disk; over IPv6 " << reached.answered6 << " answered ("
             << reached.within6 << " within the cluster), " << reached.refused6 << " refused, "
             << reached.said6 << " said, " << reached.keepalives6 << " keepalives, "
@@ -96,6 +98,8 @@ TEST_F(ClusterSimulationTest, HoldsItsPromisesForEverySeed) {
   EXPECT_GT(reached.renewals, seeds / 2);
   EXPECT_GT(reached.needs, seeds / 10);
   EXPECT_GT(reached.jobs, seeds / 10);
+  EXPECT_GE(reached.overdue, seeds / 1'000);
+  EXPECT_GE(reached.started_again, seeds / 2'000);
   EXPECT_GT(reached.group_disk, seeds / 10);
   EXPECT_GT(reached.answered6, seeds / 4);
   EXPECT_GT(reached.within6, seeds / 10);

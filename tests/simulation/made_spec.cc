@@ -120,6 +120,9 @@ void ClusterSimulation::MakeJob() {
     host.depends_on.push_back({job.name, orchestrator::DependencySpec::Condition::kCompleted});
     host.start_timeout = std::max<Duration>(host.start_timeout, seconds(6));
   }
+  // In a world of deaths its work may take longer.
+  if (job.max_lifetime && random.Below(2) == 0)
+    job.max_lifetime = milliseconds(700 + random.Below(1'000));
 }
 
 // Whether hosts have an address of each family. Drawn beside all else.
