@@ -19,6 +19,7 @@ bool PeerTimers::attempt_exhausted() const {
 
 void PeerTimers::OnHandshakeComplete() {
   attempts_ = 0;
+  silence_jitter_.reset();
   Clear(PeerTimer::kRetransmit);
 }
 
@@ -28,8 +29,10 @@ void PeerTimers::OnSessionMade(Instant now) {
 
 void PeerTimers::OnDataSent(Instant now, Random& random) {
   if (pending(PeerTimer::kNewHandshake)) return;
+  // Drawn once in a session: questions and answers set and clear this all the time.
+  if (!silence_jitter_) silence_jitter_ = Jitter(random);
   Set(PeerTimer::kNewHandshake,
-      now + times_->keepalive_timeout + times_->rekey_timeout + Jitter(random));
+      now + times_->keepalive_timeout + times_->rekey_timeout + *silence_jitter_);
 }
 
 void PeerTimers::OnDataReceived(Instant now) {

@@ -80,6 +80,7 @@ class PeerTimers {
   const ProtocolTimes* times_;
   std::array<Instant, static_cast<size_t>(PeerTimer::kCount)> at_;
   Duration persistent_interval_{0};
+  std::optional<Duration> silence_jitter_;  // of kNewHandshake
   int attempts_ = 0;
 };
 

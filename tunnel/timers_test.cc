@@ -65,6 +65,19 @@ TEST_F(TimersTest, ANewHandshakeIsTimedFromTheFirstDataThatIsNotAnswered) {
   EXPECT_EQ(timers.next(), kNever);
 }
 
+TEST_F(TimersTest, TheJitterOfANewHandshakeIsDrawnOnceInASession) {
+  const auto wait = [&] {
+    timers.OnDataSent(kBegin, random);
+    const Duration drawn = timers.next() - kBegin;
+    timers.OnAuthenticReceived(kBegin);
+    return drawn;
+  };
+  const Duration first = wait();
+  EXPECT_EQ(wait(), first);
+  timers.OnHandshakeComplete();
+  EXPECT_NE(wait(), first);
+}
+
 TEST_F(TimersTest, PersistentKeepaliveFollowsAnyAuthenticMessage) {
   timers.SetPersistentKeepalive(seconds(25), kBegin);
   EXPECT_EQ(timers.next(), kBegin + seconds(25));

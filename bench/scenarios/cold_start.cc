@@ -1,6 +1,6 @@
 // cold_start: SYN to SYN-ACK of a host that does not run; beside its program's own
 // start without anything. Programs: a trivial C server, redis, and a server of Java,
-// the last two where the machine has them, and less often.
+// the last two where the machine has them.
 
 #include <algorithm>
 #include <filesystem>
@@ -16,13 +16,10 @@
 namespace im::bench {
 namespace {
 
-// Of programs that need longer than we do.
-constexpr int kSlowRepeat = 20;
-
 struct Program {
   std::string host;  // its name
   std::vector<std::string> argv;
-  bool slow = false;
+  bool echoes = false;
 };
 
 // Microseconds from spawning the bare server to a connection to it.
@@ -60,10 +57,10 @@ std::optional<std::string> InPath(const std::string& name) {
 
 std::vector<Program> Programs(const RunOptions& options) {
   std::vector<Program> programs = {
-      {"server", {options.bin + "/im-peer", "serve", "--echo", "7000"}}};
+      {"server", {options.bin + "/im-peer", "serve", "--echo", "7000"}, true}};
   if (const auto redis = InPath("redis-server")) {
     programs.push_back(
-        {"redis", {*redis, "--port", "7000", "--save", "", "--protected-mode", "no"}, true});
+        {"redis", {*redis, "--port", "7000", "--save", "", "--protected-mode", "no"}});
   } else {
     options.skip("redis", "there is no redis-server", /*failed=*/false);
   }
@@ -101,14 +98,13 @@ absl::StatusOr<std::vector<Row>> Run(const RunOptions& options) {
   Table table("cold_start");
   for (int i = 0; i < options.repeat; ++i) {
     for (const Program& program : programs) {
-      if (program.slow && i >= kSlowRepeat) continue;
       options.Progress(i, program.host);
       const std::string way = absl::StrCat("im, ", program.host);
       IM_ASSIGN_OR_RETURN(
           const double syn_us,
           AskNumber(through_im, absl::StrCat("connect 1 ", program.host, " 7000"), "us"));
       table.Add("SYN to SYN-ACK", way, "us", syn_us);
-      if (!program.slow) {
+      if (program.echoes) {
         IM_ASSIGN_OR_RETURN(const double ping_us, AskNumber(through_im, "ping 1 1", "us"));
         table.Add("SYN to first answered byte", way, "us", syn_us + ping_us);
       }
@@ -129,7 +125,7 @@ Scenario ColdStart() {
           .default_repeat = 100,
           .run = Run,
           .start_s = 2,
-          .repeat_s = 0.3};
+          .repeat_s = 0.9};
 }
 
 }  // namespace im::bench

@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import unittest
 
 from cluster import BIN, DEADLINE_S, ClusterTest, environment, find_criu, wait_until
@@ -19,6 +21,8 @@ PORT = 6400
 POSTGRES_BIN = next(iter(sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))), None)
 SBIN = os.environ["PATH"] + ":/usr/local/sbin:/usr/sbin:/sbin"
 
+# Seconds that a host stays on disk at least, and is seen to.
+AWAY_S = float(os.environ.get("IM_AWAY_S") or 0)
 # A CRIU that says when it begins with $1 = @WHAT@, and waits until it may.
 PATIENT_CRIU = """\
 #!/bin/sh
@@ -85,6 +89,10 @@ class CheckpointTest(ClusterTest):
         c.wait_state(host, "checkpointed")
         self.assertTrue((self.checkpoint(c, host) / "manifest").exists())
         self.assertEqual(c.ps()[host]["program_pid"], 0)
+        since = time.monotonic()
+        while time.monotonic() - since < AWAY_S:
+            threading.Event().wait(min(5, AWAY_S))
+            self.assertEqual(c.ps()[host]["state"], "checkpointed")
 
     def assert_restored(self, c, host):
         self.assertEqual(c.ps()[host]["wake_kind"], "restore")
