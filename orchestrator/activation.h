@@ -22,6 +22,8 @@ struct Activator::Activation {
   Instant woken_at;             // when it came
   Instant want_until = kNever;  // refused then
   uint64_t queue_place = 0;     // in start_queue_; 0: not queued
+  // By its restart policy or max_lifetime it is to be started, whoever else gives up waiting.
+  std::optional<Cause> start_again;
   std::string not_admitted;     // why it was not started at the last try
 
   bool needs_wait = false;      // for what others have not done yet

@@ -172,6 +172,7 @@ absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
 
 void Activator::Want(HostId host, const Cause& cause, bool for_ever) {
   Activation& activation = Get(host);
+  if (for_ever && cause.kind == Cause::Kind::kRestart) activation.start_again = cause;
   const Instant until = for_ever ? kNever : now_ + table_.policy(host).start_timeout;
   if (!activation.wanted) {
     activation.wanted = true;
@@ -187,6 +188,10 @@ void Activator::Want(HostId host, const Cause& cause, bool for_ever) {
 // After an end: hosts that must run are wanted without anybody's asking.
 void Activator::WantAgain(HostId host) {
   if (!shutdown_reason_.empty() || table_[host].guest) return;
+  if (const std::optional<Cause> again = Get(host).start_again) {
+    Want(host, *again, /*for_ever=*/true);
+    return;
+  }
   if (table_.policy(host).always_running) {
     Want(host, MakeCause(Cause::Kind::kMinRunning), /*for_ever=*/true);
   } else if (const std::optional<HostId> leader = LeaderUp(host)) {

@@ -215,8 +215,8 @@ class Activator {
   void AdoptCompleted(HostId host) { completed_.insert(host); }
   // It is stopped for max_lifetime, and a fresh one is to be started at once.
   bool renews(HostId host) const;
-  // Those without an instance that wait for a start nobody has to ask for again, by a restart
-  // policy, max_lifetime or wake_with. By number.
+  // Those without an instance that wait to be started by their restart policy or max_lifetime.
+  // By number.
   std::vector<std::pair<HostId, Cause>> ToStart() const;
   // One of those of an earlier orchestrator. Preconditions: no guest; it has no instance.
   void AdoptStart(HostId host, const Cause& cause, Instant now);

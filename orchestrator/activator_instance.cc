@@ -35,8 +35,7 @@ void Activator::Adopt(HostId host, uint64_t incarnation, const Cause& cause, Ins
 std::vector<std::pair<HostId, Cause>> Activator::ToStart() const {
   std::vector<std::pair<HostId, Cause>> hosts;
   for (const auto& [host, activation] : activations_)
-    if (activation->wanted && activation->want_until == kNever && !HasInstance(table_[host].state))
-      hosts.emplace_back(host, activation->cause);
+    if (activation->start_again) hosts.emplace_back(host, *activation->start_again);
   std::sort(hosts.begin(), hosts.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   return hosts;
@@ -61,6 +60,7 @@ void Activator::AwaitInstance(HostId host, uint64_t incarnation, const Cause& ca
   if (!activation.wanted) activation.woken_at = now_;
   activation.wanted = false;
   activation.want_until = kNever;
+  activation.start_again.reset();
   Dequeue(activation);
   activation.cause = cause;
   activation.goal = Goal::kRun;

@@ -87,11 +87,10 @@ void Activator::OnReleaseDeadline(HostId host) {
 
 absl::Status Activator::Release(HostId host, absl::string_view reason, Instant now) {
   Scope scope(*this, now);
+  Get(host).start_again.reset();
   switch (table_[host].state) {
     case HostState::kImaginary:
-      if (const auto it = activations_.find(host);
-          it != activations_.end() && it->second->wanted)
-        GiveUp(host, reason);
+      if (Get(host).wanted) GiveUp(host, reason);
       break;
     case HostState::kStarting:
     case HostState::kRestoring:
@@ -128,6 +127,7 @@ void Activator::Shutdown(absl::string_view reason, bool force, Instant now) {
   for (const HostId host : hosts) {
     const HostState state = table_[host].state;
     Get(host).discard = true;
+    Get(host).start_again.reset();
     if (state == HostState::kStarting || state == HostState::kRestoring) {
       BeginRelease(host, force ? goal : EndOfStart(host), reason, /*error=*/false);
     } else if (state == HostState::kRunning || state == HostState::kPaused) {

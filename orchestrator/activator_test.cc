@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+
 #include "orchestrator/activator.h"
 #include "orchestrator/activator_fixture.h"
 
@@ -13,7 +16,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Goal = Activator::Goal;
 using Verdict = Activator::Verdict;
@@ -287,6 +292,46 @@ TEST_F(ActivatorTest, RestartsInARowAreLimited) {
     Advance(seconds(20));
   }
   EXPECT_EQ(ends, 4);  // the first run and three restarts
+  EXPECT_EQ(table[db].state, HostState::kImaginary);
+}
+
+TEST_F(ActivatorTest, WhoIsToBeStartedAgainIsSoThoughACallerGivesUp) {
+  class Full final : public Activator::Admission {
+   public:
+    std::optional<std::string> Start(HostId, Instant) override {
+      return full ? std::optional<std::string>("no memory") : std::nullopt;
+    }
+    bool full = false;
+  } memory;
+  activator->SetAdmission(&memory);
+  const HostId db = Add("db", {.restart = HostPolicy::Restart::kOnFailure});
+  SendSyn(db);
+  Report(db, State::kRunning);
+  memory.full = true;
+  End(db, EndKind::kFailed, "crash");
+  EXPECT_EQ(activator->ToStart().size(), 1u);
+  SendSyn(db);
+  recorder.Take();
+  Advance(table.policy(db).start_timeout + seconds(1));
+  EXPECT_THAT(recorder.Take(), Contains(HasSubstr("refuse db 1 over: ")));
+  EXPECT_EQ(activator->ToStart().size(), 1u);
+  memory.full = false;
+  Advance(seconds(1));
+  EXPECT_EQ(table[db].state, HostState::kStarting);
+  EXPECT_TRUE(activator->ToStart().empty());
+}
+
+TEST_F(ActivatorTest, AReleaseIsTheEndOfAWaitToBeStartedAgain) {
+  const HostId db = Add("db", {.restart = HostPolicy::Restart::kOnFailure});
+  SendSyn(db);
+  for (int i = 0; i < 2; ++i) {
+    Report(db, State::kRunning);
+    End(db, EndKind::kFailed, "crash");
+  }
+  EXPECT_EQ(activator->ToStart().size(), 1u);
+  ASSERT_TRUE(activator->Release(db, "im release", now).ok());
+  EXPECT_TRUE(activator->ToStart().empty());
+  Advance(seconds(60));
   EXPECT_EQ(table[db].state, HostState::kImaginary);
 }
 
