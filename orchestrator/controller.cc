@@ -175,6 +175,9 @@ void Controller::SetGoal(HostId host, uint64_t incarnation, Goal goal, const Cau
       SendDesired(*instance);
       break;
     case Goal::kReleaseIfIdle:
+      instance->thaws_known = instance->status.thaws();
+      BeginWithdrawal(*instance);
+      break;
     case Goal::kMove:
     case Goal::kRelease:
       BeginWithdrawal(*instance);
@@ -208,6 +211,7 @@ void Controller::SendDesired(Instance& instance) {
       state.set_to_disk(true);
       if (hosts_.GroupOf(instance.host).has_value()) state.set_disk_step(StepOf(instance.goal));
     }
+    if (instance.goal == Goal::kReleaseIfIdle) state.set_thaws_known(instance.thaws_known);
     state.set_move(instance.goal == Goal::kMove);
     state.set_stay_held(instance.goal == Goal::kStay);
     state.set_suspend_requests(instance.suspend_requests);

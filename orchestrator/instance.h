@@ -38,6 +38,7 @@ struct Instance {
   // The agent is not to hear of the goal yet: the host is being withdrawn from
   // its peers, or the agent cannot be reached.
   bool goal_deferred = false;
+  uint64_t thaws_known = 0;  // when it was decided to release it if it is idle
   uint64_t suspend_requests = 0;
   bool suspend_asked = false;  // and not paused since
   uint64_t wake_requests = 0;

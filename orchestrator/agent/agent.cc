@@ -437,15 +437,17 @@ void Agent::OnDesiredGoal(const proto::DesiredState& desired) {
 }
 
 void Agent::DecideReleaseIfIdle(uint64_t thaws_before) {
-  if (ended_ || stopping_ || group_disk_.held() ||
-      (checkpointer_ && checkpointer_->dumping()) ||
-      control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
+  const proto::DesiredState& desired = control_.desired();
+  if (ended_ || stopping_ || group_disk_.held() || (checkpointer_ && checkpointer_->dumping()) ||
+      desired.goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
   const bool waking = pauser_->group() != nullptr && pauser_->group()->waking();
-  if (pauser_->paused() && !waking && pauser_->thaws() == thaws_before && held_packets_ == 0) {
-    if (checkpointer_ && control_.desired().disk_step() == proto::DesiredState::HOLD) {
+  const bool used = pauser_->thaws() != thaws_before ||
+                    (desired.has_thaws_known() && desired.thaws_known() < thaws_before);
+  if (pauser_->paused() && !waking && !used && held_packets_ == 0) {
+    if (checkpointer_ && desired.disk_step() == proto::DesiredState::HOLD) {
       HoldForGroup();
-    } else if (checkpointer_ && control_.desired().to_disk()) {
+    } else if (checkpointer_ && desired.to_disk()) {
       BeginCheckpoint();
     } else {
       Stop();

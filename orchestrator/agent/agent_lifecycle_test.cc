@@ -206,6 +206,32 @@ TEST_F(AgentTest, ARefusalStandsUntilItIsAnsweredThoughTheHostFallsAsleep) {
   EXPECT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
 }
 
+TEST_F(AgentTest, UseThatTheOrchestratorHasNotHeardOfRefusesTheReleaseThoughItIsPausedAgain) {
+  auto agent = MakeAgent(3, "polite");
+  agent->Start();
+  ASSERT_TRUE(agent->LogHas("ready"));
+  ASSERT_TRUE(agent->AwaitProgram());
+  proto::DesiredState desired;
+  desired.set_suspend_requests(1);
+  agent->Desire(desired);
+  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+  desired.set_wake_requests(1);
+  agent->Desire(desired);
+  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::RUNNING));
+  desired.set_suspend_requests(2);
+  agent->Desire(desired);
+  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::PAUSED));
+  ASSERT_EQ(agent->status().thaws(), 1u);
+  desired.set_goal(proto::DesiredState::RELEASE_IF_IDLE);
+  desired.set_thaws_known(0);
+  agent->Desire(desired);
+  ASSERT_TRUE(agent->AwaitState(proto::InstanceStatus::RELEASE_REFUSED));
+  desired.set_thaws_known(1);
+  agent->Desire(desired);
+  ASSERT_EQ(agent->Wait(), 0);
+  EXPECT_EQ(agent->Report().reason(), proto::ExitReport::RELEASED);
+}
+
 TEST_F(AgentTest, APacketBehindTheQuestionRefusesTheRelease) {
   auto agent = MakeAgent(3, "tcp");
   agent->Start();

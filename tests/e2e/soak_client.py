@@ -16,6 +16,7 @@ import json
 import math
 import random
 import socket
+import struct
 import sys
 import threading
 import time
@@ -24,6 +25,15 @@ PATIENCE_S = 30
 # A datagram is sent again, as all do who use them.
 RESEND_S = 5
 REQUESTS_PER_BURST = 6
+# linux/tcp.h: tcpi_last_data_recv and tcpi_last_ack_recv.
+TCP_INFO_LAST_RECEIVED, TCP_INFO_BYTES = 52, 60
+
+
+def heard_at(connection):
+    """When the last of the host's segments came, however much later we get to see it."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    ago_ms = min(struct.unpack_from("=II", info, TCP_INFO_LAST_RECEIVED))
+    return time.monotonic() - ago_ms / 1e3
 
 
 class Asker(threading.Thread):
@@ -49,7 +59,9 @@ class Asker(threading.Thread):
                     self.told["forgiven"] += 1
                     self.ending.wait(0.05)
                 else:
-                    self.told["errors"].append(f"request {self.number}: {error!r}")
+                    ago_ms = (time.monotonic() - self.heard_at) * 1e3
+                    self.told["errors"].append(f"request {self.number}: {error!r} at {time.time():.3f}, "
+                                               f"{ago_ms:.0f} ms after the host's last word")
             self.rest_between_bursts()
 
     def silent(self):
@@ -60,7 +72,7 @@ class Asker(threading.Thread):
         self.heard_at = math.inf
         with socket.create_connection((self.host, 7000), PATIENCE_S) as s:
             s.settimeout(PATIENCE_S)
-            self.heard_at = time.monotonic()
+            self.heard_at = heard_at(s)
             for _ in range(self.random.randint(1, REQUESTS_PER_BURST)):
                 request = self.request()
                 s.sendall(request)
@@ -72,7 +84,7 @@ class Asker(threading.Thread):
                     answer += part
                 assert answer == request, f"{answer!r} instead of {request!r}"
                 self.told["answers"] += 1
-                self.heard_at = time.monotonic()
+                self.heard_at = heard_at(s)
                 if self.ending.is_set():
                     break
                 self.rest(self.after_s, 0.5)

@@ -68,8 +68,11 @@ class SoakTest(ClusterTest):
         self.addCleanup(client.close)
         return client
 
-    def assert_no_errors(self, told):
+    def assert_no_errors(self, c, told):
         errors = {host: t["errors"][:3] for host, t in told.items() if t["errors"]}
+        for event in c.events() if errors else ():
+            if event.get("host") in errors:
+                print(event)
         self.assertEqual(errors, {}, f"IM_SOAK_SEED={SEED}")
 
     def test_random_wakes_pauses_and_releases_lose_and_double_nothing(self):
@@ -96,7 +99,7 @@ hosts:
         print(f"{starts} starts, {sum(t for s, t in made.values())} thaws, "
               f"{sum(t['answers'] for t in told.values())} answers, "
               f"{datagrams} datagrams, {resent} of them sent twice, seed {SEED}")
-        self.assert_no_errors(told)
+        self.assert_no_errors(c, told)
         # A machine may be too busy to answer within soak_client.RESEND_S.
         self.assertLessEqual(resent, 1 + datagrams // 10)
         self.assertGreater(min(t for s, t in made.values()), 0, made)
@@ -164,7 +167,7 @@ hosts:
 
         told = client.finish()
         told.pop("victim")
-        self.assert_no_errors(told)
+        self.assert_no_errors(c, told)
         self.assertEqual([t["forgiven"] for t in told.values()], [0] * len(steady))
         self.assertEqual({h: p["starts"] for h, p in c.ps().items() if h in steady},
                          {h: 1 for h in steady})

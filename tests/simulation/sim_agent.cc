@@ -443,7 +443,9 @@ void SimAgent::DecideReleaseIfIdle(uint64_t thaws_before) {
   if (ended_ || stopping_ || held() ||
       control_.desired().goal() != proto::DesiredState::RELEASE_IF_IDLE)
     return;
-  if (paused_ && !(group_ && group_->waking()) && thaws_ == thaws_before) {
+  const proto::DesiredState& desired = control_.desired();
+  const bool used = desired.has_thaws_known() && desired.thaws_known() < thaws_before;
+  if (paused_ && !used && !(group_ && group_->waking()) && thaws_ == thaws_before) {
     released_as_idle_ = true;
     if (checkpointing_ && control_.desired().disk_step() == proto::DesiredState::HOLD)
       return HoldForGroup();
