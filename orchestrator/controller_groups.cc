@@ -5,6 +5,22 @@
 #include "orchestrator/controller.h"
 
 namespace im::orchestrator {
+namespace {
+
+// Addresses as an agent sent them; what is none of a host is left out.
+std::vector<HostId> HostsAt(const google::protobuf::RepeatedPtrField<std::string>& addresses,
+                            const HostTable& hosts) {
+  std::vector<HostId> found;
+  for (const std::string& bytes : addresses) {
+    if (bytes.size() != 4 && bytes.size() != 16) continue;
+    const IpAddress address = IpAddress::FromBytes(
+        {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+    if (const std::optional<HostId> host = hosts.FindByAddress(address)) found.push_back(*host);
+  }
+  return found;
+}
+
+}  // namespace
 
 void Controller::ReportToGroup(HostId host, const proto::GroupStatus& status) {
   if (!hosts_.GroupOf(host).has_value()) return;
@@ -12,16 +28,10 @@ void Controller::ReportToGroup(HostId host, const proto::GroupStatus& status) {
   report.pause_answered = status.pause_answered();
   report.quiet = status.quiet();
   report.falling = status.falling();
-  report.beats_awaited = status.beats_awaited();
   report.waking = status.waking();
   report.beat_late = status.beat_late();
-  for (const std::string& bytes : status.leads()) {
-    if (bytes.size() != 4 && bytes.size() != 16) continue;
-    const IpAddress address = IpAddress::FromBytes(
-        {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-    if (const std::optional<HostId> fellow = hosts_.FindByAddress(address))
-      report.leads.push_back(*fellow);
-  }
+  report.leads = HostsAt(status.leads(), hosts_);
+  report.awaits = HostsAt(status.awaits(), hosts_);
   groups_.OnReport(host, std::move(report), now());
 }
 

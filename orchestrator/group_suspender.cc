@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 
@@ -151,7 +152,8 @@ void GroupSuspender::Begin(uint32_t group, Instant now) {
   Group& state = groups_[group];
   state.phase = Phase::kFalling;
   ++state.round;
-  SetDeadline(group, now + kStageMax);
+  state.stage_end = now + kStageMax;
+  state.vain_since = kNever;
 }
 
 bool GroupSuspender::MayFall(uint32_t group, const Member& member) {
@@ -159,7 +161,7 @@ bool GroupSuspender::MayFall(uint32_t group, const Member& member) {
     if (hosts_.GroupOf(lead) != group) continue;
     const HostState at = hosts_[lead].state;
     if (at == HostState::kRunning) return false;
-    if (at == HostState::kPaused && MemberOf(group, lead).report.beats_awaited > 0) return false;
+    if (at == HostState::kPaused && !MemberOf(group, lead).report.awaits.empty()) return false;
   }
   return true;
 }
@@ -168,7 +170,8 @@ void GroupSuspender::Fall(uint32_t group, Instant now) {
   Group& state = groups_[group];
   const std::vector<HostId>& ids = hosts_.groups()[group].members;
   size_t under_way = 0;
-  std::vector<size_t> left;  // to be asked
+  std::vector<size_t> left;             // to be asked
+  absl::flat_hash_set<HostId> awaited;  // by one that is paused, or falling
   for (size_t i = 0; i < ids.size(); ++i) {
     const Member& member = state.members[i];
     const std::string& name = hosts_[ids[i]].name;
@@ -179,17 +182,21 @@ void GroupSuspender::Fall(uint32_t group, Instant now) {
         break;
       case HostState::kPaused:
         if (member.report.waking) return Rise(group, absl::StrCat(name, " is needed"), now);
-        if (member.report.beats_awaited > 0) ++under_way;
+        if (!member.report.awaits.empty()) ++under_way;
+        awaited.insert(member.report.awaits.begin(), member.report.awaits.end());
         break;
       case HostState::kRunning:
         if (!asked && !member.report.quiet && !state.forced)
           return Rise(group, absl::StrCat(name, " is in use"), now);
         if (asked && member.report.pause_answered >= state.round && !member.report.falling) {
-          state.at_once |= member.report.beat_late;
-          return Rise(group, absl::StrCat(name, " is in use"), now);
+          if (!member.report.beat_late) return Rise(group, absl::StrCat(name, " is in use"), now);
+          state.at_once = true;
+          return Rise(group, absl::StrCat(name, " awaited a beat in vain"), now);
         }
         if (asked) {
           ++under_way;
+          if (member.report.pause_answered >= state.round)
+            awaited.insert(member.report.awaits.begin(), member.report.awaits.end());
         } else {
           left.push_back(i);
         }
@@ -198,8 +205,12 @@ void GroupSuspender::Fall(uint32_t group, Instant now) {
         return Rise(group, absl::StrCat(name, " is ", HostStateName(hosts_[ids[i]].state)), now);
     }
   }
-  if (state.deadline <= now) {
-    // A paused member may wait for a beat that its fellow never meant to send.
+  const bool in_vain = std::any_of(awaited.begin(), awaited.end(), [this](HostId host) {
+    return hosts_[host].state == HostState::kPaused;
+  });
+  state.vain_since = in_vain ? std::min(state.vain_since, now) : kNever;
+  if (state.stage_end <= now || (in_vain && state.vain_since + kSplitMax <= now)) {
+    // Members may not agree on who begins, or wait for what their fellow never meant to send.
     state.at_once = true;
     return Rise(group, "not all fell asleep in time", now);
   }
@@ -216,19 +227,21 @@ void GroupSuspender::Fall(uint32_t group, Instant now) {
                         .round = state.round,
                         .forced = state.forced,
                         .at_once = at_once});
-    SetDeadline(group, now + kStageMax);
+    state.stage_end = now + kStageMax;
     ++under_way;
   };
   std::vector<size_t> later;
   for (const size_t i : left) {
-    if (state.at_once || MayFall(group, state.members[i])) {
+    if (state.at_once || (MayFall(group, state.members[i]) && !awaited.contains(ids[i]))) {
       ask(i, state.at_once);
     } else {
       later.push_back(i);
     }
   }
-  if (under_way > 0) return;
-  for (const size_t i : later) ask(i, /*at_once=*/true);
+  if (under_way == 0)
+    for (const size_t i : later) ask(i, /*at_once=*/true);
+  SetDeadline(group,
+              in_vain ? std::min(state.stage_end, state.vain_since + kSplitMax) : state.stage_end);
 }
 
 void GroupSuspender::Wake(HostId host, const std::string& reason) {

@@ -7,10 +7,13 @@
 //
 //   awake    until every member that is up is quiet
 //   falling  first those asked who begin beats with nobody, or only with
-//            members that are paused and have their beat in hand; so the one
-//            who begins (a leader) comes last, some milliseconds after the
-//            others. Where that goes round in a circle, all the rest at once;
-//            all, if beats did not come in time at the last attempt
+//            members that are paused and have all their beats in hand; so the
+//            one who begins (a leader) comes last, some milliseconds after the
+//            others. Whose beat another awaits is not asked, whether it knows
+//            that it begins or not; a beat of one that is paused is awaited in
+//            vain, which ends the attempt. Where that goes round in a circle,
+//            all the rest at once; all, if beats did not come at the last
+//            attempt
 //   asleep   all that are up are paused
 //
 // A member that is not quiet any more, refuses, thaws, starts or wants to run
@@ -42,7 +45,9 @@ namespace im::orchestrator {
 class GroupSuspender {
  public:
   // A member may be paused beside one that runs for so long without being
-  // woken: reports of both are on their way, or it waits for an answer.
+  // woken: reports of both are on their way, or it waits for an answer. And for
+  // so long a beat may be awaited of one that is paused: it, or that it came, is
+  // on its way.
   static constexpr Duration kSplitMax = std::chrono::milliseconds(200);
   static constexpr Duration kSplitRetry = std::chrono::seconds(1);
   // From a request to pause to the next step; else all are woken. Above the
@@ -54,10 +59,11 @@ class GroupSuspender {
     uint64_t pause_answered = 0;
     bool quiet = false;
     bool falling = false;
-    uint32_t beats_awaited = 0;
     bool waking = false;
     bool beat_late = false;
     std::vector<HostId> leads;  // members that it begins beats with
+    // Paused, or falling: those that begin them with it, and have not since it was asked.
+    std::vector<HostId> awaits;
   };
 
   struct Action {
@@ -104,6 +110,8 @@ class GroupSuspender {
     bool forced = false;
     bool at_once = false;  // the next attempt
     std::vector<Member> members;  // as HostTable::Group::members
+    Instant stage_end = kNever;   // of kFalling
+    Instant vain_since = kNever;  // of kFalling: that a beat is awaited in vain
     Instant deadline = kNever;    // of kFalling; of kAwake: a split
   };
 

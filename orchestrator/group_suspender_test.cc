@@ -45,9 +45,14 @@ class GroupSuspenderTest : public ::testing::Test {
   void Quiet(HostId host, std::vector<HostId> leads = {}) {
     suspender->OnReport(host, {.quiet = true, .leads = std::move(leads)}, now);
   }
-  void Paused(HostId host, uint32_t awaited = 0) {
+  void Paused(HostId host, std::vector<HostId> awaits = {}) {
     if (table[host].state == HostState::kRunning) Move(host, HostState::kPaused);
-    suspender->OnReport(host, {.pause_answered = 9, .beats_awaited = awaited}, now);
+    suspender->OnReport(host, {.pause_answered = 9, .awaits = std::move(awaits)}, now);
+  }
+  void Falling(HostId host, std::vector<HostId> awaits) {
+    suspender->OnReport(
+        host,
+        {.pause_answered = 9, .quiet = false, .falling = true, .awaits = std::move(awaits)}, now);
   }
   void Thawed(HostId host) {
     Move(host, HostState::kRunning);
@@ -118,11 +123,77 @@ TEST_F(GroupSuspenderTest, WhoBeginsBeatsComesLast) {
   Quiet(2);
   EXPECT_EQ(Actions(), "pause b, pause c");
   Paused(1);
-  Paused(2, /*awaited=*/1);
+  Paused(2, /*awaits=*/{0});
   EXPECT_EQ(Actions(), "");
   Paused(2);
   EXPECT_EQ(Actions(), "pause a");
   Paused(0);
+  EXPECT_EQ(suspender->NextDeadline(), kNever);
+}
+
+// Of Spark's workers two took their last report for too long ago to be beats, and
+// were paused at once: the master, which awaited them, was left until kStageMax.
+TEST_F(GroupSuspenderTest, WhoseBeatIsAwaitedComesAfterItThoughItDoesNotKnow) {
+  StartAll();
+  Quiet(0);
+  Quiet(1, {0});
+  Quiet(2, {0});
+  EXPECT_EQ(Actions(), "pause a");
+  Paused(0, /*awaits=*/{1, 2});
+  Quiet(2);
+  EXPECT_EQ(Actions(), "");
+  Paused(0, /*awaits=*/{1});
+  EXPECT_EQ(Actions(), "pause c");
+  Paused(2);
+  EXPECT_EQ(Actions(), "");
+  Paused(0);
+  EXPECT_EQ(Actions(), "pause b");
+}
+
+// Who falls awaits a beat as one that is paused does.
+TEST_F(GroupSuspenderTest, WhoseBeatIsAwaitedByOneThatFallsIsNotAsked) {
+  StartAll();
+  Quiet(0);
+  Quiet(1, {0});
+  Quiet(2);
+  EXPECT_EQ(Actions(), "pause a, pause c");
+  Paused(2);
+  Falling(0, /*awaits=*/{1});
+  Quiet(1);
+  EXPECT_EQ(Actions(), "");
+  Paused(0);
+  EXPECT_EQ(Actions(), "pause b");
+}
+
+TEST_F(GroupSuspenderTest, ABeatOfOneThatIsPausedIsNotAwaitedForLong) {
+  StartAll();
+  for (const HostId host : {0, 1, 2}) Quiet(host);
+  EXPECT_EQ(Actions(), "pause a, pause b, pause c");
+  Paused(1);
+  Falling(0, /*awaits=*/{1});
+  Paused(2, /*awaits=*/{1});
+  Advance(GroupSuspender::kSplitMax / 2);
+  EXPECT_EQ(Actions(), "");
+  // What was on its way has arrived at one of them.
+  Paused(2);
+  Advance(GroupSuspender::kSplitMax / 2);
+  EXPECT_EQ(Actions(), "wake a, wake b, wake c");
+  for (const HostId host : {1, 2}) Thawed(host);
+  for (const HostId host : {0, 1, 2}) Quiet(host, {0, 1});
+  EXPECT_EQ(Actions(), "freeze a, freeze b, freeze c");
+}
+
+TEST_F(GroupSuspenderTest, ABeatThatWasOnItsWayIsNotAwaitedInVain) {
+  StartAll();
+  for (const HostId host : {0, 1, 2}) Quiet(host);
+  EXPECT_EQ(Actions(), "pause a, pause b, pause c");
+  Paused(1);
+  Falling(0, /*awaits=*/{1});
+  Advance(GroupSuspender::kSplitMax / 2);
+  Paused(0);
+  Advance(GroupSuspender::kSplitMax);
+  EXPECT_EQ(Actions(), "");
+  Paused(2);
   EXPECT_EQ(suspender->NextDeadline(), kNever);
 }
 
@@ -168,7 +239,7 @@ TEST_F(GroupSuspenderTest, ABeatThatNeverCameIsNotAwaitedAgain) {
   Quiet(1);
   Quiet(2);
   EXPECT_EQ(Actions(), "pause b, pause c");
-  Paused(1, /*awaited=*/1);
+  Paused(1, /*awaits=*/{0});
   Paused(2);
   Advance(GroupSuspender::kStageMax);
   EXPECT_EQ(Actions(), "wake b, wake c");

@@ -5,34 +5,28 @@
 namespace im::agent {
 namespace {
 
-// Beats come late on a busy machine.
-constexpr int kLateFactor = 3;
-constexpr Duration kLateExtra = std::chrono::seconds(1);
+// Beats come late on a busy machine: by a quarter of the time between them, and so much.
+constexpr Duration kLateExtra = std::chrono::seconds(2);
 
 }  // namespace
 
 void Beats::OnPayload(const IpAddress& fellow, bool inbound, Instant now) {
   Pair& pair = pairs_[fellow];
-  const Duration gap = now - pair.last;
-  const bool turned = pair.inbound != inbound;
   if (!pair.fresh) {
-    // An eighth of it is forgotten with each packet.
-    pair.longest = std::max(gap, pair.longest - pair.longest / 8);
-    if (turned) {
-      (inbound ? pair.to_answer : pair.to_beat) = gap;
-      if (pair.to_answer >= Duration(0) && pair.to_beat >= Duration(0)) {
-        const int vote = pair.to_answer < pair.to_beat ? 1 : -1;
-        pair.votes = std::clamp(pair.votes + vote, -kVotesMax, kVotesMax);
-      }
+    const Duration gap = now - pair.last;
+    const bool broke_silence = 2 * gap >= pair.longest;
+    // Packets that come close together do not say that beats do: a little of the time
+    // that passed is forgotten.
+    pair.longest = std::max(gap, pair.longest - gap / 32);
+    const Duration most = kPeriods * pair.longest;
+    pair.balance = std::clamp(pair.balance + (inbound ? -gap : gap), -most, most);
+    if (pair.beat_at != kNever && (inbound || now - pair.beat_at > kAnswerMax)) {
+      pair.unanswered = now - pair.beat_at > kAnswerMax;
+      pair.beat_at = kNever;
     }
+    if (!inbound && broke_silence && pair.beat_at == kNever) pair.beat_at = now;
   }
-  pair.run = turned ? 1 : pair.run + 1;
-  if (pair.votes != 0 && pair.run > 4 * kOneWay) {
-    pair.votes += pair.votes > 0 ? -1 : 1;
-    pair.run = kOneWay;
-  }
-  if (pair.votes == 0) pair.run = std::min(pair.run, kOneWay);
-  pair.inbound = inbound;
+  pair.packets = std::min(pair.packets + 1, kPacketsMin);
   pair.last = now;
   pair.fresh = false;
 }
@@ -42,17 +36,20 @@ void Beats::OnThaw(Instant now) {
   paused_at_ = kNever;
   for (auto& [fellow, pair] : pairs_) {
     pair.last += paused;
+    pair.beat_at = kNever;
     pair.fresh = true;
   }
 }
 
-Duration Beats::SilentAfter(const Pair& pair) { return kLateFactor * pair.longest + kLateExtra; }
+Duration Beats::SilentAfter(const Pair& pair) {
+  return pair.longest + pair.longest / 4 + kLateExtra;
+}
 
 Beats::Role Beats::RoleOf(const Pair& pair, Instant now) {
   if (now - pair.last > SilentAfter(pair)) return Role::kNone;
-  if (pair.votes != 0) return pair.votes > 0 ? Role::kLeads : Role::kFollows;
-  if (pair.run < kOneWay) return Role::kNone;
-  return pair.inbound ? Role::kFollows : Role::kLeadsUnanswered;
+  if (pair.packets < kPacketsMin || pair.balance == Duration(0)) return Role::kNone;
+  if (pair.balance < Duration(0)) return Role::kFollows;
+  return pair.unanswered ? Role::kLeadsUnanswered : Role::kLeads;
 }
 
 Beats::Role Beats::RoleTowards(const IpAddress& fellow, Instant now) const {

@@ -2,18 +2,20 @@
 //
 // Members of an ensemble send each other something every so often, and take a
 // fellow that is not heard from for dead. Mostly one end of a pair begins (a
-// leader's ping, an executor's report) and the other answers. Who does is seen
-// from the times between packets that change direction: the answer comes soon
-// after the beat, the next beat much later. So for each pair
+// leader's ping, an executor's report), and the other answers at once, or not at
+// all. So whoever begins is who breaks the silences:
 //
-//   time from our packet to theirs < time from theirs to ours: we begin
+//   balance = silent time that we ended - silent time that they ended
 //
-// Each turn of the conversation is a vote; the last kVotesMax decide. Where there
-// are no turns, packets that all go one way (kOneWay of them in a row) are beats
-// without an answer; kOneWay * 4 of them take a vote back.
+// Answers, and most of what they talk about besides, come after little silence
+// and count for little. Of the past kPeriods of the longest silence count.
 // No threshold in seconds is needed, so beats of 100 ms and of a minute are
 // told alike. A pair that was silent for much longer than its beats were apart
 // is forgotten until it speaks again.
+//
+// Some beats are not answered though the two talk (Spark's workers report to its
+// master, and are asked to do things). Ours are if something followed the last
+// one, which came after a long silence, within kAnswerMax.
 //
 // Times across a pause say nothing, and the silence does not grow meanwhile. But
 // it does not begin anew either: two members that spoke once would else be taken
@@ -33,8 +35,12 @@ namespace im::agent {
 
 class Beats {
  public:
-  static constexpr int kVotesMax = 3;
-  static constexpr int kOneWay = 4;
+  static constexpr int kPeriods = 3;
+  // Who begins is not told from fewer packets.
+  static constexpr int kPacketsMin = 3;
+
+  // A beat that found no answer in so long finds none, this time.
+  static constexpr Duration kAnswerMax = std::chrono::seconds(2);
 
   // Who begins: nobody (known yet), we and they answer, we without an answer, they.
   enum class Role { kNone, kLeads, kLeadsUnanswered, kFollows };
@@ -55,14 +61,13 @@ class Beats {
 
  private:
   struct Pair {
-    Instant last;             // packet of either direction
-    bool inbound = false;     // its direction
-    bool fresh = true;        // `last` is of before a pause, or there was none
-    int run = 0;              // packets in a row in this direction
-    Duration to_answer{-1};   // of the last turn each; -1: none yet
-    Duration to_beat{-1};     // theirs to ours
-    int votes = 0;            // > 0: we begin
-    Duration longest{0};      // between packets; forgotten slowly
+    Instant last;              // packet of either direction
+    bool fresh = true;         // `last` is of before a pause, or there was none
+    int packets = 0;           // up to kPacketsMin
+    Duration balance{0};       // > 0: we begin
+    Duration longest{0};       // silence; forgotten slowly
+    Instant beat_at = kNever;  // of ours, since no answer came
+    bool unanswered = true;    // our last beat that it is known of
   };
   static Role RoleOf(const Pair& pair, Instant now);
   static Duration SilentAfter(const Pair& pair);

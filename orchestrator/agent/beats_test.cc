@@ -45,17 +45,61 @@ TEST_F(BeatsTest, NobodyBeginsBeforeTheFirstTurnIsOver) {
 }
 
 TEST_F(BeatsTest, PacketsOfOneDirectionAreBeatsWithoutAnswers) {
-  for (int i = 0; i < Beats::kOneWay; ++i) beats.OnPayload(fellow, false, now += seconds(1));
+  for (int i = 0; i < Beats::kPacketsMin; ++i) beats.OnPayload(fellow, false, now += seconds(1));
   EXPECT_EQ(role(), Beats::Role::kLeadsUnanswered);
-  for (int i = 0; i < Beats::kOneWay; ++i) beats.OnPayload(fellow, true, now += seconds(1));
+  for (int i = 0; i < Beats::kPacketsMin; ++i) beats.OnPayload(fellow, true, now += seconds(1));
   EXPECT_EQ(role(), Beats::Role::kFollows);
 }
 
-TEST_F(BeatsTest, AnswersThatAreLateDoNotMakeItOneWay) {
-  for (int i = 0; i < 4; ++i) Beat(true, milliseconds(5), seconds(1));
-  for (int i = 0; i < 12; ++i) beats.OnPayload(fellow, false, now += seconds(1));
+// Spark's workers report to its master every 15 s, which does not answer that; what they
+// say of executors it does.
+TEST_F(BeatsTest, WhoTalksMayHaveBeatsWithoutAnAnswer) {
+  for (int i = 0; i < 10; ++i) Beat(true, milliseconds(4), milliseconds(200));
   EXPECT_EQ(role(), Beats::Role::kLeads);
-  for (int i = 0; i < 60; ++i) beats.OnPayload(fellow, false, now += seconds(1));
+  const auto report = [this] {
+    beats.OnPayload(fellow, false, now);
+    beats.OnPayload(fellow, false, now + milliseconds(1));
+  };
+  report();
+  EXPECT_EQ(role(), Beats::Role::kLeads);
+  now += seconds(15);
+  report();
+  EXPECT_EQ(role(), Beats::Role::kLeadsUnanswered);
+  // What they talk about between reports changes nothing.
+  now += seconds(5);
+  for (int i = 0; i < 10; ++i) Beat(true, milliseconds(4), milliseconds(200));
+  EXPECT_EQ(role(), Beats::Role::kLeadsUnanswered);
+  // A report that is answered does.
+  now += seconds(15);
+  report();
+  beats.OnPayload(fellow, true, now + milliseconds(5));
+  EXPECT_EQ(role(), Beats::Role::kLeads);
+}
+
+TEST_F(BeatsTest, WhoReportsAgainBeginsWhoeverBeganTheTalk) {
+  for (int i = 0; i < 2; ++i) Beat(false, milliseconds(4), milliseconds(200));
+  EXPECT_EQ(role(), Beats::Role::kFollows);
+  for (int i = 0; i < 4; ++i) beats.OnPayload(fellow, false, now += seconds(15));
+  EXPECT_EQ(role(), Beats::Role::kLeadsUnanswered);
+}
+
+TEST_F(BeatsTest, TalkBetweenBeatsDoesNotForgetHowFarApartTheyAre) {
+  for (int i = 0; i < 4; ++i) beats.OnPayload(fellow, true, now += seconds(15));
+  for (int i = 0; i < 100; ++i) {
+    beats.OnPayload(fellow, true, now += milliseconds(100));
+    beats.OnPayload(fellow, false, now + milliseconds(4));
+  }
+  now += seconds(14);
+  EXPECT_EQ(role(), Beats::Role::kFollows);
+  now += seconds(35);
+  EXPECT_EQ(role(), Beats::Role::kNone);
+}
+
+TEST_F(BeatsTest, AnswersThatAreLateDoNotMakeItOneWay) {
+  for (int i = 0; i < 4; ++i) Beat(true, milliseconds(5), milliseconds(150));
+  for (int i = 0; i < 12; ++i) beats.OnPayload(fellow, false, now += milliseconds(150));
+  EXPECT_EQ(role(), Beats::Role::kLeads);
+  for (int i = 0; i < 60; ++i) beats.OnPayload(fellow, false, now += milliseconds(150));
   EXPECT_EQ(role(), Beats::Role::kLeadsUnanswered);
 }
 

@@ -19,11 +19,12 @@ bool GroupPauser::OnFellow(const IpAddress& fellow, bool inbound, size_t bytes, 
       std::find(expected_.begin(), expected_.end(), fellow) != expected_.end())
     Fall();
   if (inbound && (state_ == State::kPaused || state_ == State::kWaking)) {
-    // The others may be waiting for the last of them; and we for their answers,
-    // but until this is delivered.
+    // The others may be waiting for it; and we for their answers, but until this is
+    // delivered.
     if (heard_.insert(fellow).second) {
       if (state_ == State::kWaking && Answered()) deadline_ = now;
-      if (BeatsAwaited() == 0) delegate_.OnGroupChange();
+      if (std::find(expected_.begin(), expected_.end(), fellow) != expected_.end())
+        delegate_.OnGroupChange();
     }
     return false;
   }
@@ -116,12 +117,13 @@ void GroupPauser::Wake(const proto::WakeCause& cause, Instant now) {
 
 void GroupPauser::OnFellowGone(const IpAddress& fellow, bool for_good, Instant now) {
   if (!fellows_.contains(fellow)) return;
-  beats_.Forget(fellow);
-  std::erase(expected_, fellow);
+  const bool awaited = std::erase(expected_, fellow) > 0;
   const bool asleep = state_ == State::kPaused || state_ == State::kWaking;
   if (!asleep || for_good) std::erase(answer_, fellow);
+  if (for_good) beats_.Forget(fellow);
   if (state_ == State::kWaking && Answered()) deadline_ = now;
-  if (state_ == State::kFalling && expected_.empty()) Fall();
+  if (state_ == State::kFalling && expected_.empty()) return Fall();
+  if (awaited && state_ != State::kBusy) delegate_.OnGroupChange();
 }
 
 void GroupPauser::OnTimer(Instant now) {
@@ -142,16 +144,9 @@ bool GroupPauser::Answered() const {
                      [this](const IpAddress& fellow) { return heard_.contains(fellow); });
 }
 
-std::vector<IpAddress> GroupPauser::AnswersAwaited() const {
-  std::vector<IpAddress> awaited = answer_;
-  std::erase_if(awaited, [this](const IpAddress& fellow) { return heard_.contains(fellow); });
-  return awaited;
-}
-
-uint32_t GroupPauser::BeatsAwaited() const {
-  return static_cast<uint32_t>(
-      std::count_if(expected_.begin(), expected_.end(),
-                    [this](const IpAddress& fellow) { return !heard_.contains(fellow); }));
+std::vector<IpAddress> GroupPauser::Unheard(std::vector<IpAddress> fellows) const {
+  std::erase_if(fellows, [this](const IpAddress& fellow) { return heard_.contains(fellow); });
+  return fellows;
 }
 
 void GroupPauser::Describe(Instant now, proto::InstanceStatus& status) const {
@@ -161,7 +156,8 @@ void GroupPauser::Describe(Instant now, proto::InstanceStatus& status) const {
   group.set_falling(state_ == State::kFalling);
   group.set_waking(state_ == State::kWaking);
   group.set_beat_late(beat_late_);
-  if (state_ == State::kPaused || state_ == State::kWaking) group.set_beats_awaited(BeatsAwaited());
+  if (state_ == State::kFalling || state_ == State::kPaused || state_ == State::kWaking)
+    for (const IpAddress& fellow : Unheard(expected_)) group.add_awaits(fellow.ToBytes());
   using enum Beats::Role;
   for (const IpAddress& fellow : beats_.Fellows({kLeads, kLeadsUnanswered}, now))
     group.add_leads(fellow.ToBytes());

@@ -46,7 +46,7 @@ class GroupPauser {
   // minute's half, or a member that catches up.
   static constexpr Duration kBurst = std::chrono::seconds(10);
   // A fellow's answer to the beat that lay in its buffer.
-  static constexpr Duration kAnswerMax = std::chrono::seconds(2);
+  static constexpr Duration kAnswerMax = Beats::kAnswerMax;
   static constexpr Duration kNextBeatMax = std::chrono::seconds(30);
 
   class Delegate {
@@ -82,12 +82,12 @@ class GroupPauser {
   void Wake(const proto::WakeCause& cause, Instant now);
   // What it was when it went to disk, to which it is about to be restored: which fellows
   // are to be heard before it is thawed.
-  std::vector<IpAddress> AnswersAwaited() const;
+  std::vector<IpAddress> AnswersAwaited() const { return Unheard(answer_); }
   // It was restored, and is paused: what that said.
   void OnRestored(std::vector<IpAddress> answers_awaited) { answer_ = std::move(answers_awaited); }
-  // The fellow is being released: nothing is expected from it. Its answers are, while we are
-  // paused, until it has ended `for_good`: the release may be called off, and then it is woken
-  // as we are.
+  // The fellow is being released: no beat is awaited from it. Its beats are remembered, and
+  // its answers awaited if we are paused, until it has ended `for_good`: the release may be
+  // called off, and then it is woken as we are.
   void OnFellowGone(const IpAddress& fellow, bool for_good, Instant now);
   // It was frozen, or thawed, whoever did it.
   void OnPausedOrThawed(bool paused, Instant now);
@@ -106,7 +106,8 @@ class GroupPauser {
 
   void Fall();
   bool Answered() const;
-  uint32_t BeatsAwaited() const;
+  // Those of them that were not heard since the pause.
+  std::vector<IpAddress> Unheard(std::vector<IpAddress> fellows) const;
 
   Delegate& delegate_;
   absl::flat_hash_set<IpAddress> fellows_;

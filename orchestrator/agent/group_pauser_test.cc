@@ -89,7 +89,7 @@ TEST_F(GroupPauserTest, PausesAtOnceWhereNobodyBeginsBeatsWithIt) {
   EXPECT_EQ(Status().leads_size(), 1);
   Ask();
   EXPECT_TRUE(frozen);
-  EXPECT_EQ(Status().beats_awaited(), 0u);
+  EXPECT_EQ(Status().awaits_size(), 0);
   EXPECT_EQ(Status().pause_answered(), 1u);
 }
 
@@ -103,7 +103,7 @@ TEST_F(GroupPauserTest, FreezesBeforeTheNextBeatIsDelivered) {
   EXPECT_FALSE(frozen);
   pauser->OnFellow(kLeader, true, 50, now);
   EXPECT_TRUE(frozen);  // before OnFellow returned, so before it is delivered
-  EXPECT_EQ(Status().beats_awaited(), 0u);
+  EXPECT_EQ(Status().awaits_size(), 0);
 }
 
 TEST_F(GroupPauserTest, AwaitsTheBeatsOfAllWhoBegin) {
@@ -115,13 +115,26 @@ TEST_F(GroupPauserTest, AwaitsTheBeatsOfAllWhoBegin) {
   Ask();
   pauser->OnFellow(kOther, true, 50, now);
   EXPECT_TRUE(frozen);
-  EXPECT_EQ(Status().beats_awaited(), 1u);
+  EXPECT_THAT(Status().awaits(), testing::ElementsAre(kLeader.ToBytes()));
   changes = 0;
   pauser->OnFellow(kLeader, true, 50, now);
-  EXPECT_EQ(Status().beats_awaited(), 0u);
+  EXPECT_EQ(Status().awaits_size(), 0);
   EXPECT_GT(changes, 0);
-  // Nor does a fellow that is gone keep the others waiting.
+}
+
+TEST_F(GroupPauserTest, AFellowThatIsGoneKeepsNobodyWaiting) {
+  for (int i = 0; i < 4; ++i, now += seconds(1)) {
+    Beat(kLeader, true);
+    Beat(kOther, true);
+  }
+  pauser->OnQuiet();
+  Ask();
+  pauser->OnFellow(kOther, true, 50, now);
   EXPECT_TRUE(frozen);
+  changes = 0;
+  pauser->OnFellowGone(kLeader, /*for_good=*/false, now);
+  EXPECT_EQ(Status().awaits_size(), 0);
+  EXPECT_GT(changes, 0);  // reported
 }
 
 TEST_F(GroupPauserTest, ABeatThatDoesNotComeEndsTheAttempt) {
@@ -230,6 +243,8 @@ TEST_F(GroupPauserTest, AReleaseThatMayBeCalledOffChangesNoOrder) {
   pauser->OnFellow(kLeader, true, 50, now);
   pauser->OnTimer(now);
   EXPECT_FALSE(frozen);
+  // Nor what is known of its beats.
+  EXPECT_EQ(Status().leads_size(), 1);
 }
 
 TEST_F(GroupPauserTest, WaitsForNoAnswerOfWhoHasEndedWhileItSlept) {
@@ -266,7 +281,7 @@ TEST_F(GroupPauserTest, PausesAndWakesAtOnceWhenThereIsNoOrder) {
   pauser->OnQuiet();
   Ask(/*forced=*/false, /*at_once=*/true);
   EXPECT_TRUE(frozen);
-  EXPECT_EQ(Status().beats_awaited(), 0u);
+  EXPECT_EQ(Status().awaits_size(), 0);
   Wake("a packet");
   EXPECT_FALSE(frozen);
 }

@@ -2,7 +2,6 @@
 
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -48,6 +47,7 @@ struct GroupPauseSimulation::Member final : GroupMember, agent::GroupPauser::Del
     sim.Trace("m", host, " is thawed");
     own.CheckBeats(*this);
     paused = false;
+    for (auto& [fellow, what] : seen) what.last = kNever;
     ++thaws;
     pauser->OnPausedOrThawed(false, sim.Now());
     Report();
@@ -70,7 +70,9 @@ struct GroupPauseSimulation::Member final : GroupMember, agent::GroupPauser::Del
   void OnQuiet() override { pauser->OnQuiet(); }
   bool IsAsked(const Desired&) override { return pauser->IsNewRequest(heard.pauses); }
   void OnAsked() override {
-    sim.Trace("m", host, " is asked to pause, round ", heard.pauses, heard.at_once ? " at once" : "");
+    sim.Trace("m", host, " is asked to pause, round ", heard.pauses,
+              heard.at_once ? " at once" : "");
+    for (auto& [fellow, what] : seen) what.reports = what.AreReports();
     pauser->OnAsked(heard.forced, heard.at_once, sim.Now());
   }
   void OnGoal() override {
@@ -89,12 +91,17 @@ struct GroupPauseSimulation::Member final : GroupMember, agent::GroupPauser::Del
     report.pause_answered = status.group().pause_answered();
     report.quiet = status.group().quiet();
     report.falling = status.group().falling();
-    report.beats_awaited = status.group().beats_awaited();
     report.waking = status.group().waking();
     report.beat_late = status.group().beat_late();
-    for (const std::string& bytes : status.group().leads())
-      report.leads.push_back(*own.table_->FindByAddress(IpAddress::FromBytes(
-          {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()})));
+    const auto hosts_at = [this](const auto& addresses) {
+      std::vector<HostId> hosts;
+      for (const std::string& bytes : addresses)
+        hosts.push_back(*own.table_->FindByAddress(IpAddress::FromBytes(
+            {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()})));
+      return hosts;
+    };
+    report.leads = hosts_at(status.group().leads());
+    report.awaits = hosts_at(status.group().awaits());
   }
   Instant NextDeadline() const override { return pauser->NextDeadline(); }
   void OnTimer() override { pauser->OnTimer(sim.Now()); }
@@ -103,10 +110,17 @@ struct GroupPauseSimulation::Member final : GroupMember, agent::GroupPauser::Del
   void Beat() {
     if (stopping) return;
     if (!paused) SendBeats();
-    After(kBeat, [this] { Beat(); });
+    if (own.shape_ == Shape::kReports && sim.world().Chance(15)) Talk(10);
+    After(own.shape_ == Shape::kReports ? kReport : kBeat, [this] { Beat(); });
   }
   void SendBeats() {
+    const bool answered = own.shape_ != Shape::kReports;
+    for (const HostId fellow : own.LedBy(host)) Send(fellow, answered);
+  }
+  void Talk(int times) {
+    if (stopping || paused || times == 0) return;
     for (const HostId fellow : own.LedBy(host)) Send(fellow, /*beat=*/true);
+    After(milliseconds(20), [this, times] { Talk(times - 1); });
   }
   void Send(HostId fellow, bool beat) {
     sim.Trace("m", host, beat ? " beats m" : " answers m", fellow);
@@ -116,9 +130,12 @@ struct GroupPauseSimulation::Member final : GroupMember, agent::GroupPauser::Del
   void OnPacket(HostId from, uint64_t sender, bool beat) {
     if (!up) return;
     (void)pauser->OnFellow(TestAddress(from), /*inbound=*/true, kBeatBytes, sim.Now());
-    if (known[from] != sender) kernel[from] = beats_of[from] = 0;
+    if (known[from] != sender) {
+      kernel[from] = beats_of[from] = 0;
+      seen[from] = {};
+    }
     known[from] = sender;
-    exchanged.insert(from);
+    seen[from].OnPacket(paused, sim.Now());
     ++kernel[from];
     beats_of[from] += beat;
     if (!paused) ReadAll();
@@ -129,12 +146,34 @@ struct GroupPauseSimulation::Member final : GroupMember, agent::GroupPauser::Del
       for (; beats > 0; --beats) Send(from, /*beat=*/false);
   }
 
+  // Of a fellow. Reports are known for beats after some of them, when it was seen how far apart
+  // they are, and as long as they are not forgotten.
+  struct Seen {
+    void OnPacket(bool paused, Instant now) {
+      if (paused) {
+        last = kNever;
+        return;
+      }
+      ++packets;
+      apart |= last != kNever && now - last > kReport / 2;
+      last = now;
+    }
+    bool AreReports() const {
+      return last != kNever && apart && packets >= agent::Beats::kPacketsMin;
+    }
+
+    int packets = 0;  // while it was awake
+    Instant last = kNever;  // since it was thawed
+    bool apart = false;
+    bool reports = false;  // when it was asked to pause
+  };
+
   GroupPauseSimulation& own;
   std::optional<agent::GroupPauser> pauser;
   Instant paused_at;
   std::map<HostId, int> kernel, beats_of;  // unread: packets, and beats among them
   std::map<HostId, uint64_t> known;        // the fellow's incarnation
-  std::set<HostId> exchanged;
+  std::map<HostId, Seen> seen;             // of that incarnation
 };
 
 GroupPauseSimulation::GroupPauseSimulation(uint64_t seed)
@@ -144,7 +183,7 @@ GroupPauseSimulation::GroupPauseSimulation(uint64_t seed)
                              .short_max = milliseconds(1'500),
                              .long_max = seconds(12)}) {
   size_ = 2 + static_cast<HostId>(world_.random().Below(4));
-  shape_ = static_cast<Shape>(world_.random().Below(4));
+  shape_ = static_cast<Shape>(world_.random().Below(5));
   faulty_ = world_.Chance(30);
   HostPolicy policy;
   policy.start_timeout = seconds(3);
@@ -204,7 +243,10 @@ std::vector<HostId> GroupPauseSimulation::LedBy(HostId host) const {
     const bool next =
         other == host + 1 || (shape_ == Shape::kCircle && other == (host + 1) % size_);
     if (other == host || shape_ == Shape::kSilent) continue;
-    if (shape_ == Shape::kStar ? host == 0 : next) led.push_back(other);
+    const bool to_first = shape_ == Shape::kReports && other == 0;
+    const bool by_first = shape_ == Shape::kStar && host == 0;
+    const bool in_row = (shape_ == Shape::kChain || shape_ == Shape::kCircle) && next;
+    if (to_first || by_first || in_row) led.push_back(other);
   }
   return led;
 }
@@ -220,11 +262,13 @@ void GroupPauseSimulation::Carry(const Member& from, HostId to, bool beat) {
 void GroupPauseSimulation::CheckBeats(const Member& thawed) {
   const bool long_pause = thawed.paused && Now() - thawed.paused_at > kTimeout;
   if (!long_pause || !BeatsArePromised()) return;
+  if (shape_ == Shape::kReports && thawed.host != 0) return;
   ++long_pauses_;
   if (thawed.heard.at_once) return;
   ++ordered_pauses_;
-  for (const HostId fellow : thawed.exchanged)
-    if (thawed.kernel.at(fellow) == 0 && Find(fellow, thawed.known.at(fellow)) != nullptr)
+  for (const auto& [fellow, seen] : thawed.seen)
+    if ((shape_ != Shape::kReports || seen.reports) && thawed.kernel.at(fellow) == 0 &&
+        Find(fellow, thawed.known.at(fellow)) != nullptr)
       Fail(absl::StrCat("m", thawed.host, " missed the beat of m", fellow));
 }
 
