@@ -87,7 +87,8 @@ std::optional<Agent::Failure> Agent::StartSandbox() {
                             .host = request_.host(),
                             .incarnation = request_.incarnation(),
                             .mem_limit_bytes = program.mem_limit_bytes(),
-                            .cpus = program.cpus()},
+                            .cpus = program.cpus(),
+                            .reclaim = request_.idle().reclaim()},
                            ParseCgroupLayout(ReadSmallFile("/proc/self/mountinfo"),
                                              ReadSmallFile("/proc/self/cgroup")));
   for (const std::string& note : cgroup_->notes()) IM_LOG(kWarning, note);

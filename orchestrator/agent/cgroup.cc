@@ -130,7 +130,7 @@ std::string Cgroup::MakeDirectory(const CgroupLayout::Hierarchy& hierarchy) {
 }
 
 void Cgroup::SetLimits(const CgroupLayout& layout) {
-  if (options_.mem_limit_bytes == 0 && options_.cpus <= 0) return;
+  if (options_.mem_limit_bytes == 0 && options_.cpus <= 0 && !options_.reclaim) return;
   if (layout.v2 && freezer_ == Freezer::kVersion2 && SetVersion2Limits(*layout.v2)) return;
   if (options_.mem_limit_bytes > 0)
     SetVersion1Limit(layout, "memory", "memory.limit_in_bytes",
@@ -144,8 +144,10 @@ bool Cgroup::SetVersion2Limits(const CgroupLayout::Hierarchy& v2) {
   const std::string controllers = ReadSmallFile(v2.root + "/cgroup.controllers");
   const std::vector<absl::string_view> known =
       absl::StrSplit(controllers, absl::ByAnyChar(" \n"), absl::SkipEmpty());
+  const bool memory = options_.mem_limit_bytes > 0 || options_.reclaim;
   for (const char* controller : {"memory", "cpu"}) {
-    if (std::find(known.begin(), known.end(), controller) == known.end()) continue;
+    const bool wanted = controller == absl::string_view("cpu") ? options_.cpus > 0 : memory;
+    if (!wanted || std::find(known.begin(), known.end(), controller) == known.end()) continue;
     // Every group on the way down passes the controller on.
     const std::string cluster =
         freezer_directory_.substr(0, freezer_directory_.rfind('/'));

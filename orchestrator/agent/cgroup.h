@@ -42,6 +42,8 @@ class Cgroup {
     uint64_t incarnation = 0;
     uint64_t mem_limit_bytes = 0;  // 0: none
     double cpus = 0;               // 0: no limit
+    // Its memory is to be reclaimed: ReclaimFile() is there if version 2 has the controller.
+    bool reclaim = false;
   };
 
   // Never fails: what is not permitted is left out and said in notes().

@@ -54,6 +54,29 @@ TEST_F(CgroupTest, AGroupOfVersion1ThatWasLeftFrozenIsThawed) {
   EXPECT_EQ(Read("freezer.state"), "THAWED");
 }
 
+TEST_F(CgroupTest, AHostWhoseMemoryIsReclaimedHasTheMemoryControllerAlone) {
+  layout_.v2 = {.root = root_, .own = root_};
+  std::ofstream(root_ + "/cgroup.controllers") << "cpu io memory pids\n";
+  const std::string files[] = {root_ + "/cgroup.subtree_control",
+                               root_ + "/im/cgroup.subtree_control",
+                               root_ + "/im/shop/cgroup.subtree_control"};
+  for (const std::string& file : files) std::ofstream(file) << "";
+  Write("cgroup.freeze", "0");
+  {
+    const auto group = Cgroup::Create(options_, layout_);
+    for (const std::string& file : files) EXPECT_EQ(ReadSmallFile(file), "");
+    EXPECT_EQ(group->ReclaimFile(), "");
+  }
+  std::filesystem::create_directories(group_);
+  Write("cgroup.freeze", "0");
+  Write("memory.reclaim", "");
+  options_.reclaim = true;
+  const auto group = Cgroup::Create(options_, layout_);
+  for (const std::string& file : files) EXPECT_EQ(ReadSmallFile(file), "+memory") << file;
+  EXPECT_EQ(group->ReclaimFile(), group_ + "/memory.reclaim");
+  EXPECT_TRUE(group->notes().empty());
+}
+
 TEST_F(CgroupTest, WithoutAFreezerProcessesAreSignalled) {
   const auto group = Cgroup::Create(options_, layout_);
   EXPECT_EQ(group->freezer(), Cgroup::Freezer::kSignals);

@@ -4,13 +4,14 @@
 // is left alone), in steps of kStepBytes with a turn of the loop between, so that
 // a thaw waits for one step at most:
 //
-//   memory.reclaim of the host's cgroup (version 2), where it has one
-//   else process_madvise(MADV_PAGEOUT) over what its processes have mapped
+//   memory.reclaim of the host's cgroup (version 2), where it has one; it gets
+//   the controller for this (cgroup.h)
+//   else process_madvise(MADV_PAGEOUT) over what its processes have mapped;
+//   pages that others have mapped too (libraries) stay
 //
 // Anonymous memory goes to swap or zram; where the machine has none only pages
-// of files go, which are read again when they are needed. Pages that other
-// processes have mapped too (libraries) stay. memory.force_empty of version 1
-// is not used: it cannot be interrupted, and a packet would wait for it.
+// of files go, which are read again when they are needed. memory.force_empty of
+// version 1 is not used: it cannot be interrupted, and a packet would wait for it.
 //
 // process_madvise needs CAP_SYS_NICE, so there is none without privileges.
 
