@@ -52,6 +52,18 @@ class GroupPauserTest : public ::testing::Test, public GroupPauser::Delegate {
     ASSERT_TRUE(pauser->IsNewRequest(++round));
     pauser->OnAsked(forced, at_once, now);
   }
+  // Both begin beats with us; the leader's is still awaited.
+  void FreezeAtTheOthersBeat() {
+    for (int i = 0; i < 4; ++i, now += seconds(1)) {
+      Beat(kLeader, true);
+      Beat(kOther, true);
+    }
+    pauser->OnQuiet();
+    Ask();
+    pauser->OnFellow(kOther, true, 50, now);
+    EXPECT_TRUE(frozen);
+    EXPECT_THAT(Status().awaits(), testing::ElementsAre(kLeader.ToBytes()));
+  }
   void Wake(const std::string& by) {
     proto::WakeCause cause;
     cause.set_detail(by);
@@ -107,15 +119,7 @@ TEST_F(GroupPauserTest, FreezesBeforeTheNextBeatIsDelivered) {
 }
 
 TEST_F(GroupPauserTest, AwaitsTheBeatsOfAllWhoBegin) {
-  for (int i = 0; i < 4; ++i, now += seconds(1)) {
-    Beat(kLeader, true);
-    Beat(kOther, true);
-  }
-  pauser->OnQuiet();
-  Ask();
-  pauser->OnFellow(kOther, true, 50, now);
-  EXPECT_TRUE(frozen);
-  EXPECT_THAT(Status().awaits(), testing::ElementsAre(kLeader.ToBytes()));
+  FreezeAtTheOthersBeat();
   changes = 0;
   pauser->OnFellow(kLeader, true, 50, now);
   EXPECT_EQ(Status().awaits_size(), 0);
@@ -123,14 +127,7 @@ TEST_F(GroupPauserTest, AwaitsTheBeatsOfAllWhoBegin) {
 }
 
 TEST_F(GroupPauserTest, AFellowThatIsGoneKeepsNobodyWaiting) {
-  for (int i = 0; i < 4; ++i, now += seconds(1)) {
-    Beat(kLeader, true);
-    Beat(kOther, true);
-  }
-  pauser->OnQuiet();
-  Ask();
-  pauser->OnFellow(kOther, true, 50, now);
-  EXPECT_TRUE(frozen);
+  FreezeAtTheOthersBeat();
   changes = 0;
   pauser->OnFellowGone(kLeader, /*for_good=*/false, now);
   EXPECT_EQ(Status().awaits_size(), 0);
