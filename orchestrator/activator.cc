@@ -159,6 +159,8 @@ absl::Status Activator::WakeOne(HostId host, const Cause& cause) {
     case HostState::kRestoring: {
       Activation& activation = Get(host);
       activation.wanted_since = std::min(activation.wanted_since, now_);
+      if (activation.stage_deadline == kNever)  // its fellows are late: a bound for this wake
+        activation.stage_deadline = now_ + table_.policy(host).start_timeout;
       break;
     }
     case HostState::kRunning:
@@ -273,6 +275,9 @@ std::string Activator::WaitReason(HostId host) const {
   switch (table_[host].state) {
     case HostState::kStarting:
     case HostState::kRestoring:
+      if (const std::optional<HostId> fellow = FellowAwaited(host))
+        return absl::StrCat("not up within ", bound, ": ", table_[*fellow].name,
+                            " of its group is not restored");
       return absl::StrCat("not up within ", bound,
                           not_ready.empty() ? "" : absl::StrCat(": ", not_ready));
     case HostState::kReleasing:
@@ -352,6 +357,10 @@ void Activator::OnDeadline(HostId host) {
         break;
       case HostState::kStarting:
       case HostState::kRestoring: {
+        if (activation.ready) {
+          RefuseHeld(host, WaitReason(host), /*wake_over=*/true);
+          break;
+        }
         std::string reason = absl::StrCat(
             table_[host].state == HostState::kStarting ? "start" : "restore",
             " timed out after ", DurationText(table_.policy(host).start_timeout));

@@ -10,7 +10,8 @@
 // and go on as one: paused as before, or thawed if one of them is wanted.
 //
 //   Restoring   the processes are back, and frozen: its agent awaits kRun, which
-//               comes when this is so of every member that was on disk
+//               comes when this is so of every member that was on disk. Its callers wait
+//               for start_timeout; it waits as long as a fellow is tried
 //
 // Whoever is lost on the way is lost to its fellows as it would be while they are
 // paused: nobody waits for it. The same for one whose checkpoint was not used and is
@@ -76,7 +77,6 @@ void Activator::OnRestoredAndHeld(HostId host) {
   Activation& activation = Get(host);
   LeaveStarting(activation);
   activation.ready = true;
-  activation.stage_deadline = kNever;
   TouchGroup(host);
 }
 

@@ -279,7 +279,7 @@ TEST_F(ActivatorGroupDiskTest, AnyPacketRestoresAllAndTheyRunWhenTheLastIsThere)
   Say(2, Disk::kHeld);
   Say(2, Disk::kHeld);
   EXPECT_EQ(activator->outlook(1, now).awaits, HostId{0});
-  Advance(seconds(29));  // they do not time out
+  Advance(seconds(29));
   EXPECT_THAT(recorder.Take(), IsEmpty());
   Say(0, Disk::kHeld);
   EXPECT_THAT(recorder.Take(),
@@ -330,6 +330,29 @@ TEST_F(ActivatorGroupDiskTest, AMemberThatHangsInTheRestoreKeepsTheOthersForAWhi
   Say(1, Disk::kHeld);
   Advance(seconds(30));
   EXPECT_THAT(States(), ElementsAre("running", "running", "releasing"));
+}
+
+TEST_F(ActivatorGroupDiskTest, CallersDoNotWaitForAMemberThatIsTriedAgainAndAgain) {
+  Restoring();
+  Say(0, Disk::kHeld);
+  Say(1, Disk::kHeld);
+  EndUntouched(2);
+  Advance(seconds(25));
+  EndUntouched(2);
+  recorder.Take();
+  Advance(seconds(5));
+  EXPECT_THAT(States(), ElementsAre("restoring", "restoring", "restoring"));
+  EXPECT_THAT(recorder.Take(),
+              Contains("refuse b 1 over: not up within 30s: c of its group is not restored"));
+  Advance(seconds(15));
+  EndUntouched(2);
+  ASSERT_TRUE(activator->Wake(1, Cause(), now).ok());
+  Advance(seconds(15));
+  EndUntouched(2);
+  recorder.Take();
+  Advance(seconds(15));
+  EXPECT_THAT(recorder.Take(),
+              Contains("refuse b 0 over: not up within 30s: c of its group is not restored"));
 }
 
 TEST_F(ActivatorGroupDiskTest, ThoseOnDiskAreRestoredWhenAnotherIsPaused) {
