@@ -4,9 +4,10 @@
 
 The leader sends each follower a numbered beat every BEAT_S over a connection and as a
 datagram; the follower answers both. Whoever hears nothing of a fellow, on neither way,
-for MISSED_MAX beats writes "DEAD ..." to its output, and has lost it. A number that
-does not follow the last one is a "GAP ...". Port 7000 answers a line with the member's
-name and how many beats it has had from each fellow.
+for MISSED_MAX beats writes "DEAD ..." to its output, and has lost it. A number that is
+lost or comes twice is a "GAP ...". A datagram may overtake another, as two may go by
+different ways: one that is not there two beats later is lost. Port 7000 answers a line
+with the member's name and how many beats it has had from each fellow.
 """
 
 import select
@@ -28,6 +29,7 @@ class Fellow:
         self.member, self.who = member, who
         self.connection, self.datagrams = connection, datagrams
         self.heard = {"tcp": 0, "udp": 0}
+        self.overtaken = set()
         self.rest = b""
         self.sent = 0
         for way in connection, datagrams:
@@ -40,9 +42,18 @@ class Fellow:
 
     def note(self, way, number):
         expected = self.heard[way] + 1
-        if number != expected:
+        if way == "udp" and number in self.overtaken:
+            self.overtaken.remove(number)
+            return
+        if way == "udp" and number > expected:
+            self.overtaken.update(range(expected, number))
+        elif number != expected:
             say("GAP", way, "from", self.who, "expected", expected, "got", number)
         self.heard[way] = number
+        lost = {each for each in self.overtaken if each < number - 1}
+        if lost:
+            say("GAP", way, "from", self.who, "lost", *sorted(lost))
+            self.overtaken -= lost
 
     def numbers(self):
         """What has come, as (way, number); None when the connection has ended."""
