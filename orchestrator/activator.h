@@ -27,7 +27,7 @@
 //   Checkpointed            a timer of its program: restored; the end of
 //                           checkpoint_expires: forgotten; a wake that waits
 //                           is as in Imaginary
-//   Restoring               as Starting
+//   Restoring               as Starting; who is back and waits for its fellows is not killed
 //
 // A program that ends by itself: its agent says so and waits, and we let the
 // host be Releasing until it is gone, so that no packet is sent to nobody.
