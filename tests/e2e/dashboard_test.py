@@ -151,6 +151,28 @@ class Page(ClusterTest):
         drive.close()
         b.wait(f"{ROW} === null", "the guest has left", "client")
 
+    def test_a_guest_that_leaves_before_it_was_drawn(self):
+        # Canvases are drawn some time after the rows: a message may come between. To say
+        # it just then, the page's own stream is kept in reach.
+        keeping = self.browser.cdp("Page.addScriptToEvaluateOnNewDocument", source="""
+            window.EventSource = class extends EventSource {
+              constructor(...given) { super(...given); window.stream = this; }
+            };""")
+        self.addCleanup(self.browser.cdp, "Page.removeScriptToEvaluateOnNewDocument", **keeping)
+        b = self.open()
+        left = b.js_async("""const done = arguments[arguments.length - 1];
+            const say = (row) => window.stream.dispatchEvent(new MessageEvent('hosts', {data: JSON.stringify([row])}));
+            const rows = () => [...document.querySelectorAll('.rows .row b')].map(b => b.textContent);
+            new MutationObserver((_, observer) => {
+              if (!rows().includes('brief')) return;
+              observer.disconnect();
+              say({id: 1e6, gone: true});
+              done(rows());
+            }).observe(document.querySelector('.rows'), {childList: true, subtree: true});
+            say({id: 1e6, name: 'brief', address: '10.1.255.9', state: 'running', since: Date.now(), guest: true});""")
+        self.assertIn("brief", left, "it left while its row was there")
+        self.browser.wait(f"{ROW} === null", "the guest has left", "brief")
+
     def test_why_a_host_is_up_and_waking_and_releasing_it(self):
         b = self.open()
         b.js("""[...document.querySelectorAll('.rows .row')]

@@ -75,7 +75,8 @@ export function contextOf(canvas: HTMLCanvasElement, { width, height }: Size): C
   return context;
 }
 
-// Draws whenever the component is rendered.
+// Draws whenever the component is rendered; some time after, so news may come in
+// between: `draw` uses what was read while rendering.
 export function useCanvas(
   size: Size, draw: (context: CanvasRenderingContext2D) => void,
 ): RefObject<HTMLCanvasElement | null> {

@@ -127,9 +127,10 @@ export function HostMap({ model, version, now, selected, matches, palette, onSel
   const indices = useMemo(() => new Map(ids.map((id, i) => [id, i])), [model.hostsVersion]);
   const [pointed, setPointed] = useState(-1);
   const flows = useRef<HTMLCanvasElement>(null);
+  // Read here, as they fit `ids`: it is drawn later, and by then one may have left.
+  const hosts = ids.map((id) => model.hosts.get(id)!);
 
   const base = useCanvas(size, (context) => {
-    const hosts = ids.map((id) => model.hosts.get(id)!);
     const dim = ids.map((id) => matches !== null && !matches.has(id));
     context.textAlign = "center";
     drawOutside(context, layout, palette);
@@ -164,7 +165,7 @@ export function HostMap({ model, version, now, selected, matches, palette, onSel
     [version, size, layout, palette]);
 
   const at = (event: MouseEvent) => hit(layout, event.offsetX, event.offsetY);
-  const hovered = model.hosts.get(ids[pointed] ?? NaN);
+  const hovered = hosts[pointed];
   const place = layout.places[pointed];
   const counts = STATES.map((state) => [state, model.totals?.counts[state] ?? 0] as const)
     .filter(([, number]) => number > 0).map(([state, number]) => `${count(number)} ${state}`);
@@ -174,7 +175,7 @@ export function HostMap({ model, version, now, selected, matches, palette, onSel
       <canvas ref={flows} aria-hidden="true" class={hovered ? "pointing" : ""}
         onMouseMove={(event) => setPointed(at(event))} onMouseLeave={() => setPointed(-1)}
         onClick={(event) => {
-          const host = model.hosts.get(ids[at(event)] ?? NaN);
+          const host = hosts[at(event)];
           if (host) onSelect(host.name);
         }} />
       {hovered && place && (
