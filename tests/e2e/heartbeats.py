@@ -45,15 +45,15 @@ class Fellow:
         if way == "udp" and number in self.overtaken:
             self.overtaken.remove(number)
             return
-        if way == "udp" and number > expected:
-            self.overtaken.update(range(expected, number))
-        elif number != expected:
+        if number < expected or (way == "tcp" and number > expected):
             say("GAP", way, "from", self.who, "expected", expected, "got", number)
         self.heard[way] = number
-        lost = {each for each in self.overtaken if each < number - 1}
-        if lost:
-            say("GAP", way, "from", self.who, "lost", *sorted(lost))
-            self.overtaken -= lost
+        if way == "udp":
+            self.overtaken.update(range(expected, number))
+            lost = {each for each in self.overtaken if each < number - 1}
+            if lost:
+                say("GAP udp from", self.who, "lost", *sorted(lost))
+                self.overtaken -= lost
 
     def numbers(self):
         """What has come, as (way, number); None when the connection has ended."""
