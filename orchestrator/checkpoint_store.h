@@ -47,12 +47,13 @@ class CheckpointStore {
   // What its agent was making and did not finish. Preconditions: it is at it no more.
   void RemoveUnfinished(absl::string_view host) const;
 
-  // At the beginning of imd: what is there of hosts, whole or not, in the order of their
-  // names. `host` may be of no host of the cluster. Preconditions: names of hosts have no dots.
-  void ForEach(const std::function<void(const std::string& host)>& visit) const;
-  // Then, for those that nobody will use. What `host` is making is not touched if
-  // `keep(host)`.
+  // At the beginning of imd: what an earlier one did not finish to make or to remove. What
+  // `host` is making is not touched if `keep(host)`. Preconditions: no Remove() before, whose
+  // files it would take for an earlier one's; two that remove the same stop each other.
   void RemoveUnfinished(const std::function<bool(const std::string& host)>& keep) const;
+  // Then: what is there of hosts, whole or not, in the order of their names. `host` may be of
+  // no host of the cluster. Preconditions: names of hosts have no dots.
+  void ForEach(const std::function<void(const std::string& host)>& visit) const;
 
  private:
   void Throw(const std::string& name) const;

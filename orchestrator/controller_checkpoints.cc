@@ -113,6 +113,10 @@ bool Controller::AnsweredFor(HostId host, const Packet& packet, const IpView& vi
 
 // Of hosts with an instance: when that has ended.
 void Controller::AdoptCheckpoints() {
+  checkpoints_.RemoveUnfinished([this](const std::string& name) {
+    const std::optional<HostId> host = hosts_.FindByName(name);
+    return host.has_value() && FindInstance(*host) != nullptr;
+  });
   std::vector<HostId> wanted;
   checkpoints_.ForEach([this, &wanted](const std::string& name) {
     const std::optional<HostId> host = hosts_.FindByName(name);
@@ -128,10 +132,6 @@ void Controller::AdoptCheckpoints() {
   // Now that their groups are complete.
   for (const HostId host : wanted)
     (void)activator_.Wake(host, MakeCause(Cause::Kind::kData), now());
-  checkpoints_.RemoveUnfinished([this](const std::string& name) {
-    const std::optional<HostId> host = hosts_.FindByName(name);
-    return host.has_value() && FindInstance(*host) != nullptr;
-  });
 }
 
 }  // namespace im::orchestrator
