@@ -127,6 +127,12 @@ class Cluster:
     def events(self):
         return [json.loads(line) for line in self.im("events", "--json").stdout.splitlines()]
 
+    def wakes(self, host):
+        """How it came up each time that imd knows of: cold, thaw, restore."""
+        kinds = {"starting": "cold", "paused": "thaw", "restoring": "restore"}
+        return [kinds[e["from"]] for e in self.events()
+                if e.get("host") == host and e.get("to") == "running" and e["from"] in kinds]
+
     def imd_pid(self):
         return int(json.loads(self.im("ps", "--json").stdout)["cluster"]["pid"])
 

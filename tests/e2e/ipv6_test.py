@@ -364,7 +364,7 @@ networks:
             answers = self.keepalives(c)
             wait_until(lambda: self.keepalives(c) > answers, "a keepalive is answered")
             self.assertEqual(c.state("count"), "checkpointed")
-        self.assertEqual(c.ps()["count"]["wake_kind"], "restore")
+        self.assertEqual(c.wakes("count").count("restore"), 2)
 
     @staticmethod
     def keepalives(c):
