@@ -326,6 +326,9 @@ class CheckpointTest(ClusterTest):
         self.go(c)
         self.assertEqual({client.hear()[2:], other.hear()[2:]}, {b"b", b"c"})
         self.assertIn("restore", c.wakes("count"))
+        # Whoever has just answered is not on disk again.
+        wait_until(lambda: client.ask(b"d") and not self.checkpoint(c, "count").exists(),
+                   "what is used up is removed")
 
     def test_an_agent_that_is_killed_during_the_dump_takes_its_host_along(self):
         c, client = self.patient("dump")
